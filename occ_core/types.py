@@ -1,0 +1,106 @@
+"""The objects that travel through the whole library. Read this first.
+
+``Frame`` goes in, ``Occupancy`` comes out, ``TemporalMemory`` rides along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from occ_core.voxel_grid import VoxelGrid
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class DriveContext:
+    """What is known of the drive beside its sensors; ``"unknown"`` where nothing is."""
+
+    weather: str = UNKNOWN
+    region: str = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One synchronised instant of all sensors, batched (the robot's batch is 1).
+
+    The *grid frame* is the frame in which the voxel grid is fixed (the LiDAR frame for SurroundOcc).
+    """
+
+    images: UInt8[Tensor, "batch camera 3 height width"]
+    """RGB."""
+    camera_mask: Bool[Tensor, "batch camera"]
+    """False: the camera is missing, and its pixels must not influence anything."""
+    intrinsics: Float[Tensor, "batch camera 3 3"]
+    """In pixels of ``images``; pixel centres at integer coordinates."""
+    grid_from_camera: Float[Tensor, "batch camera 4 4"]
+    """Camera frame: x right, y down, z forward (optical)."""
+    points: tuple[Float[Tensor, "_ 5"], ...]
+    """Per sample: x, y, z in metres in the grid frame, intensity in 0..255, age in seconds (0: this sweep)."""
+    world_from_grid: Float[Tensor, "batch 4 4"]
+    """float64: world coordinates of a drive reach kilometres."""
+    stamp_ns: tuple[int, ...]
+    context: tuple[DriveContext, ...]
+
+    def __post_init__(self) -> None:
+        batch = self.images.shape[0]
+        for name in ("camera_mask", "intrinsics", "grid_from_camera", "points", "world_from_grid", "stamp_ns", "context"):
+            if len(getattr(self, name)) != batch:
+                raise ValueError(f"Frame.{name} holds {len(getattr(self, name))} samples, but Frame.images holds {batch}")
+
+    @property
+    def batch_size(self) -> int:
+        return self.images.shape[0]
+
+    def to(self, device: torch.device | str) -> Frame:
+        """The same frame with every tensor on ``device``."""
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        return replace(self, **moved, points=tuple(points.to(device) for points in self.points))
+
+
+def collate_frames(frames: list[Frame]) -> Frame:
+    """Joins frames along the batch dimension.
+
+    Raises:
+        ValueError: frames differ in the number of cameras or in image size.
+    """
+    sizes = {tuple(frame.images.shape[1:]) for frame in frames}
+    if len(sizes) != 1:
+        raise ValueError(f"frames to be batched differ in [camera, 3, height, width]: {sorted(sizes)}; use one image size")
+    joined = {f.name: [getattr(frame, f.name) for frame in frames] for f in fields(Frame)}
+    return Frame(**{
+        name: torch.cat(values) if isinstance(values[0], Tensor) else tuple(item for value in values for item in value)
+        for name, values in joined.items()
+    })
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalMemory:
+    """What one frame leaves to the next; handed in and handed back, ``None`` means first frame."""
+
+    volumes: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
+    """Fused volumes of the last frames, oldest first, detached."""
+    world_from_grid: tuple[Float[Tensor, "batch 4 4"], ...] = ()
+    """Their poses."""
+    stamp_ns: tuple[int, ...] = ()
+    """Their stamps (of the first sample of the batch)."""
+    classes_seen: tuple[int, ...] = field(default=())
+    """Class ids predicted in the last frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """A semantic voxel grid: a class id and its probability for every voxel."""
+
+    labels: UInt8[Tensor, "batch x y z"]
+    """Class ids of ``occ_core.taxonomy``: 0 empty, 1..16 occupied."""
+    probability: Float[Tensor, "batch x y z"]
+    """Of the label, in [0, 1]."""
+    grid: VoxelGrid
+    stamp_ns: tuple[int, ...]
+    frame_id: str
+    """Name of the grid frame."""
