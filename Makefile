@@ -1,0 +1,39 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Shared libraries that open3d and OpenCV load from the system, and the Debian package of each.
+LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libgomp.so.1:libgomp1 libX11.so.6:libx11-6
+
+.PHONY: env demo test bench
+
+env: $(STAMP)
+
+demo: env
+	$(BIN)/python -m training.demo
+
+test: env
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: env
+	$(BIN)/python -m training.benchmark
+
+$(STAMP): setup.py setup.cfg pyproject.toml
+	@missing=""; \
+	for pair in $(LIBRARIES); do \
+		/sbin/ldconfig -p | grep -qF "$${pair%%:*}" || missing="$$missing $${pair##*:}"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; \
+		else \
+			echo "Missing system libraries. As root: apt-get install$$missing"; exit 1; \
+		fi; \
+	fi
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2> /dev/null || $(BIN)/pip install torch==2.13.0
+	$(BIN)/pip install -e ".[ros,train,test]"
+	touch $@
