@@ -1,0 +1,360 @@
+"""nuScenes v1.0 reader: keyframes with cameras, LiDAR sweeps, boxes, per-point classes and drive context.
+
+It reads any version folder of the official layout (https://www.nuscenes.org/nuscenes#data-format), synthetic ones included.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+
+from occ_core.datasets.nuscenes_tables import Record, Table, version_folder
+from occ_core.geometry.boxes import Box
+from occ_core.geometry.images import decode_jpeg, scale_intrinsics
+from occ_core.geometry.poses import invert_pose, pose_matrix
+from occ_core.taxonomy import LIDARSEG_CATEGORIES, region_from_location, weather_from_description
+from occ_core.types import DriveContext
+
+NUSCENES_CAMERAS = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
+NUSCENES_LIDAR = "LIDAR_TOP"
+
+_LIDAR_COLUMNS = 5
+# nuScenes-devkit's limit for a finite difference of annotations, which are 0.5 s apart.
+_MAX_VELOCITY_INTERVAL_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class CameraView:
+    """One image, where it lies and where its camera was."""
+
+    channel: str
+    path: Path
+    stamp_ns: int
+    is_keyframe: bool
+    size: tuple[int, int]
+    """``(height, width)`` in pixels, as the table says."""
+    intrinsics: np.ndarray
+    """float64 [3, 3], in pixels of ``size``."""
+    ego_from_camera: np.ndarray
+    """float64 [4, 4]; camera: x right, y down, z forward. Ego: x forward, y left, z up."""
+    world_from_ego: np.ndarray
+    """float64 [4, 4], at ``stamp_ns``."""
+
+    @property
+    def world_from_camera(self) -> np.ndarray:
+        return self.world_from_ego @ self.ego_from_camera
+
+    def read(self, min_width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The RGB image, uint8 ``[H, W, 3]``, and the intrinsics in its pixels; reduced while not narrower than ``min_width``.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: it is no whole JPEG.
+        """
+        try:
+            image = decode_jpeg(self.path.read_bytes(), min_width)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.path} is missing; extract the archive of nuScenes that holds {self.channel}'s images") from None
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}; extract the file again") from error
+        return image, scale_intrinsics(self.intrinsics, self.size, (image.shape[0], image.shape[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class LidarSweep:
+    """One LiDAR revolution, where it lies and where its sensor was."""
+
+    channel: str
+    path: Path
+    token: str
+    stamp_ns: int
+    is_keyframe: bool
+    ego_from_lidar: np.ndarray
+    """float64 [4, 4]; LiDAR: x right, y forward, z up. Ego: x forward, y left, z up."""
+    world_from_ego: np.ndarray
+    """float64 [4, 4], at ``stamp_ns``."""
+
+    @property
+    def world_from_lidar(self) -> np.ndarray:
+        return self.world_from_ego @ self.ego_from_lidar
+
+    def read(self) -> np.ndarray:
+        """The points, float32 ``[N, 5]``: x, y, z in metres in the LiDAR frame, intensity in 0..255, ring index.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: it is not a whole number of points.
+        """
+        try:
+            values = np.fromfile(self.path, dtype=np.uint8)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.path} is missing; extract the archive of nuScenes that holds its LiDAR sweeps") from None
+        point_bytes = 4 * _LIDAR_COLUMNS
+        if values.size == 0 or values.size % point_bytes:
+            raise ValueError(
+                f"{self.path} holds {values.size} bytes, expected a positive multiple of {point_bytes} "
+                f"({_LIDAR_COLUMNS} float32 a point); it is truncated: extract it again"
+            )
+        return values.view(np.float32).reshape(-1, _LIDAR_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """One annotated instant of a scene."""
+
+    sample_token: str
+    scene_name: str
+    stamp_ns: int
+    """Of the LiDAR sweep."""
+    context: DriveContext
+    description: str
+    location: str
+    cameras: dict[str, CameraView]
+    """By channel; a camera may be absent."""
+    lidar: LidarSweep
+    sweeps: tuple[LidarSweep, ...]
+    """The sweeps before ``lidar``, newest first."""
+    source: NuScenes = field(repr=False, compare=False)
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """The annotated boxes in the LiDAR frame."""
+        return self.source.boxes(self.sample_token, self.lidar)
+
+    def read_lidarseg(self) -> np.ndarray:
+        """Class id of each point of ``lidar.read()``, uint8 ``[N]``: 1..16, or 0 where there is no class (noise)."""
+        return self.source.read_lidarseg(self.lidar)
+
+
+class NuScenes:
+    """A nuScenes data root.
+
+    Args:
+        root: folder that holds ``samples/``, ``sweeps/`` and ``v1.0-*/``.
+        version: name of the folder of tables; None takes the only ``v1.0-*`` folder.
+
+    Raises:
+        FileNotFoundError: a folder or a table is missing.
+        ValueError: a table is not as nuScenes v1.0 has it.
+    """
+
+    def __init__(self, root: Path | str, version: str | None = None) -> None:
+        self.root = Path(root)
+        self.folder = version_folder(self.root, version)
+        self._logs = Table(self.folder, "log")
+        self._samples = Table(self.folder, "sample")
+        self._calibrations = Table(self.folder, "calibrated_sensor")
+        self._ego_poses = Table(self.folder, "ego_pose")
+        self._categories = Table(self.folder, "category")
+        self._instances = Table(self.folder, "instance")
+        self._annotations = Table(self.folder, "sample_annotation")
+        self.scenes: list[Record] = Table(self.folder, "scene").records
+
+        self._sensors = Table(self.folder, "sensor")
+        self._recordings: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        used = {*NUSCENES_CAMERAS, NUSCENES_LIDAR}
+        for record in Table(self.folder, "sample_data").records:
+            channel = self._channel(record)
+            if channel in used:  # radars are most of the table
+                self._recordings[self._samples[record["sample_token"]]["scene_token"], channel].append(record)
+        for records in self._recordings.values():
+            records.sort(key=lambda record: record["timestamp"])
+        self._annotations_of: dict[str, list[Record]] = defaultdict(list)
+        for record in self._annotations.records:
+            self._annotations_of[record["sample_token"]].append(record)
+        self._camera_calibration = cache(self._read_camera_calibration)
+
+    def keyframes(self, scene_names: Iterable[str] | None = None, sweeps: int = 9) -> list[Keyframe]:
+        """The keyframes of the named scenes (None: all), scene by scene in table order, in time order.
+
+        Args:
+            sweeps: at most so many LiDAR sweeps before each keyframe.
+
+        Raises:
+            ValueError: an unknown scene name, or a keyframe without its LiDAR record.
+        """
+        if sweeps < 0:
+            raise ValueError(f"sweeps must be 0 or more, got {sweeps}")
+        return [keyframe for scene in self._scenes_named(scene_names) for keyframe in self._scene_keyframes(scene, sweeps)]
+
+    def camera_views(self, scene_name: str, channel: str) -> list[CameraView]:
+        """All images of a camera in a scene, those between keyframes included, in time order."""
+        (scene,) = self._scenes_named([scene_name])
+        return [self._camera_view(record) for record in self._recordings.get((scene["token"], channel), [])]
+
+    def lidar_sweeps(self, scene_name: str) -> list[LidarSweep]:
+        """All LiDAR sweeps of a scene, those between keyframes included, in time order."""
+        (scene,) = self._scenes_named([scene_name])
+        return [self._lidar_sweep(record) for record in self._recordings.get((scene["token"], NUSCENES_LIDAR), [])]
+
+    def boxes(self, sample_token: str, lidar: LidarSweep) -> tuple[Box, ...]:
+        """The annotated boxes of a keyframe in the frame of its LiDAR.
+
+        Raises:
+            ValueError: a category that nuScenes does not have.
+        """
+        lidar_from_world = invert_pose(lidar.world_from_lidar)
+        return tuple(self._box(record, lidar_from_world) for record in self._annotations_of.get(sample_token, []))
+
+    def read_lidarseg(self, lidar: LidarSweep) -> np.ndarray:
+        """Class id of each point of a keyframe's sweep, uint8 ``[N]``: 1..16, or 0 where there is no class (noise).
+
+        Raises:
+            FileNotFoundError: the data root has no lidarseg, or not this file.
+            ValueError: its length differs from the sweep's, or it holds an index that ``category.json`` lacks.
+        """
+        record = self._lidarseg.get(lidar.token)
+        if record is None:
+            raise FileNotFoundError(f"{self.folder / 'lidarseg.json'} has no record for {lidar.path.name}; only keyframes have one")
+        path = self.root / record["filename"]
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; extract nuScenes-lidarseg into {self.root}")
+        raw = np.fromfile(path, dtype=np.uint8)
+        points = lidar.path.stat().st_size // (4 * _LIDAR_COLUMNS)
+        if len(raw) != points:
+            raise ValueError(f"{path} labels {len(raw)} points, but {lidar.path.name} has {points}; extract both again")
+        classes = self._class_of_lidarseg[raw]
+        if (classes < 0).any():
+            unknown = sorted(set(raw[classes < 0].tolist()))
+            raise ValueError(f"{path} holds the indices {unknown}, which {self._categories.path} lacks; extract nuScenes-lidarseg's own tables")
+        return classes.astype(np.uint8)
+
+    def _scenes_named(self, names: Iterable[str] | None) -> list[Record]:
+        if names is None:
+            return self.scenes
+        if isinstance(names, str):
+            raise ValueError(f"scene names must be a sequence of names, got the single string {names!r}; write [{names!r}]")
+        wanted = set(names)
+        found = [scene for scene in self.scenes if scene["name"] in wanted]
+        missing = wanted - {scene["name"] for scene in found}
+        if missing:
+            raise ValueError(
+                f"{self.folder / 'scene.json'} has no scenes {sorted(missing)[:5]}; it has {len(self.scenes)}, "
+                f"such as {[scene['name'] for scene in self.scenes[:3]]}"
+            )
+        return found
+
+    def _scene_keyframes(self, scene: Record, sweeps: int) -> list[Keyframe]:
+        description, location = scene["description"], self._logs[scene["log_token"]]["location"]
+        context = DriveContext(weather_from_description(description), region_from_location(location))
+        views: dict[str, dict[str, CameraView]] = defaultdict(dict)
+        for channel in NUSCENES_CAMERAS:
+            for record in self._recordings.get((scene["token"], channel), []):
+                if record["is_key_frame"]:
+                    views[record["sample_token"]][channel] = self._camera_view(record)
+        records = self._recordings.get((scene["token"], NUSCENES_LIDAR), [])
+        recorded = [self._lidar_sweep(record) for record in records]
+        keyframes = [
+            Keyframe(
+                sample_token=record["sample_token"],
+                scene_name=scene["name"],
+                stamp_ns=recorded[index].stamp_ns,
+                context=context,
+                description=description,
+                location=location,
+                cameras=views[record["sample_token"]],
+                lidar=recorded[index],
+                sweeps=tuple(reversed(recorded[max(index - sweeps, 0) : index])),
+                source=self,
+            )
+            for index, record in enumerate(records)
+            if record["is_key_frame"]
+        ]
+        without_lidar = views.keys() - {keyframe.sample_token for keyframe in keyframes}
+        if without_lidar:
+            raise ValueError(
+                f"{self.folder / 'sample_data.json'} has no {NUSCENES_LIDAR} keyframe for the samples {sorted(without_lidar)[:3]} "
+                f"of {scene['name']}; take all tables from one download"
+            )
+        return keyframes
+
+    def _channel(self, sample_data: Record) -> str:
+        calibration = self._calibrations[sample_data["calibrated_sensor_token"]]
+        return self._sensors[calibration["sensor_token"]]["channel"]
+
+    def _camera_view(self, record: Record) -> CameraView:
+        token = record["calibrated_sensor_token"]
+        intrinsics, ego_from_camera = self._camera_calibration(token)
+        return CameraView(
+            channel=self._channel(record),
+            path=self.root / record["filename"],
+            stamp_ns=record["timestamp"] * 1000,
+            is_keyframe=record["is_key_frame"],
+            size=(record["height"], record["width"]),
+            intrinsics=intrinsics,
+            ego_from_camera=ego_from_camera,
+            world_from_ego=_pose(self._ego_poses[record["ego_pose_token"]]),
+        )
+
+    def _read_camera_calibration(self, token: str) -> tuple[np.ndarray, np.ndarray]:
+        record = self._calibrations[token]
+        intrinsics = np.array(record["camera_intrinsic"], dtype=np.float64)
+        if intrinsics.shape != (3, 3):
+            raise ValueError(f"{self._calibrations.path}: camera_intrinsic of {token!r} must be 3x3, got {record['camera_intrinsic']}")
+        return intrinsics, _pose(record)
+
+    def _lidar_sweep(self, record: Record) -> LidarSweep:
+        return LidarSweep(
+            channel=NUSCENES_LIDAR,
+            path=self.root / record["filename"],
+            token=record["token"],
+            stamp_ns=record["timestamp"] * 1000,
+            is_keyframe=record["is_key_frame"],
+            ego_from_lidar=_pose(self._calibrations[record["calibrated_sensor_token"]]),
+            world_from_ego=_pose(self._ego_poses[record["ego_pose_token"]]),
+        )
+
+    def _box(self, record: Record, lidar_from_world: np.ndarray) -> Box:
+        category = self._categories[self._instances[record["instance_token"]]["category_token"]]["name"]
+        lidar_from_box = lidar_from_world @ _pose(record)
+        return Box(
+            center=lidar_from_box[:3, 3],
+            size_wlh=np.array(record["size"], dtype=np.float64),
+            rotation=lidar_from_box[:3, :3],
+            velocity=lidar_from_world[:3, :3] @ self._velocity(record),
+            category=category,
+            class_id=self._class_of_category(category) or None,
+            num_lidar_pts=record["num_lidar_pts"],
+            instance_token=record["instance_token"],
+        )
+
+    def _velocity(self, record: Record) -> np.ndarray:
+        """In the world frame, by the finite difference of the neighbouring annotations of the same object, as nuScenes-devkit."""
+        first = self._annotations[record["prev"]] if record["prev"] else record
+        last = self._annotations[record["next"]] if record["next"] else record
+        seconds = (self._samples[last["sample_token"]]["timestamp"] - self._samples[first["sample_token"]]["timestamp"]) * 1e-6
+        limit_s = _MAX_VELOCITY_INTERVAL_S * (2 if record["prev"] and record["next"] else 1)
+        if not 0 < seconds <= limit_s:
+            return np.full(3, np.nan)
+        return (np.array(last["translation"]) - np.array(first["translation"])) / seconds
+
+    def _class_of_category(self, name: str) -> int:
+        if name not in LIDARSEG_CATEGORIES:
+            raise ValueError(f"{self._categories.path} has the unknown category {name!r}; nuScenes has {sorted(LIDARSEG_CATEGORIES)}")
+        return LIDARSEG_CATEGORIES[name]
+
+    @cached_property
+    def _lidarseg(self) -> dict[str, Record]:
+        if not (self.folder / "lidarseg.json").is_file():
+            raise FileNotFoundError(f"{self.folder / 'lidarseg.json'} is missing; extract nuScenes-lidarseg (all points' classes) into {self.root}")
+        return {record["sample_data_token"]: record for record in Table(self.folder, "lidarseg").records}
+
+    @cached_property
+    def _class_of_lidarseg(self) -> np.ndarray:
+        """int16 [256]: raw index -> class id, -1 where the table has no such index."""
+        classes = np.full(256, -1, dtype=np.int16)
+        for order, record in enumerate(self._categories.records):
+            index = record.get("index", order)
+            if classes[index] >= 0:
+                raise ValueError(f"{self._categories.path} gives the index {index} twice; extract nuScenes-lidarseg's own category.json")
+            classes[index] = self._class_of_category(record["name"])
+        return classes
+
+
+def _pose(record: Record) -> np.ndarray:
+    return pose_matrix(record["translation"], record["rotation"])

@@ -1,0 +1,91 @@
+"""nuScenes v1.0 tables: one JSON file each, a list of records that point at one another by token."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "scene": ("token", "log_token", "name", "description"),
+    "log": ("token", "location"),
+    "sample": ("token", "timestamp", "scene_token"),
+    "sample_data": ("token", "sample_token", "ego_pose_token", "calibrated_sensor_token", "timestamp", "is_key_frame", "height", "width",
+                    "filename"),
+    "calibrated_sensor": ("token", "sensor_token", "translation", "rotation", "camera_intrinsic"),
+    "sensor": ("token", "channel", "modality"),
+    "ego_pose": ("token", "translation", "rotation"),
+    "category": ("token", "name"),
+    "instance": ("token", "category_token"),
+    "sample_annotation": ("token", "sample_token", "instance_token", "translation", "size", "rotation", "prev", "next", "num_lidar_pts"),
+    "lidarseg": ("token", "sample_data_token", "filename"),
+}  # fmt: skip
+"""The fields that the reader uses, of the tables that it uses."""
+
+_DOWNLOAD = "nuScenes v1.0 keeps its tables in the archive 'metadata' (v1.0-trainval_meta.tgz, or v1.0-mini.tgz): extract it into the data root"
+
+
+class TableLookupError(LookupError):
+    """A token that another table points at is not there."""
+
+
+def version_folder(root: Path, version: str | None) -> Path:
+    """The folder of tables ``root/version``; without ``version``, the only ``v1.0-*`` folder of ``root``.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: several, and none was named.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is no folder; give the nuScenes data root, which holds samples/, sweeps/ and v1.0-*/")
+    found = sorted(path.name for path in root.glob("v1.0-*") if path.is_dir())
+    if version is not None:
+        if not (root / version).is_dir():
+            raise FileNotFoundError(f"{root / version} is missing; {root} holds the versions {found}. {_DOWNLOAD}")
+        return root / version
+    if not found:
+        raise FileNotFoundError(f"{root} has no v1.0-* folder. {_DOWNLOAD}")
+    if len(found) > 1:
+        raise ValueError(f"{root} holds several versions, {found}; name one of them")
+    return root / found[0]
+
+
+class Table:
+    """The records of one table, in file order and by token.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: it is no JSON list of records with the fields that the reader uses.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.json"
+        self.records = _read(self.path, _FIELDS[name])
+        self._by_token = {record["token"]: record for record in self.records}
+
+    def __getitem__(self, token: str) -> Record:
+        try:
+            return self._by_token[token]
+        except KeyError:
+            raise TableLookupError(
+                f"{self.path} has no record with token {token!r}, which another table of the folder points at; "
+                f"take all tables from one download"
+            ) from None
+
+
+def _read(path: Path, fields: tuple[str, ...]) -> list[Record]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. {_DOWNLOAD}")
+    try:
+        records = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); extract it again") from error
+    if not isinstance(records, list):
+        raise ValueError(f"{path} must hold a list of records, got a {type(records).__name__}")
+    needed = set(fields)
+    for index, record in enumerate(records):
+        if not needed <= record.keys():
+            raise ValueError(f"{path}: record {index} lacks the fields {sorted(needed - record.keys())} of nuScenes v1.0; it has {sorted(record)}")
+    return records

@@ -1,0 +1,52 @@
+"""Which scenes belong to train, val and test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from occ_core.datasets.nuscenes_tables import Table, version_folder
+
+# Numbers of nuScenes' official scenes. A range also runs over numbers that no scene has.
+_OFFICIAL = {
+    "train": "1-2 4-11 19-34 41-76 120-139 149-220 222-264 283-306 315-328 347-480 499-518 525-546 566-600 639-769 786-792 "
+    "803-822 847-903 945-961 975-1025 1044-1058 1074-1110",
+    "val": "3 12-18 35-39 92-110 221 268-278 329-332 344-346 519-524 552-565 625-638 770-784 794-802 904-931 962-972 1059-1073",
+    "test": "77-91 111-119 140-148 265-266 279-282 307-314 333-343 481-498 547-551 601-624 827-846 932-943 1026-1043",
+    "mini_train": "61 553 655 757 796 1077 1094 1100",
+    "mini_val": "103 916",
+}
+
+
+def split_scenes(root: Path | str, version: str | None, split: str) -> list[str]:
+    """Names of the scenes of ``split`` that the version folder holds, in its order.
+
+    A ``splits.json`` in the version folder (``{"train": [scene names], ...}``, as nuScenes-devkit reads it) decides where there
+    is one; otherwise the official lists train, val, test, mini_train and mini_val do.
+
+    Raises:
+        ValueError: an unknown split, or none of its scenes is there.
+    """
+    folder = version_folder(Path(root), version)
+    present = [scene["name"] for scene in Table(folder, "scene").records]
+    custom = folder / "splits.json"
+    if custom.is_file():
+        splits = {name: set(scenes) for name, scenes in json.loads(custom.read_bytes()).items()}
+        source = str(custom)
+    else:
+        splits = {name: _scene_names(ranges) for name, ranges in _OFFICIAL.items()}
+        source = "nuScenes"
+    if split not in splits:
+        raise ValueError(f"{source} has no split {split!r}; it has {sorted(splits)}")
+    chosen = [name for name in present if name in splits[split]]
+    if not chosen:
+        raise ValueError(f"none of the {len(present)} scenes of {folder} (such as {present[:3]}) is in the split {split!r} of {source}")
+    return chosen
+
+
+def _scene_names(ranges: str) -> set[str]:
+    names = set()
+    for part in ranges.split():
+        first, _, last = part.partition("-")
+        names |= {f"scene-{number:04d}" for number in range(int(first), int(last or first) + 1)}
+    return names

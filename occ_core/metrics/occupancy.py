@@ -1,0 +1,68 @@
+"""IoU and mIoU of semantic occupancy, as SurroundOcc's benchmark counts them."""
+
+from __future__ import annotations
+
+import math
+from typing import TypedDict
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from occ_core.taxonomy import CLASS_NAMES, EMPTY, IGNORE, NUM_CLASSES
+
+
+class OccupancyScores(TypedDict):
+    """Fractions in [0, 1], NaN where nothing was counted."""
+
+    iou: float
+    miou: float
+    per_class: dict[str, float]
+
+
+class OccupancyScore:
+    """Counts voxels over a whole data set, then scores once.
+
+    IoU is that of occupied (any class) against empty, mIoU the mean over the classes but empty; voxels whose truth is 255 do
+    not count. A class that occurs neither in truth nor in prediction has no IoU (NaN) and is left out of the mean, which is
+    SurroundOcc's own wherever every class occurs.
+
+    Attributes:
+        confusion: int64 ``[truth, prediction]``; sum it over processes before ``compute``.
+    """
+
+    def __init__(self, num_classes: int = NUM_CLASSES, device: torch.device | str = "cpu") -> None:
+        if num_classes > NUM_CLASSES or num_classes < 2:
+            raise ValueError(f"OccupancyScore takes 2 to {NUM_CLASSES} classes, empty included, got {num_classes}")
+        self.num_classes = num_classes
+        self.confusion: Int[Tensor, "truth prediction"] = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+
+    def update(self, prediction: UInt8[Tensor, "*voxels"], truth: UInt8[Tensor, "*voxels"]) -> None:
+        """Adds one or more grids of class ids; 255 in ``truth`` is ignored.
+
+        Raises:
+            ValueError: shapes differ, or an id is no class.
+        """
+        if prediction.shape != truth.shape:
+            raise ValueError(f"prediction and truth must be of one shape, got {list(prediction.shape)} and {list(truth.shape)}")
+        counted = truth != IGNORE
+        truth, prediction = truth[counted].to(self.confusion.device).long(), prediction[counted].to(self.confusion.device).long()
+        for name, ids in (("truth", truth), ("prediction", prediction)):
+            if ids.numel() and (ids.min() < 0 or ids.max() >= self.num_classes):
+                raise ValueError(f"{name} holds class ids from {ids.min()} to {ids.max()}, expected 0 to {self.num_classes - 1}")
+        pairs = torch.bincount(truth * self.num_classes + prediction, minlength=self.num_classes**2)
+        self.confusion += pairs.reshape(self.num_classes, self.num_classes)
+
+    def compute(self) -> OccupancyScores:
+        """The scores of everything counted so far."""
+        counts = self.confusion.cpu().double()
+        hits = counts.diagonal()
+        per_class = hits / (counts.sum(0) + counts.sum(1) - hits)  # 0 / 0 = NaN
+        both_occupied = counts[EMPTY + 1 :, EMPTY + 1 :].sum()
+        either_occupied = counts.sum() - counts[EMPTY, EMPTY]
+        names = CLASS_NAMES[EMPTY + 1 : self.num_classes]
+        return OccupancyScores(
+            iou=(both_occupied / either_occupied).item() if either_occupied else math.nan,
+            miou=per_class[EMPTY + 1 :].nanmean().item(),
+            per_class=dict(zip(names, per_class[EMPTY + 1 :].tolist(), strict=True)),
+        )
