@@ -48,7 +48,8 @@ def frame_from_sensors(
     """
     if not len(images) == len(intrinsics) == len(grid_from_camera):
         raise ValueError(
-            f"every camera needs an entry (or None): got {len(images)} images, {len(intrinsics)} intrinsics, {len(grid_from_camera)} poses"
+            f"every camera needs an entry (or None): got {len(images)} images, {len(intrinsics)} intrinsics, "
+            f"{len(grid_from_camera)} poses"
         )
     if points.ndim != 2 or points.shape[1] != 5:
         raise ValueError(f"points must be [M, 5] (x, y, z, intensity, age), got {list(points.shape)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ NUSCENES_LIDAR = "LIDAR_TOP"
 _LIDAR_COLUMNS = 5
 # nuScenes-devkit's limit for a finite difference of annotations, which are 0.5 s apart.
 _MAX_VELOCITY_INTERVAL_S = 1.5
+_LIDARSEG_TABLES = "take category.json from the nuScenes-lidarseg archive, which numbers the categories"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class CameraView:
         try:
             image = decode_jpeg(self.path.read_bytes(), min_width)
         except FileNotFoundError:
-            raise FileNotFoundError(f"{self.path} is missing; extract the archive of nuScenes that holds {self.channel}'s images") from None
+            raise FileNotFoundError(f"{self.path} is missing; extract the nuScenes archive that holds it") from None
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}; extract the file again") from error
         return image, scale_intrinsics(self.intrinsics, self.size, (image.shape[0], image.shape[1]))
@@ -93,7 +94,7 @@ class LidarSweep:
         try:
             values = np.fromfile(self.path, dtype=np.uint8)
         except FileNotFoundError:
-            raise FileNotFoundError(f"{self.path} is missing; extract the archive of nuScenes that holds its LiDAR sweeps") from None
+            raise FileNotFoundError(f"{self.path} is missing; extract the nuScenes archive that holds it") from None
         point_bytes = 4 * _LIDAR_COLUMNS
         if values.size == 0 or values.size % point_bytes:
             raise ValueError(
@@ -167,7 +168,6 @@ class NuScenes:
         self._annotations_of: dict[str, list[Record]] = defaultdict(list)
         for record in self._annotations.records:
             self._annotations_of[record["sample_token"]].append(record)
-        self._camera_calibration = cache(self._read_camera_calibration)
 
     def keyframes(self, scene_names: Iterable[str] | None = None, sweeps: int = 9) -> list[Keyframe]:
         """The keyframes of the named scenes (None: all), scene by scene in table order, in time order.
@@ -210,7 +210,8 @@ class NuScenes:
         """
         record = self._lidarseg.get(lidar.token)
         if record is None:
-            raise FileNotFoundError(f"{self.folder / 'lidarseg.json'} has no record for {lidar.path.name}; only keyframes have one")
+            table = self.folder / "lidarseg.json"
+            raise FileNotFoundError(f"{table} does not list {lidar.path.name}; only keyframes are labelled")
         path = self.root / record["filename"]
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; extract nuScenes-lidarseg into {self.root}")
@@ -221,7 +222,7 @@ class NuScenes:
         classes = self._class_of_lidarseg[raw]
         if (classes < 0).any():
             unknown = sorted(set(raw[classes < 0].tolist()))
-            raise ValueError(f"{path} holds the indices {unknown}, which {self._categories.path} lacks; extract nuScenes-lidarseg's own tables")
+            raise ValueError(f"{path} holds the indices {unknown}, which {self._categories.path} lacks; {_LIDARSEG_TABLES}")
         return classes.astype(np.uint8)
 
     def _scenes_named(self, names: Iterable[str] | None) -> list[Record]:
@@ -268,8 +269,8 @@ class NuScenes:
         without_lidar = views.keys() - {keyframe.sample_token for keyframe in keyframes}
         if without_lidar:
             raise ValueError(
-                f"{self.folder / 'sample_data.json'} has no {NUSCENES_LIDAR} keyframe for the samples {sorted(without_lidar)[:3]} "
-                f"of {scene['name']}; take all tables from one download"
+                f"{self.folder / 'sample_data.json'} has no {NUSCENES_LIDAR} keyframe for the samples "
+                f"{sorted(without_lidar)[:3]} of {scene['name']}; take all tables from one download"
             )
         return keyframes
 
@@ -278,8 +279,11 @@ class NuScenes:
         return self._sensors[calibration["sensor_token"]]["channel"]
 
     def _camera_view(self, record: Record) -> CameraView:
-        token = record["calibrated_sensor_token"]
-        intrinsics, ego_from_camera = self._camera_calibration(token)
+        calibration = self._calibrations[record["calibrated_sensor_token"]]
+        intrinsics = np.array(calibration["camera_intrinsic"], dtype=np.float64)
+        if intrinsics.shape != (3, 3):
+            token = calibration["token"]
+            raise ValueError(f"{self._calibrations.path}: camera_intrinsic of {token!r} must be 3x3, got {intrinsics.tolist()}")
         return CameraView(
             channel=self._channel(record),
             path=self.root / record["filename"],
@@ -287,16 +291,9 @@ class NuScenes:
             is_keyframe=record["is_key_frame"],
             size=(record["height"], record["width"]),
             intrinsics=intrinsics,
-            ego_from_camera=ego_from_camera,
+            ego_from_camera=_pose(calibration),
             world_from_ego=_pose(self._ego_poses[record["ego_pose_token"]]),
         )
-
-    def _read_camera_calibration(self, token: str) -> tuple[np.ndarray, np.ndarray]:
-        record = self._calibrations[token]
-        intrinsics = np.array(record["camera_intrinsic"], dtype=np.float64)
-        if intrinsics.shape != (3, 3):
-            raise ValueError(f"{self._calibrations.path}: camera_intrinsic of {token!r} must be 3x3, got {record['camera_intrinsic']}")
-        return intrinsics, _pose(record)
 
     def _lidar_sweep(self, record: Record) -> LidarSweep:
         return LidarSweep(
@@ -335,13 +332,13 @@ class NuScenes:
 
     def _class_of_category(self, name: str) -> int:
         if name not in LIDARSEG_CATEGORIES:
-            raise ValueError(f"{self._categories.path} has the unknown category {name!r}; nuScenes has {sorted(LIDARSEG_CATEGORIES)}")
+            raise ValueError(f"{self._categories.path} has the category {name!r}; known are {sorted(LIDARSEG_CATEGORIES)}")
         return LIDARSEG_CATEGORIES[name]
 
     @cached_property
     def _lidarseg(self) -> dict[str, Record]:
         if not (self.folder / "lidarseg.json").is_file():
-            raise FileNotFoundError(f"{self.folder / 'lidarseg.json'} is missing; extract nuScenes-lidarseg (all points' classes) into {self.root}")
+            raise FileNotFoundError(f"{self.folder / 'lidarseg.json'} is missing; extract nuScenes-lidarseg into {self.root}")
         return {record["sample_data_token"]: record for record in Table(self.folder, "lidarseg").records}
 
     @cached_property
@@ -351,7 +348,7 @@ class NuScenes:
         for order, record in enumerate(self._categories.records):
             index = record.get("index", order)
             if classes[index] >= 0:
-                raise ValueError(f"{self._categories.path} gives the index {index} twice; extract nuScenes-lidarseg's own category.json")
+                raise ValueError(f"{self._categories.path} gives the index {index} to two categories; {_LIDARSEG_TABLES}")
             classes[index] = self._class_of_category(record["name"])
         return classes
 

@@ -12,19 +12,26 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "scene": ("token", "log_token", "name", "description"),
     "log": ("token", "location"),
     "sample": ("token", "timestamp", "scene_token"),
-    "sample_data": ("token", "sample_token", "ego_pose_token", "calibrated_sensor_token", "timestamp", "is_key_frame", "height", "width",
-                    "filename"),
+    "sample_data": (
+        "token", "sample_token", "ego_pose_token", "calibrated_sensor_token", "timestamp", "is_key_frame", "height", "width",
+        "filename",
+    ),
     "calibrated_sensor": ("token", "sensor_token", "translation", "rotation", "camera_intrinsic"),
     "sensor": ("token", "channel", "modality"),
     "ego_pose": ("token", "translation", "rotation"),
     "category": ("token", "name"),
     "instance": ("token", "category_token"),
-    "sample_annotation": ("token", "sample_token", "instance_token", "translation", "size", "rotation", "prev", "next", "num_lidar_pts"),
+    "sample_annotation": (
+        "token", "sample_token", "instance_token", "translation", "size", "rotation", "prev", "next", "num_lidar_pts",
+    ),
     "lidarseg": ("token", "sample_data_token", "filename"),
 }  # fmt: skip
 """The fields that the reader uses, of the tables that it uses."""
 
-_DOWNLOAD = "nuScenes v1.0 keeps its tables in the archive 'metadata' (v1.0-trainval_meta.tgz, or v1.0-mini.tgz): extract it into the data root"
+_DOWNLOAD = (
+    "nuScenes v1.0 keeps its tables in the download 'Metadata' (v1.0-trainval_meta.tgz; v1.0-mini.tgz for mini): "
+    "extract it into the data root"
+)
 
 
 class TableLookupError(LookupError):
@@ -87,5 +94,6 @@ def _read(path: Path, fields: tuple[str, ...]) -> list[Record]:
     needed = set(fields)
     for index, record in enumerate(records):
         if not needed <= record.keys():
-            raise ValueError(f"{path}: record {index} lacks the fields {sorted(needed - record.keys())} of nuScenes v1.0; it has {sorted(record)}")
+            lacking = sorted(needed - record.keys())
+            raise ValueError(f"{path}: record {index} lacks the fields {lacking} of nuScenes v1.0; it has {sorted(record)}")
     return records

@@ -33,7 +33,7 @@ def read_labels(path: Path | str, grid: VoxelGrid) -> np.ndarray:
     try:
         rows = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; extract SurroundOcc's samples_train.zip and samples_val.zip into nuscenes_occ/") from None
+        raise FileNotFoundError(f"{path} is missing; extract SurroundOcc's samples_*.zip into nuscenes_occ/") from None
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} is no .npy file ({error}); extract it again") from error
     if rows.ndim != 2 or rows.shape[1] != 4:
@@ -42,8 +42,8 @@ def read_labels(path: Path | str, grid: VoxelGrid) -> np.ndarray:
     index, values = rows[:, :3], rows[:, 3]
     if len(rows) and (index.min() < 0 or (index.max(axis=0) >= grid.shape).any()):
         raise ValueError(
-            f"{path} has voxel indices from {index.min(axis=0).tolist()} to {index.max(axis=0).tolist()}, outside the grid of shape "
-            f"{list(grid.shape)}; it was made for another grid"
+            f"{path} has voxel indices from {index.min(axis=0).tolist()} to {index.max(axis=0).tolist()}, outside the grid of "
+            f"shape {list(grid.shape)}; it was made for another grid"
         )
     if len(rows) and (values.min() < 0 or values.max() >= NUM_CLASSES):
         raise ValueError(f"{path} has labels from {values.min()} to {values.max()}, expected 0 (noise) to {NUM_CLASSES - 1}")
@@ -60,9 +60,10 @@ def write_labels(path: Path | str, labels: np.ndarray) -> None:
     """
     occupied = labels != EMPTY
     values = labels[occupied].astype(np.int64)
-    unknown = (values >= NUM_CLASSES) & (values != IGNORE)
-    if labels.ndim != 3 or unknown.any():
-        raise ValueError(f"labels must be [X, Y, Z] of 0..{NUM_CLASSES - 1} or {IGNORE}, got {list(labels.shape)} with {np.unique(values[unknown])}")
+    unknown = np.unique(values[(values >= NUM_CLASSES) & (values != IGNORE)]).tolist()
+    if labels.ndim != 3 or unknown:
+        expected = f"[X, Y, Z] of class ids 0..{NUM_CLASSES - 1} or {IGNORE}"
+        raise ValueError(f"labels must be {expected}, got {list(labels.shape)} with the unknown ids {unknown}")
     values[values == IGNORE] = NOISE_LABEL
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.concatenate([np.argwhere(occupied), values[:, None]], axis=1))

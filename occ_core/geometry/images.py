@@ -5,7 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_REDUCED_DECODING = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
+_DECODING = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
+}
 
 
 def decode_jpeg(data: bytes, min_width: int | None = None) -> np.ndarray:
@@ -21,10 +26,10 @@ def decode_jpeg(data: bytes, min_width: int | None = None) -> np.ndarray:
     # libjpeg fills a truncated image with grey without an error: the end marker tells.
     if data.rfind(b"\xff\xd9", max(len(data) - 4096, 0)) < 0:
         raise ValueError(f"the JPEG of {len(data)} bytes is truncated: it has no end marker")
-    reduced = (flag for factor, flag in _REDUCED_DECODING
-               if min_width is not None and width % factor == 0 and height % factor == 0 and width // factor >= min_width)  # fmt: skip
+    min_width = width if min_width is None else min_width
+    divisors = (divisor for divisor in _DECODING if width % divisor == height % divisor == 0 and width // divisor >= min_width)
     # An orientation tag would turn the pixels away from the camera's intrinsics.
-    flags = next(reduced, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = _DECODING[next(divisors, 1)] | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     if image is None:
         raise ValueError(f"the JPEG of {len(data)} bytes cannot be decoded: it is corrupt")
@@ -43,7 +48,8 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     while position + 9 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[position + 5 : position + 7], "big"), int.from_bytes(data[position + 7 : position + 9], "big")
+            height, width = data[position + 5 : position + 7], data[position + 7 : position + 9]
+            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
         position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     raise ValueError(f"the JPEG of {len(data)} bytes is corrupt: it has no start-of-frame segment")
 
