@@ -1,0 +1,69 @@
+"""A model on disk: ``NAME.safetensors`` with the weights, ``NAME.json`` beside it with the config and how it was made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from occ_core.image_encoder import ImageEncoderConfig
+from occ_core.model import OccupancyConfig, OccupancyModel, build_model
+from occ_core.view_transform import DepthBins
+from occ_core.voxel_grid import VoxelGrid
+
+SHIPPED = Path(__file__).parent / "checkpoints" / "tiny_town.safetensors"
+"""The small model that comes with the package, trained on generated towns."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used, and why."""
+
+
+def save_checkpoint(path: Path, model: OccupancyModel, made_by: dict[str, Any]) -> None:
+    """Writes weights to ``path`` (``.safetensors``) and config plus ``made_by`` (command, seed, scores) to the ``.json`` beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, path)
+    description = {"config": asdict(model.config), "frame_id": "lidar", "made_by": made_by}
+    path.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load_checkpoint(path: Path | str) -> tuple[OccupancyModel, dict[str, Any]]:
+    """The model in evaluation mode, on the CPU, and the description beside it.
+
+    Raises:
+        CheckpointError: a file is absent, is not a checkpoint, or does not fit its own config.
+    """
+    path = Path(path)
+    described = path.with_suffix(".json")
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"checkpoint '{path}' is not a .safetensors file; give the file that training wrote")
+    for needed in (path, described):
+        if not needed.is_file():
+            raise CheckpointError(f"checkpoint file '{needed}' does not exist; a checkpoint is a .safetensors and a .json beside it")
+    try:
+        description = json.loads(described.read_text())
+        model = build_model(config_from_dict(description["config"]))
+    except (KeyError, TypeError, ValueError) as err:
+        raise CheckpointError(f"'{described}' does not describe a model of this version: {err!r}") from err
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as err:
+        raise CheckpointError(f"the weights in '{path}' do not fit the config beside them: {err}") from err
+    return model.eval(), description
+
+
+def config_from_dict(values: dict[str, Any]) -> OccupancyConfig:
+    """The inverse of ``dataclasses.asdict`` for ``OccupancyConfig``, from JSON (where tuples are lists)."""
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    grid, encoder = values["grid"], values["image_encoder"]
+    plain["grid"] = VoxelGrid(tuple(grid["range_m"]), grid["voxel_size_m"])
+    plain["image_encoder"] = ImageEncoderConfig(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in encoder.items()}
+    )
+    plain["depth"] = DepthBins(**values["depth"])
+    return OccupancyConfig(**plain)

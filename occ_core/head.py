@@ -1,0 +1,142 @@
+"""Volume -> class logits, coarse to fine (the cascade of OpenOccupancy's CONet, TACOcc's "cascaded occupancy head").
+
+The coarse volume is classified whole. Voxels that may be occupied are split into ``ratio**3`` children, and each child is
+classified from what the three sources say *at its own centre*: the volume (trilinear), the images (bilinear), and the
+LiDAR features of the child's own voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Shaped, UInt8
+from torch import Tensor, nn
+
+from occ_core.sparse import SparseVolume, linear_index, unravel_index
+from occ_core.taxonomy import EMPTY
+from occ_core.voxel_grid import VoxelGrid
+
+SampleImages = Callable[[Tensor, Tensor], Tensor]
+"""Points [P, 3] in metres and their samples [P] -> image features [P, C]."""
+
+
+class HeadOutput(NamedTuple):
+    """Logits of both stages; the fine ones only where refined."""
+
+    coarse: Float[Tensor, "batch class x y z"]
+    fine: Float[Tensor, "child class"]
+    children: Int[Tensor, "child 4"]
+    """(batch, x, y, z) in the fine grid; no voxel twice."""
+
+
+class OccupancyHead(nn.Module):
+    """Coarse classification and its refinement.
+
+    Args:
+        channels: of the volume.
+        lidar_channels, image_channels: of the features looked up for the children; 0 without that sensor.
+        refine_above: coarse voxels whose probability of being occupied is above this are refined, and so is every voxel
+            that holds LiDAR returns.
+        max_refined: at most so many coarse voxels of a batch are refined, the most probable first; bounds the memory.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        lidar_channels: int,
+        image_channels: int,
+        classes: int,
+        fine: VoxelGrid,
+        ratio: int,
+        refine_above: float,
+        max_refined: int,
+    ) -> None:
+        super().__init__()
+        self.fine, self.ratio, self.refine_above, self.max_refined = fine, ratio, refine_above, max_refined
+        self.coarse = nn.Conv3d(channels, classes, 1)
+        hidden = 2 * channels
+        self.refine = nn.Sequential(
+            nn.Linear(channels + lidar_channels + image_channels + ratio**3, hidden),
+            nn.LayerNorm(hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, classes),
+        )
+
+    def forward(
+        self, volume: Float[Tensor, "batch channel x y z"], lidar: SparseVolume | None, sample_images: SampleImages | None
+    ) -> HeadOutput:
+        coarse = self.coarse(volume)
+        parents = self.choose(coarse.detach(), lidar)
+        children, corner = self.split(parents)
+        features = [self.sample_volume(volume, children), F.one_hot(corner, self.ratio**3).to(volume.dtype)]
+        if lidar is not None:
+            features.append(self.look_up(lidar, children))
+        if sample_images is not None:
+            features.append(sample_images(self.fine.centres(children[:, 1:]), children[:, 0]))
+        return HeadOutput(coarse, self.refine(torch.cat(features, dim=1)), children)
+
+    def choose(self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume | None) -> Int[Tensor, "parent 4"]:
+        """The coarse voxels to refine; there may be none."""
+        occupied = 1 - coarse.float().softmax(dim=1)[:, EMPTY]  # [B, X, Y, Z]
+        if lidar is not None:
+            hit = lidar.indices.long().clone()
+            hit[:, 1:] //= self.ratio
+            occupied[hit.unbind(1)] = 1.0
+        chosen = (occupied > self.refine_above).nonzero()
+        if len(chosen) > self.max_refined:
+            best = occupied[chosen.unbind(1)].topk(self.max_refined).indices
+            chosen = chosen[best.sort().values]
+        return chosen
+
+    def split(self, parents: Int[Tensor, "parent 4"]) -> tuple[Int[Tensor, "child 4"], Int[Tensor, "child"]]:
+        """Each parent's children in the fine grid, and which of its corners each child is."""
+        steps = torch.arange(self.ratio, device=parents.device)
+        offsets = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1).view(-1, 3)  # [R, 3]
+        position = (parents[:, None, 1:] * self.ratio + offsets).view(-1, 3)
+        sample = parents[:, :1].repeat_interleave(len(offsets), dim=0)
+        return torch.cat([sample, position], dim=1), torch.arange(len(offsets), device=parents.device).repeat(len(parents))
+
+    def sample_volume(
+        self, volume: Float[Tensor, "batch channel x y z"], children: Int[Tensor, "child 4"]
+    ) -> Float[Tensor, "child channel"]:
+        """The volume at the children's centres, trilinear."""
+        shape = children.new_tensor(self.fine.shape)
+        at = (children[:, 1:].float() + 0.5) / shape * 2 - 1  # align_corners=False: -1 and 1 are the grid's faces
+        sampled = volume.new_zeros(len(children), volume.shape[1])
+        for sample in range(volume.shape[0]):
+            which = (children[:, 0] == sample).nonzero()[:, 0]
+            if which.numel() == 0:
+                continue
+            points = at[which].flip(1).view(1, 1, 1, -1, 3).to(volume.dtype)  # grid_sample wants the last axis first
+            found = F.grid_sample(volume[sample : sample + 1], points, align_corners=False, padding_mode="border")
+            sampled = sampled.index_copy(0, which, found[0, :, 0, 0].T)
+        return sampled
+
+    def look_up(self, lidar: SparseVolume, children: Int[Tensor, "child 4"]) -> Float[Tensor, "child channel"]:
+        """The LiDAR feature of each child's own voxel; zero where it holds no return."""
+        x, y, z = self.fine.shape
+        slot = torch.full((lidar.batch_size * x * y * z,), -1, dtype=torch.long, device=children.device)
+        slot[linear_index(lidar.indices, self.fine.shape)] = torch.arange(len(lidar.indices), device=children.device)
+        at = slot[linear_index(children, self.fine.shape)]  # [child], -1 where empty
+        padded = torch.cat([lidar.features, lidar.features.new_zeros(1, lidar.features.shape[1])])  # -1 reads the zero row
+        return padded[at]
+
+
+def classify(output: HeadOutput, ratio: int) -> tuple[UInt8[Tensor, "batch x y z"], Float[Tensor, "batch x y z"]]:
+    """Labels and their probabilities on the fine grid; a voxel that was not refined is what its parent is."""
+    coarse_probability, coarse_label = output.coarse.float().softmax(dim=1).max(dim=1)  # [B, X, Y, Z]
+    probability, label = upsample(coarse_probability, ratio), upsample(coarse_label.to(torch.uint8), ratio)
+    fine_probability, fine_label = output.fine.float().softmax(dim=1).max(dim=1)  # [child]
+    at = output.children.unbind(1)
+    probability[at], label[at] = fine_probability, fine_label.to(torch.uint8)
+    return label, probability
+
+
+def upsample(volume: Shaped[Tensor, "batch x y z"], ratio: int) -> Shaped[Tensor, "batch fx fy fz"]:
+    """Every voxel repeated ``ratio`` times along each axis."""
+    for axis in (1, 2, 3):
+        volume = volume.repeat_interleave(ratio, dim=axis)
+    return volume

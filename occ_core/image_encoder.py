@@ -1,0 +1,77 @@
+"""Images -> one feature map per camera: ResNet and FPN (TACOcc, section III: "image encoder")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from transformers import ResNetConfig, ResNetModel
+
+# ImageNet statistics in 0..255, those of every published ResNet
+_MEAN = (123.675, 116.28, 103.53)
+_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEncoderConfig:
+    """The backbone's shape and what the pyramid hands on."""
+
+    depths: tuple[int, int, int, int] = (2, 2, 2, 2)
+    """Blocks per stage: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-50, (3, 4, 23, 3) ResNet-101."""
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    """Channels per stage."""
+    block: Literal["basic", "bottleneck"] = "basic"
+    out_channels: int = 64
+    stride: Literal[8, 16] = 16
+    """Pixels of the image per cell of the feature map."""
+
+
+class ImageEncoder(nn.Module):
+    """ResNet whose last stages are merged top-down into one map (FPN) at ``config.stride``.
+
+    Images: uint8 RGB. Weights from a local Hugging Face folder can be loaded by ``load_backbone``.
+    """
+
+    def __init__(self, config: ImageEncoderConfig) -> None:
+        super().__init__()
+        self.backbone = ResNetModel(
+            ResNetConfig(
+                embedding_size=config.widths[0] if config.block == "basic" else 64,
+                hidden_sizes=list(config.widths),
+                depths=list(config.depths),
+                layer_type=config.block,
+            )
+        )
+        first = {8: 1, 16: 2}[config.stride]  # stages 1, 2, 3 have strides 8, 16, 32
+        self.stages = tuple(range(first, 4))
+        self.lateral = nn.ModuleList(nn.Conv2d(config.widths[stage], config.out_channels, 1) for stage in self.stages)
+        self.out = nn.Sequential(
+            nn.Conv2d(config.out_channels, config.out_channels, 3, padding=1, bias=False),
+            nn.GroupNorm(8, config.out_channels),
+            nn.ReLU(inplace=True),
+        )
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+
+    def load_backbone(self, folder: Path) -> None:
+        """Loads backbone weights (ImageNet, say) from a local Hugging Face ResNet folder; nothing is downloaded.
+
+        Raises:
+            FileNotFoundError: no such folder.
+        """
+        if not folder.is_dir():
+            raise FileNotFoundError(f"backbone weights '{folder}' do not exist; give the folder of a saved transformers ResNetModel")
+        self.backbone.load_state_dict(ResNetModel.from_pretrained(folder, local_files_only=True).state_dict())
+
+    def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image channel h w"]:
+        normalised = (images.float() - self.mean) / self.std
+        stages = self.backbone(normalised, output_hidden_states=True).hidden_states[1:]  # strides 4, 8, 16, 32
+        merged = self.lateral[-1](stages[self.stages[-1]])
+        for lateral, stage in zip(reversed(self.lateral[:-1]), reversed(self.stages[:-1]), strict=True):
+            merged = lateral(stages[stage]) + F.interpolate(merged, size=stages[stage].shape[-2:], mode="nearest")
+        return self.out(merged)

@@ -1,0 +1,82 @@
+"""``OccupancyEngine``: one frame in, one occupancy grid out, as the robot and the offline tools use the model."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from occ_core.checkpoint import load_checkpoint
+from occ_core.head import classify
+from occ_core.model import OccupancyModel
+from occ_core.types import Frame, Occupancy
+
+Precision = Literal["auto", "fp32", "bf16"]
+log = logging.getLogger(__name__)
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether the processor computes in bfloat16 itself (elsewhere it is emulated and slower than float32)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """bfloat16 autocast where asked for; ``auto`` asks for it where it is fast."""
+    if precision == "bf16" or (precision == "auto" and bf16_is_fast(device)):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+class OccupancyEngine:
+    """A model on its device.
+
+    Args:
+        frame_id: name of the grid frame, copied to every ``Occupancy``.
+    """
+
+    def __init__(
+        self, model: OccupancyModel, device: torch.device | str = "cpu", precision: Precision = "auto", frame_id: str = "lidar"
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        if self.device.type == "cpu":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.precision = precision
+        self.frame_id = frame_id
+        self.stage_ms: dict[str, float] = {}
+        """Milliseconds that the stages of the last step took."""
+
+    @classmethod
+    def from_checkpoint(cls, path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> OccupancyEngine:
+        """The engine of a checkpoint.
+
+        Raises:
+            CheckpointError: see ``load_checkpoint``.
+        """
+        model, description = load_checkpoint(path)
+        return cls(model, device, precision, frame_id=description["frame_id"])
+
+    @torch.inference_mode()
+    def step(self, frame: Frame) -> Occupancy:
+        """Predicts the occupancy of a frame; the result lies on the CPU."""
+        started = time.perf_counter()
+        frame = frame.to(self.device)
+        with autocast(self.device, self.precision):
+            prediction = self.model(frame)
+        forward = time.perf_counter()
+        labels, probability = classify(prediction.head, self.model.config.cascade_ratio)
+        occupancy = Occupancy(
+            labels.cpu(), probability.cpu(), self.model.config.grid, stamp_ns=frame.stamp_ns, frame_id=self.frame_id
+        )
+        self.stage_ms = {"forward": (forward - started) * 1e3, "classify": (time.perf_counter() - forward) * 1e3}
+        return occupancy
+
+    def reset(self, reason: str) -> None:
+        """Called at every discontinuity of the drive (a jump in time or place, a request); this model keeps nothing to forget."""
+        log.info("engine reset: %s", reason)

@@ -1,0 +1,240 @@
+"""The model: sensors in, class logits out. ``OccupancyModel.forward`` reads like the papers' figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from occ_core.fusion import ConcatFusion
+from occ_core.head import HeadOutput, OccupancyHead
+from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig
+from occ_core.lidar_encoder import LidarEncoder
+from occ_core.sparse import SparseVolume
+from occ_core.taxonomy import NUM_CLASSES
+from occ_core.types import Frame
+from occ_core.view_transform import DepthBins, ViewTransform, sample_images
+from occ_core.volume_encoder import VolumeEncoder
+from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
+
+
+@dataclass(frozen=True, kw_only=True)
+class OccupancyConfig:
+    """Everything that decides the shape of the network; stored with its weights."""
+
+    grid: VoxelGrid = SURROUNDOCC_GRID
+    """The grid that is predicted."""
+    cascade_ratio: int = 2
+    """Fine voxels per coarse voxel and axis."""
+    image_size: tuple[int, int] = (128, 352)
+    """(height, width) of the images in ``Frame``."""
+    channels: int = 32
+    """Of every volume."""
+    image_encoder: ImageEncoderConfig = ImageEncoderConfig()
+    depth: DepthBins = DepthBins()
+    lidar_voxel_m: float = 0.5
+    """Voxels in which points are gathered before the sparse convolutions."""
+    volume_blocks: tuple[int, ...] = (1, 1, 1)
+    """Residual blocks per level of the 3D encoder."""
+    factorised_convolutions: bool = True
+    """3x3x1 then 1x1x3 in the 3D encoder: less than half the work of 3x3x3."""
+    refine_above: float = 0.3
+    """Coarse voxels whose probability of being occupied exceeds this are refined."""
+    max_refined: int = 24_000
+    """Coarse voxels refined per batch at most."""
+    camera: bool = True
+    lidar: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.camera or self.lidar):
+            raise ValueError("OccupancyConfig: camera and lidar are both off; a model needs at least one sensor")
+        if self.channels % 8:
+            raise ValueError(f"OccupancyConfig.channels must be a multiple of 8 (group norms), got {self.channels}")
+        multiple = self.image_encoder.stride * 4
+        if any(side % 32 for side in self.image_size):
+            raise ValueError(f"OccupancyConfig.image_size must be multiples of 32 (and of {multiple // 4}), got {self.image_size}")
+        self.coarse_grid.coarser(2 ** (len(self.volume_blocks) - 1))  # raises where the levels do not fit
+
+    @property
+    def coarse_grid(self) -> VoxelGrid:
+        """The grid of the feature volumes."""
+        return self.grid.coarser(self.cascade_ratio)
+
+
+def debug() -> OccupancyConfig:
+    """For tests: everything is there, nothing is big."""
+    return OccupancyConfig(
+        grid=SURROUNDOCC_GRID.coarser(2),
+        image_size=(64, 192),
+        channels=8,
+        image_encoder=ImageEncoderConfig(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64), out_channels=16),
+        depth=DepthBins(step_m=2.0),
+        lidar_voxel_m=1.0,
+        volume_blocks=(1, 1),
+    )
+
+
+def nano() -> OccupancyConfig:
+    """For ablations: one training in minutes on two cores."""
+    return replace(
+        debug(), channels=16, image_encoder=ImageEncoderConfig(depths=(1, 1, 1, 1), widths=(16, 32, 64, 128), out_channels=32)
+    )
+
+
+def tiny() -> OccupancyConfig:
+    """For a CPU at 2 Hz: the shipped checkpoint. ResNet-18 at half its width."""
+    return OccupancyConfig(
+        image_encoder=ImageEncoderConfig(widths=(32, 64, 128, 256), out_channels=32, stride=8), depth=DepthBins(step_m=1.0)
+    )
+
+
+def small() -> OccupancyConfig:
+    """The papers' light setting: ResNet-50 at 256x704."""
+    return OccupancyConfig(
+        image_size=(256, 704),
+        channels=80,
+        image_encoder=ImageEncoderConfig(
+            depths=(3, 4, 6, 3), widths=(256, 512, 1024, 2048), block="bottleneck", out_channels=256
+        ),
+        lidar_voxel_m=0.25,
+        volume_blocks=(2, 2, 2),
+        factorised_convolutions=False,
+    )
+
+
+def base() -> OccupancyConfig:
+    """The papers' main setting: ResNet-101 at 896x1600, points gathered at 0.125 m (Co-Occ)."""
+    return replace(
+        small(),
+        image_size=(896, 1600),
+        channels=128,
+        image_encoder=replace(small().image_encoder, depths=(3, 4, 23, 3), out_channels=512),
+        lidar_voxel_m=0.125,
+    )
+
+
+class Cameras(NamedTuple):
+    """The cameras of a batch that are there, as one list of K images."""
+
+    features: Float[Tensor, "image channel h w"]
+    intrinsics: Float[Tensor, "image 3 3"]
+    grid_from_camera: Float[Tensor, "image 4 4"]
+    sample: Int[Tensor, "image"]
+
+
+class Prediction(NamedTuple):
+    """What training needs of a forward pass; inference needs ``head`` alone."""
+
+    head: HeadOutput
+    depth_logits: Float[Tensor, "image bin h w"] | None
+    """Of the cameras that are there (in the order of ``Frame.camera_mask.nonzero()``)."""
+
+
+class OccupancyModel(nn.Module):
+    """Camera and LiDAR semantic occupancy (TACOcc, Table III "Base"; M-CONet and Co-Occ are its kin)."""
+
+    def __init__(
+        self,
+        config: OccupancyConfig,
+        image_encoder: ImageEncoder | None,
+        view_transform: ViewTransform | None,
+        lidar_encoder: LidarEncoder | None,
+        fusion: ConcatFusion | None,
+        volume_encoder: VolumeEncoder,
+        head: OccupancyHead,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.image_encoder = image_encoder
+        self.view_transform = view_transform
+        self.lidar_encoder = lidar_encoder
+        self.fusion = fusion
+        self.volume_encoder = volume_encoder
+        self.head = head
+
+    def forward(self, frame: Frame) -> Prediction:
+        """Logits for one batch of frames.
+
+        Raises:
+            ValueError: the images are not of ``config.image_size``.
+        """
+        self._check(frame)
+        volumes, lidar, cameras, depth_logits = [], None, None, None
+        if self.image_encoder is not None and self.view_transform is not None:
+            cameras = self.see(frame)
+            image_volume, depth_logits = self.view_transform(*cameras, frame.batch_size)  # [B, C, X, Y, Z]
+            volumes.append(image_volume)
+        if self.lidar_encoder is not None:
+            lidar_volume, lidar = self.lidar_encoder(frame.points)  # [B, C, X, Y, Z]
+            volumes.append(lidar_volume)
+        fused = volumes[0] if self.fusion is None else self.fusion(*volumes)  # [B, C, X, Y, Z]
+        fused = self.volume_encoder(fused)
+        return Prediction(self.head(fused, lidar, self._image_sampler(cameras)), depth_logits)
+
+    def see(self, frame: Frame) -> Cameras:
+        """Features of the cameras that are there; those masked are not looked at, so that nothing of them can leak."""
+        assert self.image_encoder is not None
+        sample, camera = frame.camera_mask.nonzero(as_tuple=True)
+        images = frame.images[sample, camera]  # [K, 3, H, W]
+        if len(images):
+            features = self.image_encoder(images)
+        else:
+            height, width = (side // self.config.image_encoder.stride for side in self.config.image_size)
+            features = frame.intrinsics.new_zeros(0, self.config.image_encoder.out_channels, height, width)
+        return Cameras(features, frame.intrinsics[sample, camera], frame.grid_from_camera[sample, camera], sample)
+
+    def _image_sampler(self, cameras: Cameras | None):  # noqa: ANN202 - SampleImages or None
+        if cameras is None:
+            return None
+        camera_from_grid = torch.linalg.inv(cameras.grid_from_camera)
+        stride = self.config.image_encoder.stride
+
+        def sample(points: Tensor, point_sample: Tensor) -> Tensor:
+            return sample_images(
+                cameras.features, cameras.intrinsics, camera_from_grid, cameras.sample, stride, points, point_sample
+            )
+
+        return sample
+
+    def _check(self, frame: Frame) -> None:
+        if tuple(frame.images.shape[-2:]) != self.config.image_size:
+            raise ValueError(
+                f"images are {tuple(frame.images.shape[-2:])} (height, width), the model expects {self.config.image_size}; "
+                "build frames with image_size=model.config.image_size"
+            )
+
+
+def build_model(config: OccupancyConfig) -> OccupancyModel:
+    """A freshly initialised model."""
+    channels, coarse = config.channels, config.coarse_grid
+    image_channels = config.image_encoder.out_channels
+    return OccupancyModel(
+        config,
+        image_encoder=ImageEncoder(config.image_encoder) if config.camera else None,
+        view_transform=ViewTransform(image_channels, channels, config.depth, coarse, config.image_encoder.stride)
+        if config.camera
+        else None,
+        lidar_encoder=LidarEncoder(
+            channels, voxels=VoxelGrid(config.grid.range_m, config.lidar_voxel_m), fine=config.grid, coarse=coarse
+        )
+        if config.lidar
+        else None,
+        fusion=ConcatFusion(channels) if config.camera and config.lidar else None,
+        volume_encoder=VolumeEncoder(channels, config.volume_blocks, factorised=config.factorised_convolutions),
+        head=OccupancyHead(
+            channels,
+            lidar_channels=channels if config.lidar else 0,
+            image_channels=image_channels if config.camera else 0,
+            classes=NUM_CLASSES,
+            fine=config.grid,
+            ratio=config.cascade_ratio,
+            refine_above=config.refine_above,
+            max_refined=config.max_refined,
+        ),
+    )
+
+
+PRESETS = {"debug": debug, "nano": nano, "tiny": tiny, "small": small, "base": base}

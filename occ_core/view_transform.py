@@ -1,0 +1,124 @@
+"""Image features -> volume: lift each feature along its ray by a depth distribution, splat into voxels (LSS [42 of TACOcc])."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from occ_core.voxel_grid import VoxelGrid
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthBins:
+    """Depths along the optical axis that a feature may lie at: ``min_m``, ``min_m + step_m``, ... below ``max_m``."""
+
+    min_m: float = 2.0
+    max_m: float = 58.0
+    step_m: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_m < self.max_m or self.step_m <= 0:
+            raise ValueError(f"DepthBins needs 0 < min_m < max_m and step_m > 0, got {self}")
+
+    @property
+    def count(self) -> int:
+        return round((self.max_m - self.min_m) / self.step_m)
+
+    def centres(self, device: torch.device) -> Float[Tensor, "bin"]:
+        """Middle of each bin in metres."""
+        return self.min_m + (torch.arange(self.count, device=device) + 0.5) * self.step_m
+
+    def index(self, depth_m: Float[Tensor, "*n"]) -> Int[Tensor, "*n"]:
+        """Bin of each depth; -1 outside the bins."""
+        index = torch.floor((depth_m - self.min_m) / self.step_m).long()
+        return torch.where((index >= 0) & (index < self.count), index, -1)
+
+
+class ViewTransform(nn.Module):
+    """Lift-splat: features [K, C, h, w] of K cameras -> volume of the whole batch, and the depth logits for supervision."""
+
+    def __init__(self, in_channels: int, out_channels: int, bins: DepthBins, grid: VoxelGrid, stride: int) -> None:
+        super().__init__()
+        self.bins, self.grid, self.stride, self.out_channels = bins, grid, stride, out_channels
+        self.camera = nn.Linear(4, in_channels)  # focal lengths and centre tell the scale of what is seen (BEVDepth)
+        self.depth = nn.Sequential(
+            nn.Conv2d(in_channels, in_channels, 3, padding=1, bias=False),
+            nn.GroupNorm(8, in_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(in_channels, bins.count, 1),
+        )
+        self.context = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(
+        self,
+        features: Float[Tensor, "image channel h w"],
+        intrinsics: Float[Tensor, "image 3 3"],
+        grid_from_camera: Float[Tensor, "image 4 4"],
+        sample: Int[Tensor, "image"],
+        batch_size: int,
+    ) -> tuple[Float[Tensor, "batch out x y z"], Float[Tensor, "image bin h w"]]:
+        """``sample`` tells which sample of the batch each image belongs to."""
+        h, w = features.shape[-2:]
+        scale = 1.0 / (self.stride * w)  # in image widths
+        lens = torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2], intrinsics[:, 1, 2]], dim=1) * scale
+        depth_logits = self.depth(features * torch.sigmoid(self.camera(lens))[:, :, None, None])  # [K, D, h, w]
+        context = self.context(features)  # [K, C, h, w]
+
+        points = self.lift(intrinsics, grid_from_camera, (h, w))  # [K, D, h, w, 3]
+        index = self.grid.index(points)
+        inside = self.grid.contains(index)  # [K, D, h, w]
+        x, y, z = self.grid.shape
+        target = ((sample.view(-1, 1, 1, 1) * x + index[..., 0]) * y + index[..., 1]) * z + index[..., 2]
+        camera, bin_, row, column = inside.nonzero(as_tuple=True)
+        weight = depth_logits.softmax(dim=1)[camera, bin_, row, column]  # [P]
+        lifted = context.permute(0, 2, 3, 1).reshape(-1, self.out_channels)[(camera * h + row) * w + column]  # [P, C]
+        volume = torch.zeros(batch_size * x * y * z, self.out_channels, dtype=lifted.dtype, device=lifted.device)
+        volume = volume.index_add(0, target[inside], lifted * weight[:, None].to(lifted.dtype))
+        return volume.view(batch_size, x, y, z, self.out_channels).permute(0, 4, 1, 2, 3), depth_logits
+
+    def lift(
+        self, intrinsics: Float[Tensor, "image 3 3"], grid_from_camera: Float[Tensor, "image 4 4"], size: tuple[int, int]
+    ) -> Float[Tensor, "image bin h w 3"]:
+        """Points in the grid frame, in metres, of every feature cell's centre at every depth bin."""
+        h, w = size
+        device = intrinsics.device
+        v = (torch.arange(h, device=device) + 0.5) * self.stride - 0.5  # pixel centres lie at integers
+        u = (torch.arange(w, device=device) + 0.5) * self.stride - 0.5
+        pixels = torch.stack(torch.broadcast_tensors(u[None, :], v[:, None], torch.ones(1, 1, device=device)), dim=-1)  # [h, w, 3]
+        rays = torch.einsum("kij,hwj->khwi", torch.linalg.inv(intrinsics), pixels)  # z = 1
+        points = rays[:, None] * self.bins.centres(device).view(1, -1, 1, 1, 1)  # [K, D, h, w, 3]
+        rotation, translation = grid_from_camera[:, :3, :3], grid_from_camera[:, :3, 3]
+        return torch.einsum("kij,kdhwj->kdhwi", rotation, points) + translation.view(-1, 1, 1, 1, 3)
+
+
+def sample_images(
+    features: Float[Tensor, "image channel h w"],
+    intrinsics: Float[Tensor, "image 3 3"],
+    camera_from_grid: Float[Tensor, "image 4 4"],
+    sample: Int[Tensor, "image"],
+    stride: int,
+    points: Float[Tensor, "point 3"],
+    point_sample: Int[Tensor, "point"],
+) -> Float[Tensor, "point channel"]:
+    """Mean over the cameras that see a point of the image feature it projects to; zero where none sees it."""
+    h, w = features.shape[-2:]
+    total = torch.zeros(points.shape[0], features.shape[1], dtype=features.dtype, device=points.device)
+    seen_by = torch.zeros(points.shape[0], device=points.device)
+    for k in range(features.shape[0]):
+        in_camera = points @ camera_from_grid[k, :3, :3].T + camera_from_grid[k, :3, 3]  # [P, 3]
+        depth = in_camera[:, 2].clamp(min=0.1)
+        u = (in_camera[:, 0] / depth * intrinsics[k, 0, 0] + intrinsics[k, 0, 2] + 0.5) / (stride * w) * 2 - 1  # in [-1, 1]
+        v = (in_camera[:, 1] / depth * intrinsics[k, 1, 1] + intrinsics[k, 1, 2] + 0.5) / (stride * h) * 2 - 1
+        seen = (in_camera[:, 2] > 0.1) & (u.abs() < 1) & (v.abs() < 1) & (point_sample == sample[k])
+        which = seen.nonzero()[:, 0]
+        if which.numel() == 0:
+            continue
+        at = torch.stack([u[which], v[which]], dim=-1).view(1, 1, -1, 2).to(features.dtype)
+        found = F.grid_sample(features[k : k + 1], at, align_corners=False, padding_mode="border")[0, :, 0].T  # [S, C]
+        total = total.index_add(0, which, found)
+        seen_by[which] += 1
+    return total / seen_by.clamp(min=1)[:, None].to(total.dtype)
