@@ -40,7 +40,7 @@ def split_scenes(root: Path | str, version: str | None, split: str) -> list[str]
         raise ValueError(f"{source} has no split {split!r}; it has {sorted(splits)}")
     chosen = [name for name in present if name in splits[split]]
     if not chosen:
-        raise ValueError(f"{source}: no scene of the split {split!r} is among the {len(present)} of {folder}, such as {present[:3]}")
+        raise ValueError(f"{source}: no scene of split {split!r} is among the {len(present)} of {folder}, such as {present[:3]}")
     return chosen
 
 
