@@ -1,0 +1,136 @@
+"""Makes synthetic drives in the official nuScenes v1.0 layout: ``python -m training.make_world OUT --scenes N --seed S``.
+
+A killed run continues where it was: a drive counts once its records are in ``OUT/.parts``. The same seed gives the same
+bytes, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import time
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cv2
+import tyro
+from tqdm import tqdm
+
+from training.world import tables
+from training.world.town import make_drive
+from training.world.writer import SceneOptions, SceneWriter
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """A world of generated drives."""
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder that becomes the nuScenes dataroot."""
+    scenes: int
+    """How many drives."""
+    seed: int
+    """Same seed, same world."""
+    keyframes: int = 40
+    """Keyframes a drive, two a second."""
+    image_size: tuple[int, int] = (900, 1600)
+    """Height and width in pixels; the intrinsics follow."""
+    workers: int = 2
+    """Processes; one drive each at a time."""
+    weather: Literal["clear", "rain", "night", "rain at night"] | None = None
+    """Weather of all drives; without it they differ."""
+    region: str | None = None
+    """``log.location`` of all drives; without it they differ."""
+    version: str = "v1.0-town"
+    """Folder of the tables."""
+
+    def __post_init__(self) -> None:
+        for name in ("scenes", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"WorldConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"WorldConfig.seed must not be negative, got {self.seed}")
+
+    @property
+    def scene_options(self) -> SceneOptions:
+        return SceneOptions(version=self.version, keyframes=self.keyframes, image_size=self.image_size)
+
+
+def part_path(out: Path, index: int) -> Path:
+    """The file whose existence says that drive ``index`` is complete; it holds its records."""
+    return out / ".parts" / f"{index:05d}.json"
+
+
+def make_scene(config: WorldConfig, index: int) -> None:
+    """Writes drive ``index`` and, as the last thing, its records."""
+    options = config.scene_options
+    drive = make_drive(config.seed, index, config.weather, config.region, options.duration_s)
+    records = SceneWriter(config.out, drive, config.seed, index, options).write(_count_keyframe)
+    tables.write_json(part_path(config.out, index), records)
+
+
+def make_world(config: WorldConfig) -> None:
+    """Writes all drives that are still missing under ``config.out``, then the tables.
+
+    Raises:
+        ValueError: the folder holds a world made with other settings.
+    """
+    _check_same_world(config)
+    missing = [index for index in range(config.scenes) if not part_path(config.out, index).exists()]
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    os.environ["OMP_NUM_THREADS"] = "1"  # the workers are the parallelism
+    with (
+        tqdm(total=config.scenes * config.keyframes, unit="keyframe", desc="drives") as bar,
+        context.Pool(min(config.workers, max(len(missing), 1)), _start_worker, (counter,)) as pool,
+    ):
+        bar.update((config.scenes - len(missing)) * config.keyframes)
+        running = [pool.apply_async(make_scene, (config, index)) for index in missing]
+        done = 0
+        while done < counter.value or not all(result.ready() for result in running):
+            bar.update(counter.value - done)
+            done += counter.value - done
+            for result in running:
+                if result.ready():
+                    result.get()  # an error in a worker ends the run here
+            time.sleep(0.2)
+    tables.assemble(config.out, config.version, [part_path(config.out, index) for index in range(config.scenes)])
+
+
+_counter: Synchronized[int] | None = None
+
+
+def _start_worker(counter: Any) -> None:
+    global _counter
+    _counter = counter
+    cv2.setNumThreads(1)
+
+
+def _count_keyframe() -> None:
+    if _counter is not None:
+        with _counter.get_lock():
+            _counter.value += 1
+
+
+def _check_same_world(config: WorldConfig) -> None:
+    """Notes the settings on the first run; refuses others on the next."""
+    settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    for free in ("out", "scenes", "workers"):
+        settings.pop(free)
+    path = config.out / ".parts" / "settings.json"
+    if path.exists() and (earlier := json.loads(path.read_text())) != settings:
+        differing = {name: (earlier.get(name), value) for name, value in settings.items() if earlier.get(name) != value}
+        raise ValueError(f"{config.out} holds a world made with other settings (earlier, now): {differing}; choose another folder")
+    tables.write_json(path, settings)
+
+
+def main() -> None:
+    make_world(tyro.cli(WorldConfig, description=__doc__))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Lamps that light the scene at night: the car's own, other traffic's, and street lamps. None of them casts shadows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.world.scene import Drive
+
+_REACH_M = 60.0
+_HEADLIGHT = np.array([3.2, 3.1, 2.8], np.float32) * 30.0
+_TAIL_LIGHT = np.array([1.6, 0.06, 0.04], np.float32)
+_STREET_LAMP = np.array([3.0, 2.2, 1.2], np.float32) * 4.0
+_VEHICLES = ("vehicle.car", "vehicle.truck", "vehicle.bus", "vehicle.construction", "vehicle.trailer")
+
+
+class LampSet:
+    """All lamps near the car at one moment."""
+
+    def __init__(self, drive: Drive, time_s: float) -> None:
+        world_from_ego = drive.world_from_ego(time_s)
+        here = world_from_ego[:2, 3]
+        positions, axes, sharpness, powers, radii = [], [], [], [], []
+
+        def add(position: np.ndarray, axis: np.ndarray, sharp: float, power: np.ndarray, radius: float) -> None:
+            positions.append(position)
+            axes.append(axis / np.linalg.norm(axis))
+            sharpness.append(sharp)
+            powers.append(power)
+            radii.append(radius)
+
+        def add_vehicle(pose: np.ndarray, front_m: float, back_m: float, half_width_m: float) -> None:
+            for side in (-half_width_m, half_width_m):
+                add((pose @ [front_m, side, 0.65, 1])[:3], pose[:3, :3] @ [1.0, 0.0, -0.045], 40.0, _HEADLIGHT, 45.0)
+            add((pose @ [back_m, 0.0, 0.8, 1])[:3], pose[:3, :3] @ [-1.0, 0.0, -0.2], 1.5, _TAIL_LIGHT, 8.0)
+
+        add_vehicle(world_from_ego, 3.8, -1.0, 0.65)
+        for actor in drive.actors:
+            pose = actor.world_from_actor(time_s)
+            driving = actor.attribute != "vehicle.parked" and actor.category.startswith(_VEHICLES)
+            if driving and np.hypot(*(pose[:2, 3] - here)) < _REACH_M:
+                width, length, _ = actor.size_wlh
+                add_vehicle(pose, length / 2, -length / 2, 0.36 * width)
+        near = np.hypot(*(drive.lamps[:, :2] - here).T) < _REACH_M if len(drive.lamps) else np.zeros(0, bool)
+        for lamp in drive.lamps[near]:
+            add(lamp.astype(np.float64), np.array([0.0, 0.0, -1.0]), 1.2, _STREET_LAMP, 22.0)
+        self.positions, self.axes = np.array(positions, np.float32), np.array(axes, np.float32)
+        self.sharpness, self.powers, self.radii = np.array(sharpness), np.array(powers, np.float32), np.array(radii)
+
+    def irradiance(self, points: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        """Lamp light on surface points [N, 3] with unit normals [N, 3]; float32 [N, 3]."""
+        light = np.zeros((len(points), 3), np.float32)
+        for position, axis, sharp, power, radius in zip(
+            self.positions, self.axes, self.sharpness, self.powers, self.radii, strict=True
+        ):
+            near = np.flatnonzero((np.abs(points - position) < radius).all(1))
+            way = position - points[near]
+            squared = np.einsum("ni,ni->n", way, way) + 0.05
+            way /= np.sqrt(squared)[:, None]
+            facing = np.clip(np.einsum("ni,ni->n", way, normal[near]), 0.0, 1.0)
+            beam = np.clip(-(way @ axis), 0.0, 1.0) ** np.float32(sharp)
+            fade = np.clip(1.0 - squared / radius**2, 0.0, 1.0)
+            light[near] += (facing * beam * fade / squared)[:, None] * power
+        return light

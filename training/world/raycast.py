@@ -1,0 +1,129 @@
+"""Rays against a drive: the static town (built once) and the actors (put where they are at a given time)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import open3d as o3d
+
+from training.world.scene import Actor, Drive, Mesh
+
+STATIC = -1
+"""``Hits.actor`` of the static town."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What N rays met first. Rows of rays that met nothing hold ``range_m`` inf and zeros elsewhere."""
+
+    range_m: np.ndarray
+    """float32 [N]."""
+    normal: np.ndarray
+    """float32 [N, 3], unit, world frame, turned against the ray."""
+    material: np.ndarray
+    """uint8 [N]."""
+    category: np.ndarray
+    """uint8 [N], nuScenes-lidarseg index."""
+    tint: np.ndarray
+    """float32 [N, 3]."""
+    actor: np.ndarray
+    """int32 [N], index into the drive's actors, or ``STATIC``."""
+
+    @property
+    def hit(self) -> np.ndarray:
+        """bool [N]."""
+        return np.isfinite(self.range_m)
+
+
+def _scene(vertices: np.ndarray, triangles: np.ndarray) -> o3d.t.geometry.RaycastingScene:
+    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+    if len(triangles):
+        scene.add_triangles(
+            o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
+            o3d.core.Tensor(np.ascontiguousarray(triangles, np.uint32)),
+        )
+    return scene
+
+
+class ActorsAt:
+    """The actors at one moment (each may be given its own time), ready to be cast against."""
+
+    def __init__(self, actors: Sequence[Actor], world_from_actor: dict[int, np.ndarray]) -> None:
+        vertices, triangles, self.index = [], [], []
+        materials, categories, tints, count = [], [], [], 0
+        for index, pose in world_from_actor.items():
+            mesh = actors[index].mesh
+            vertices.append(mesh.vertices @ pose[:3, :3].T.astype(np.float32) + pose[:3, 3].astype(np.float32))
+            triangles.append(mesh.triangles + count)
+            count += len(mesh.vertices)
+            materials.append(mesh.material)
+            categories.append(mesh.category)
+            tints.append(mesh.tint)
+            self.index.append(np.full(len(mesh.triangles), index, np.int32))
+        self.empty = not triangles
+        if self.empty:
+            return
+        self.scene = _scene(np.concatenate(vertices), np.concatenate(triangles))
+        self.material, self.category = np.concatenate(materials), np.concatenate(categories)
+        self.tint, self.index = np.concatenate(tints), np.concatenate(self.index)
+
+
+class RayCaster:
+    """Casts rays through a drive. One instance a process: Open3D's scenes cannot be pickled."""
+
+    def __init__(self, drive: Drive) -> None:
+        self.drive = drive
+        self.static: Mesh = drive.static
+        self._scene = _scene(self.static.vertices, self.static.triangles)
+
+    def actors_at(self, time_s: float | np.ndarray, near_m: np.ndarray | None = None, radius_m: float = 130.0) -> ActorsAt:
+        """The actors at ``time_s`` (a number, or one time for each actor), left out beyond ``radius_m`` of the point ``near_m`` [3]."""
+        times = np.broadcast_to(np.asarray(time_s, np.float64), (len(self.drive.actors),))
+        poses = {i: actor.world_from_actor(float(times[i])) for i, actor in enumerate(self.drive.actors)}
+        if near_m is not None:
+            poses = {i: pose for i, pose in poses.items() if np.hypot(*(pose[:2, 3] - near_m[:2])) < radius_m}
+        return ActorsAt(self.drive.actors, poses)
+
+    def cast(self, origins: np.ndarray, directions: np.ndarray, actors: ActorsAt) -> Hits:
+        """First hits of the rays ``origins`` [N, 3] (or [3]) + t ``directions`` [N, 3] (unit), world frame."""
+        rays = _rays(origins, directions)
+        answer = self._scene.cast_rays(rays, nthreads=1)
+        distance = answer["t_hit"].numpy()
+        triangle = np.where(np.isfinite(distance), answer["primitive_ids"].numpy(), 0).astype(np.int64)
+        normal = answer["primitive_normals"].numpy()
+        if len(self.static.triangles):
+            material, category = self.static.material[triangle], self.static.category[triangle]
+            tint = self.static.tint[triangle]
+        else:
+            material = category = np.zeros(len(distance), np.uint8)
+            tint = np.zeros((len(distance), 3), np.float32)
+        actor = np.full(len(distance), STATIC, np.int32)
+        if not actors.empty:
+            answer = actors.scene.cast_rays(rays, nthreads=1)
+            nearer = np.flatnonzero(answer["t_hit"].numpy() < distance)
+            triangle = answer["primitive_ids"].numpy()[nearer].astype(np.int64)
+            distance[nearer] = answer["t_hit"].numpy()[nearer]
+            normal[nearer] = answer["primitive_normals"].numpy()[nearer]
+            material[nearer], category[nearer] = actors.material[triangle], actors.category[triangle]
+            tint[nearer], actor[nearer] = actors.tint[triangle], actors.index[triangle]
+        towards = np.einsum("ni,ni->n", normal, directions.astype(np.float32)) > 0
+        normal[towards] *= -1
+        return Hits(distance, normal, material, category, tint, actor)
+
+    def blocked(self, origins: np.ndarray, directions: np.ndarray, length_m: np.ndarray | float, actors: ActorsAt | None) -> np.ndarray:
+        """bool [N]: whether something stands within ``length_m`` along the rays; ``actors`` None asks the static town alone."""
+        rays = _rays(origins, directions)
+        length = np.broadcast_to(np.asarray(length_m, np.float32), (len(directions),))
+        blocked = self._scene.cast_rays(rays, nthreads=1)["t_hit"].numpy() < length
+        if actors is not None and not actors.empty:
+            blocked |= actors.scene.cast_rays(rays, nthreads=1)["t_hit"].numpy() < length
+        return blocked
+
+
+def _rays(origins: np.ndarray, directions: np.ndarray) -> o3d.core.Tensor:
+    rays = np.empty((len(directions), 6), np.float32)
+    rays[:, :3] = origins
+    rays[:, 3:] = directions
+    return o3d.core.Tensor(rays)
