@@ -77,6 +77,7 @@ setup(
         "spconv>=2.3.8",  # the CPU build; on CUDA see extras_require
         "torch>=2.4",
         "transformers",
+        "tqdm",
         "tyro",
     ],
     extras_require={
