@@ -44,7 +44,9 @@ def load_checkpoint(path: Path | str) -> tuple[OccupancyModel, dict[str, Any]]:
         raise CheckpointError(f"checkpoint '{path}' is not a .safetensors file; give the file that training wrote")
     for needed in (path, described):
         if not needed.is_file():
-            raise CheckpointError(f"checkpoint file '{needed}' does not exist; a checkpoint is a .safetensors and a .json beside it")
+            raise CheckpointError(
+                f"checkpoint file '{needed}' does not exist; a checkpoint is a .safetensors and a .json beside it"
+            )
     try:
         description = json.loads(described.read_text())
         model = build_model(config_from_dict(description["config"]))

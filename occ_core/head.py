@@ -7,6 +7,7 @@ LiDAR features of the child's own voxel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor, nn
 
-from occ_core.sparse import SparseVolume, linear_index, unravel_index
+from occ_core.sparse import SparseVolume, linear_index
 from occ_core.taxonomy import EMPTY
 from occ_core.voxel_grid import VoxelGrid
 
@@ -57,6 +58,8 @@ class OccupancyHead(nn.Module):
         super().__init__()
         self.fine, self.ratio, self.refine_above, self.max_refined = fine, ratio, refine_above, max_refined
         self.coarse = nn.Conv3d(channels, classes, 1)
+        with torch.no_grad():  # most voxels are empty: start from 15 % occupied, or all would be refined at first
+            self.coarse.bias[EMPTY] = math.log((classes - 1) * 0.85 / 0.15)
         hidden = 2 * channels
         self.refine = nn.Sequential(
             nn.Linear(channels + lidar_channels + image_channels + ratio**3, hidden),
@@ -91,11 +94,11 @@ class OccupancyHead(nn.Module):
             chosen = chosen[best.sort().values]
         return chosen
 
-    def split(self, parents: Int[Tensor, "parent 4"]) -> tuple[Int[Tensor, "child 4"], Int[Tensor, "child"]]:
+    def split(self, parents: Int[Tensor, "parent 4"]) -> tuple[Int[Tensor, "child 4"], Int[Tensor, " child"]]:
         """Each parent's children in the fine grid, and which of its corners each child is."""
         steps = torch.arange(self.ratio, device=parents.device)
         offsets = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1).view(-1, 3)  # [R, 3]
-        position = (parents[:, None, 1:] * self.ratio + offsets).view(-1, 3)
+        position = (parents[:, None, 1:] * self.ratio + offsets).reshape(-1, 3)
         sample = parents[:, :1].repeat_interleave(len(offsets), dim=0)
         return torch.cat([sample, position], dim=1), torch.arange(len(offsets), device=parents.device).repeat(len(parents))
 

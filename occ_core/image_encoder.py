@@ -65,7 +65,9 @@ class ImageEncoder(nn.Module):
             FileNotFoundError: no such folder.
         """
         if not folder.is_dir():
-            raise FileNotFoundError(f"backbone weights '{folder}' do not exist; give the folder of a saved transformers ResNetModel")
+            raise FileNotFoundError(
+                f"backbone weights '{folder}' do not exist; give the folder of a saved transformers ResNetModel"
+            )
         self.backbone.load_state_dict(ResNetModel.from_pretrained(folder, local_files_only=True).state_dict())
 
     def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image channel h w"]:

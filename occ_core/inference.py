@@ -45,15 +45,15 @@ class OccupancyEngine:
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
-        if self.device.type == "cpu":
-            self.model = self.model.to(memory_format=torch.channels_last)
         self.precision = precision
         self.frame_id = frame_id
         self.stage_ms: dict[str, float] = {}
         """Milliseconds that the stages of the last step took."""
 
     @classmethod
-    def from_checkpoint(cls, path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> OccupancyEngine:
+    def from_checkpoint(
+        cls, path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto"
+    ) -> OccupancyEngine:
         """The engine of a checkpoint.
 
         Raises:

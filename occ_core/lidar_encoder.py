@@ -80,7 +80,7 @@ class LidarEncoder(nn.Module):
         return sparse_volume(self.enter(mean), unravel_index(occupied, shape), shape, len(points))
 
     def describe(
-        self, cloud: Float[Tensor, "point 5"], index: Int[Tensor, "point 3"], count: Int[Tensor, "point"]
+        self, cloud: Float[Tensor, "point 5"], index: Int[Tensor, "point 3"], count: Int[Tensor, " point"]
     ) -> Float[Tensor, "point 9"]:
         """Each point's features, all of the order of 1."""
         offset = (cloud[:, :3] - self.voxels.centres(index)) / self.voxels.voxel_size_m
@@ -88,13 +88,23 @@ class LidarEncoder(nn.Module):
         height_m, intensity, age_s = cloud[:, 2:3], cloud[:, 3:4], cloud[:, 4:5]
         density = torch.log1p(count.float())[:, None]
         return torch.cat(
-            [offset, height_m / 3, distance_m / 50, intensity / 255, torch.sqrt(intensity.clamp(min=0) / 255), age_s * 2, density / 4],
+            [
+                offset,
+                height_m / 3,
+                distance_m / 50,
+                intensity / 255,
+                torch.sqrt(intensity.clamp(min=0) / 255),
+                age_s * 2,
+                density / 4,
+            ],
             dim=1,
         )
 
     def _nothing(self, volume: SparseVolume, stage: nn.Module, number: int) -> SparseVolume:
         """The stage's result where there is no voxel at all: spconv does not take an empty volume."""
-        channels = next(module for module in reversed(list(stage.modules())) if isinstance(module, nn.LayerNorm)).normalized_shape[0]
+        channels = next(
+            module for module in reversed(list(stage.modules())) if isinstance(module, nn.LayerNorm)
+        ).normalized_shape[0]
         shape = self.voxels.coarser(2**number).shape
         return sparse_volume(volume.features.new_zeros(0, channels), volume.indices, shape, volume.batch_size)
 

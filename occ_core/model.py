@@ -13,7 +13,6 @@ from occ_core.fusion import ConcatFusion
 from occ_core.head import HeadOutput, OccupancyHead
 from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig
 from occ_core.lidar_encoder import LidarEncoder
-from occ_core.sparse import SparseVolume
 from occ_core.taxonomy import NUM_CLASSES
 from occ_core.types import Frame
 from occ_core.view_transform import DepthBins, ViewTransform, sample_images
@@ -55,7 +54,9 @@ class OccupancyConfig:
             raise ValueError(f"OccupancyConfig.channels must be a multiple of 8 (group norms), got {self.channels}")
         multiple = self.image_encoder.stride * 4
         if any(side % 32 for side in self.image_size):
-            raise ValueError(f"OccupancyConfig.image_size must be multiples of 32 (and of {multiple // 4}), got {self.image_size}")
+            raise ValueError(
+                f"OccupancyConfig.image_size must be multiples of 32 (and of {multiple // 4}), got {self.image_size}"
+            )
         self.coarse_grid.coarser(2 ** (len(self.volume_blocks) - 1))  # raises where the levels do not fit
 
     @property
@@ -122,7 +123,7 @@ class Cameras(NamedTuple):
     features: Float[Tensor, "image channel h w"]
     intrinsics: Float[Tensor, "image 3 3"]
     grid_from_camera: Float[Tensor, "image 4 4"]
-    sample: Int[Tensor, "image"]
+    sample: Int[Tensor, " image"]
 
 
 class Prediction(NamedTuple):

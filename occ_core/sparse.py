@@ -59,14 +59,14 @@ def to_dense(volume: SparseVolume) -> Float[Tensor, "batch channel x y z"]:
     return dense.view(batch, x, y, z, channels).permute(0, 4, 1, 2, 3)
 
 
-def linear_index(index: Int[Tensor, "n 4"], shape: tuple[int, int, int]) -> Int[Tensor, "n"]:
+def linear_index(index: Int[Tensor, "n 4"], shape: tuple[int, int, int]) -> Int[Tensor, " n"]:
     """(batch, x, y, z) -> position in the flattened [B, X, Y, Z]."""
     x, y, z = shape
     b, i, j, k = index.long().unbind(1)
     return ((b * x + i) * y + j) * z + k
 
 
-def unravel_index(linear: Int[Tensor, "n"], shape: tuple[int, int, int]) -> Int[Tensor, "n 4"]:
+def unravel_index(linear: Int[Tensor, " n"], shape: tuple[int, int, int]) -> Int[Tensor, "n 4"]:
     """Position in the flattened [B, X, Y, Z] -> (batch, x, y, z)."""
     x, y, z = shape
     k = linear % z

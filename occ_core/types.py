@@ -72,10 +72,12 @@ def collate_frames(frames: list[Frame]) -> Frame:
     if len(sizes) != 1:
         raise ValueError(f"frames to be batched differ in [camera, 3, height, width]: {sorted(sizes)}; use one image size")
     joined = {f.name: [getattr(frame, f.name) for frame in frames] for f in fields(Frame)}
-    return Frame(**{
-        name: torch.cat(values) if isinstance(values[0], Tensor) else tuple(item for value in values for item in value)
-        for name, values in joined.items()
-    })
+    return Frame(
+        **{
+            name: torch.cat(values) if isinstance(values[0], Tensor) else tuple(item for value in values for item in value)
+            for name, values in joined.items()
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class DepthBins:
     def count(self) -> int:
         return round((self.max_m - self.min_m) / self.step_m)
 
-    def centres(self, device: torch.device) -> Float[Tensor, "bin"]:
+    def centres(self, device: torch.device) -> Float[Tensor, " bin"]:
         """Middle of each bin in metres."""
         return self.min_m + (torch.arange(self.count, device=device) + 0.5) * self.step_m
 
@@ -58,7 +58,7 @@ class ViewTransform(nn.Module):
         features: Float[Tensor, "image channel h w"],
         intrinsics: Float[Tensor, "image 3 3"],
         grid_from_camera: Float[Tensor, "image 4 4"],
-        sample: Int[Tensor, "image"],
+        sample: Int[Tensor, " image"],
         batch_size: int,
     ) -> tuple[Float[Tensor, "batch out x y z"], Float[Tensor, "image bin h w"]]:
         """``sample`` tells which sample of the batch each image belongs to."""
@@ -88,7 +88,9 @@ class ViewTransform(nn.Module):
         device = intrinsics.device
         v = (torch.arange(h, device=device) + 0.5) * self.stride - 0.5  # pixel centres lie at integers
         u = (torch.arange(w, device=device) + 0.5) * self.stride - 0.5
-        pixels = torch.stack(torch.broadcast_tensors(u[None, :], v[:, None], torch.ones(1, 1, device=device)), dim=-1)  # [h, w, 3]
+        pixels = torch.stack(
+            torch.broadcast_tensors(u[None, :], v[:, None], torch.ones(1, 1, device=device)), dim=-1
+        )  # [h, w, 3]
         rays = torch.einsum("kij,hwj->khwi", torch.linalg.inv(intrinsics), pixels)  # z = 1
         points = rays[:, None] * self.bins.centres(device).view(1, -1, 1, 1, 1)  # [K, D, h, w, 3]
         rotation, translation = grid_from_camera[:, :3, :3], grid_from_camera[:, :3, 3]
@@ -99,10 +101,10 @@ def sample_images(
     features: Float[Tensor, "image channel h w"],
     intrinsics: Float[Tensor, "image 3 3"],
     camera_from_grid: Float[Tensor, "image 4 4"],
-    sample: Int[Tensor, "image"],
+    sample: Int[Tensor, " image"],
     stride: int,
     points: Float[Tensor, "point 3"],
-    point_sample: Int[Tensor, "point"],
+    point_sample: Int[Tensor, " point"],
 ) -> Float[Tensor, "point channel"]:
     """Mean over the cameras that see a point of the image feature it projects to; zero where none sees it."""
     h, w = features.shape[-2:]

@@ -26,7 +26,9 @@ class VoxelGrid:
         if self.voxel_size_m <= 0:
             raise ValueError(f"VoxelGrid.voxel_size_m must be positive, got {self.voxel_size_m}")
         if len(self.range_m) != 6 or any(low >= high for low, high in zip(self.range_m[:3], self.range_m[3:], strict=True)):
-            raise ValueError(f"VoxelGrid.range_m must be (x_min, y_min, z_min, x_max, y_max, z_max) with min < max, got {self.range_m}")
+            raise ValueError(
+                f"VoxelGrid.range_m must be (x_min, y_min, z_min, x_max, y_max, z_max) with min < max, got {self.range_m}"
+            )
         for axis, low, high in zip("xyz", self.range_m[:3], self.range_m[3:], strict=True):
             cells = (high - low) / self.voxel_size_m
             if abs(cells - round(cells)) > 1e-6:
@@ -37,9 +39,7 @@ class VoxelGrid:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y, z."""
-        x, y, z = (
-            round((high - low) / self.voxel_size_m) for low, high in zip(self.range_m[:3], self.range_m[3:], strict=True)
-        )
+        x, y, z = (round((high - low) / self.voxel_size_m) for low, high in zip(self.range_m[:3], self.range_m[3:], strict=True))
         return x, y, z
 
     @property

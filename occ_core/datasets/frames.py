@@ -116,11 +116,11 @@ class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
         return len(self.keyframes)
 
     def __getitem__(self, index: int) -> tuple[Frame, Tensor | None]:
-        keyframe = self.keyframes[index]
-        return frame_from_keyframe(keyframe, self.image_size), self._labels(keyframe)
+        return frame_from_keyframe(self.keyframes[index], self.image_size), self.labels(index)
 
-    def _labels(self, keyframe: Keyframe) -> Tensor | None:
-        path = label_path(self.root, keyframe.lidar.path)
+    def labels(self, index: int) -> Tensor | None:
+        """Labels uint8 [X, Y, Z] of a keyframe, None where there are none."""
+        path = label_path(self.root, self.keyframes[index].lidar.path)
         if not path.is_file():
             return None
         return torch.from_numpy(coarsen_labels(read_labels(path, SURROUNDOCC_GRID), self.coarsening))

@@ -37,7 +37,7 @@ def split_scenes(root: Path | str, version: str | None, split: str) -> list[str]
         splits = {name: _scene_names(ranges) for name, ranges in _OFFICIAL.items()}
         source = "nuScenes"
     if split not in splits:
-        raise ValueError(f"{source} has no split {split!r}; it has {sorted(splits)}")
+        raise ValueError(f"{source}: no split {split!r}; it has {sorted(splits)}")
     chosen = [name for name in present if name in splits[split]]
     if not chosen:
         raise ValueError(f"{source}: no scene of split {split!r} is among the {len(present)} of {folder}, such as {present[:3]}")

@@ -1,0 +1,88 @@
+"""Labelled frames in the order of training: seeded, independent of workers, resumable at any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.surroundocc import coarsen_labels
+from occ_core.taxonomy import IGNORE, NUM_CLASSES
+from occ_core.types import Frame, collate_frames
+from training.augment import AugmentConfig, augment
+
+
+class Example(NamedTuple):
+    """A batch as training uses it."""
+
+    frame: Frame
+    labels: Tensor
+    """uint8 [B, X, Y, Z]."""
+    coarse_labels: Tensor
+    """uint8, on the coarse grid."""
+
+
+class TrainingExamples(Dataset[Example]):
+    """Augmented examples; a key is (epoch, index), and the same key gives the same example for ever.
+
+    Raises:
+        FileNotFoundError: on reading an item without labels.
+    """
+
+    def __init__(self, frames: NuScenesFrames, cascade_ratio: int, config: AugmentConfig | None, seed: int) -> None:
+        self.frames, self.cascade_ratio, self.config, self.seed = frames, cascade_ratio, config, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Example:
+        epoch, index = key
+        frame, labels = self.frames[index]
+        if labels is None:
+            lidar = self.frames.keyframes[index].lidar.path
+            raise FileNotFoundError(f"keyframe of {lidar} has no occupancy labels; training needs nuscenes_occ/ in the data root")
+        if self.config is not None:
+            frame, labels = augment(frame, labels, self.config, np.random.default_rng([self.seed, epoch, index]))
+        coarse = torch.from_numpy(coarsen_labels(labels.numpy(), self.cascade_ratio))
+        return Example(frame, labels[None], coarse[None])
+
+
+def collate(examples: list[Example]) -> Example:
+    """Joins examples along the batch dimension."""
+    frames, labels, coarse = zip(*examples, strict=True)
+    return Example(collate_frames(list(frames)), torch.cat(labels), torch.cat(coarse))
+
+
+class StepSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) keys from ``first_step`` to ``steps``; every epoch is a permutation of its own, seeded."""
+
+    def __init__(self, length: int, batch_size: int, steps: int, seed: int, first_step: int = 0) -> None:
+        if length < 1:
+            raise ValueError("the training set is empty; is the data root right, and are the scenes of this split in it?")
+        self.length, self.batch_size, self.steps, self.seed, self.first_step = length, batch_size, steps, seed, first_step
+
+    def __len__(self) -> int:
+        return self.steps - self.first_step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, order = -1, np.empty(0)
+        for step in range(self.first_step, self.steps):
+            batch = []
+            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
+                if position // self.length != epoch:
+                    epoch = position // self.length
+                    order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+                batch.append((epoch, int(order[position % self.length])))
+            yield batch
+
+
+def count_voxels(frames: NuScenesFrames, at_most: int = 64) -> Tensor:
+    """Voxels per class, float64 [class], over evenly spread keyframes."""
+    counts = torch.zeros(NUM_CLASSES, dtype=torch.float64)
+    for index in np.unique(np.linspace(0, len(frames) - 1, at_most).astype(int)):
+        labels = frames.labels(int(index))
+        if labels is not None:
+            counts += torch.bincount(labels[labels != IGNORE].long(), minlength=NUM_CLASSES)
+    return counts

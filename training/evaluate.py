@@ -1,0 +1,129 @@
+"""Scores a checkpoint: ``python -m training.evaluate --checkpoint C --data D --benchmark surroundocc --json scores.json``.
+
+``surroundocc``: IoU and mIoU of labelled keyframes, dataset-level, and the IoU of the voxelised LiDAR points beside it.
+``keyframe``: keyframes without labels, such as real ones, against their own LiDAR points and boxes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from tqdm import tqdm
+
+from occ_core.checkpoint import SHIPPED
+from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.splits import split_scenes
+from occ_core.inference import OccupancyEngine, Precision
+from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
+from occ_core.metrics.occupancy import OccupancyScore
+from occ_core.types import Frame
+from training.pictures import keyframe_picture, write_picture
+
+NEWEST_S = 1e-3
+"""Points of the keyframe's own sweep are younger than this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What is scored on what."""
+
+    data: Path
+    """nuScenes data root."""
+    checkpoint: Path = SHIPPED
+    benchmark: Literal["surroundocc", "keyframe"] = "surroundocc"
+    version: str | None = None
+    split: str | None = None
+    """nuScenes split; None takes every scene of the version."""
+    json: Path | None = None
+    """Where the scores are written."""
+    pictures: Path | None = None
+    """Folder for one picture per keyframe."""
+    sweeps: int = 9
+    device: str = "cpu"
+    precision: Precision = "auto"
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """The scores; see the module for their meaning."""
+    engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
+    model = engine.model.config
+    scenes = None if config.split is None else split_scenes(config.data, config.version, config.split)
+    frames = NuScenesFrames(config.data, config.version, scenes, model.image_size, config.sweeps, model.grid)
+    if config.benchmark == "surroundocc":
+        return score_frames(engine, frames, range(len(frames)), config.pictures)
+    return score_keyframes(engine, frames, config.pictures)
+
+
+def score_frames(
+    engine: OccupancyEngine, frames: NuScenesFrames, indices: Sequence[int], pictures: Path | None = None
+) -> dict[str, Any]:
+    """IoU and mIoU by SurroundOcc's protocol over the keyframes at ``indices``; keyframes without labels are an error.
+
+    ``lidar_iou`` is that of the voxels which hold a LiDAR point (all sweeps joined), ``iou_over_lidar`` the ratio to it.
+    """
+    score, lidar_score = OccupancyScore(), OccupancyScore(num_classes=2)
+    for index in tqdm(indices, desc="evaluate", unit="frame", leave=False):
+        frame, labels = frames[index]
+        if labels is None:
+            raise FileNotFoundError(f"{frames.keyframes[index].lidar.path} has no occupancy labels; use --benchmark keyframe")
+        prediction = engine.step(frame).labels[0]
+        score.update(prediction, labels)
+        hit = torch.from_numpy(voxelise_points(frame.points[0].numpy(), frames.grid))
+        occupied = torch.where(labels == 255, labels, (labels != 0).to(torch.uint8))
+        lidar_score.update(hit.to(torch.uint8), occupied)
+        _picture(pictures, index, frame, prediction.numpy(), labels.numpy(), engine)
+    scores: dict[str, Any] = dict(score.compute())
+    lidar_iou = lidar_score.compute()["iou"]
+    return scores | {"frames": len(indices), "lidar_iou": lidar_iou, "iou_over_lidar": scores["iou"] / lidar_iou}
+
+
+def score_keyframes(engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None = None) -> dict[str, Any]:
+    """Means over all keyframes of ``hit_recall`` and ``car_point_accuracy`` (see ``occ_core.metrics.keyframe``)."""
+    recalls, accuracies = [], []
+    for index in tqdm(range(len(frames)), desc="evaluate", unit="frame", leave=False):
+        frame, _ = frames[index]
+        prediction = engine.step(frame).labels[0].numpy()
+        points = frame.points[0][frame.points[0][:, 4] < NEWEST_S].numpy()
+        recalls.append(hit_recall(prediction, points, frames.grid))
+        accuracies.append(car_point_accuracy(prediction, points, frames.keyframes[index].boxes, frames.grid))
+        _picture(pictures, index, frame, prediction, None, engine)
+    return {"hit_recall": float(np.nanmean(recalls)), "car_point_accuracy": float(np.nanmean(accuracies)), "frames": len(frames)}
+
+
+def _picture(
+    folder: Path | None, index: int, frame: Frame, prediction: np.ndarray, truth: np.ndarray | None, engine: OccupancyEngine
+) -> None:
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    images = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]
+    picture = keyframe_picture(
+        images, prediction, truth, engine.model.config.grid, title=f"{frame.context[0].region}, {frame.context[0].weather}"
+    )
+    write_picture(picture, folder / f"{index:04d}.png")
+
+
+def main() -> None:
+    """Command line."""
+    config = tyro.cli(EvaluateConfig, prog="training.evaluate")
+    try:
+        scores = evaluate(config)
+    except (FileNotFoundError, ValueError) as err:
+        sys.exit(f"training.evaluate: {err}")
+    text = json.dumps(scores, indent=2)
+    if config.json is not None:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Prediction and truth -> named losses and their sum, written out (TACOcc, section III-C: L_occ = L_ce + L_lovasz)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from occ_core.losses.cross_entropy import cross_entropy
+from occ_core.losses.depth import depth_loss, depth_targets
+from occ_core.losses.lovasz import lovasz_softmax
+from occ_core.model import OccupancyConfig, Prediction
+from occ_core.types import Frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """What each term counts."""
+
+    cross_entropy: float = 1.0
+    lovasz: float = 1.0
+    depth: float = 0.2
+    """Cross entropy over the depth bins; it steers the image branch and must not outweigh the voxels."""
+
+
+def objective(
+    prediction: Prediction,
+    frame: Frame,
+    labels: Tensor,
+    coarse_labels: Tensor,
+    class_weights: Tensor,
+    weights: LossWeights,
+    config: OccupancyConfig,
+) -> dict[str, Tensor]:
+    """The losses by name, ``total`` among them.
+
+    Args:
+        labels: class ids uint8 ``[B, X, Y, Z]`` on ``config.grid``, 255 ignored.
+        coarse_labels: the same on ``config.coarse_grid``.
+        class_weights: ``[class]``.
+    """
+    coarse_logits = prediction.head.coarse.permute(0, 2, 3, 4, 1).flatten(0, 3)  # [voxel, class]
+    coarse_truth = coarse_labels.flatten().long()
+    fine_logits = prediction.head.fine  # [child, class]
+    fine_truth = labels[prediction.head.children.unbind(1)].long()
+    losses = {
+        "coarse_cross_entropy": cross_entropy(coarse_logits, coarse_truth, class_weights),
+        "coarse_lovasz": lovasz_softmax(coarse_logits, coarse_truth),
+        "fine_cross_entropy": cross_entropy(fine_logits, fine_truth, class_weights),
+        "fine_lovasz": lovasz_softmax(fine_logits, fine_truth),
+    }
+    depth = torch.zeros((), device=labels.device)
+    if prediction.depth_logits is not None:
+        targets = depth_targets(frame, config.depth, config.image_encoder.stride)
+        depth = losses["depth"] = depth_loss(prediction.depth_logits, targets)
+    losses["total"] = (
+        weights.cross_entropy * (losses["coarse_cross_entropy"] + losses["fine_cross_entropy"])
+        + weights.lovasz * (losses["coarse_lovasz"] + losses["fine_lovasz"])
+        + weights.depth * depth
+    )
+    return losses

@@ -1,0 +1,97 @@
+"""Recipes: functions that return a complete ``TrainConfig``. ``debug`` first; derive yours by calling one and changing fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from occ_core.inference import Precision
+from occ_core.model import OccupancyConfig
+from occ_core.model import debug as debug_model
+from occ_core.model import nano as nano_model
+from occ_core.model import tiny as tiny_model
+from training.augment import AugmentConfig
+from training.objective import LossWeights
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run; written beside its results."""
+
+    model: OccupancyConfig
+    data: Path
+    """nuScenes data root with ``nuscenes_occ`` labels."""
+    out: Path
+    """Folder of this run: checkpoints, curves, pictures."""
+    version: str | None = None
+    """Folder of tables; None takes the only one in ``data``."""
+    split: str | None = None
+    """nuScenes split to train on (``train``, ``mini_train``); None trains on all but the validation scenes below."""
+    validation_scenes: int = 2
+    """Without a split: this many scenes, the last by name, are kept for validation."""
+    validation_frames: int = 20
+    """Keyframes scored after every epoch, spread evenly."""
+    steps: int = 4000
+    batch_size: int = 1
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    clip_norm: float = 5.0
+    """Gradients are scaled down to this norm."""
+    ema_decay: float = 0.998
+    """Of the averaged weights, which are what is evaluated and shipped."""
+    sweeps: int = 9
+    """LiDAR sweeps joined to the keyframe's."""
+    augment: AugmentConfig | None = field(default_factory=AugmentConfig)
+    losses: LossWeights = LossWeights()
+    epoch_steps: int = 500
+    """After this many steps: validation, a picture, a checkpoint."""
+    seed: int = 1
+    workers: int = 1
+    """Processes that load data; 0 loads in the training process."""
+    precision: Precision = "auto"
+    device: str = "auto"
+    """``cpu``, ``cuda`` or ``auto``."""
+    backbone_weights: Path | None = None
+    """Local Hugging Face folder of a ResNet to start the image encoder from."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "epoch_steps", "validation_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TrainConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
+
+
+def debug() -> TrainConfig:
+    """Twenty steps of the smallest model: does everything run?"""
+    return TrainConfig(
+        model=debug_model(), data=Path("data/town_debug"), out=Path("out/train/debug"), steps=20, epoch_steps=10, warmup_steps=2,
+        validation_scenes=1, validation_frames=2, ema_decay=0.9, workers=0,
+    )  # fmt: skip
+
+
+def nano_town() -> TrainConfig:
+    """The ablations' size, on generated towns."""
+    return TrainConfig(model=nano_model(), data=Path("data/town_train"), out=Path("out/train/nano_town"), steps=1500)
+
+
+def tiny_town() -> TrainConfig:
+    """The shipped checkpoint, on generated towns."""
+    return TrainConfig(model=tiny_model(), data=Path("data/town_train"), out=Path("out/train/tiny_town"))
+
+
+def tiny_nuscenes() -> TrainConfig:
+    """The same model on nuScenes with SurroundOcc's labels."""
+    return replace(
+        tiny_town(),
+        data=Path("data/nuscenes"),
+        out=Path("out/train/tiny_nuscenes"),
+        version="v1.0-trainval",
+        split="train",
+        steps=60_000,
+    )
+
+
+RECIPES: tuple[Callable[[], TrainConfig], ...] = (debug, nano_town, tiny_town, tiny_nuscenes)

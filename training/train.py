@@ -1,0 +1,200 @@
+"""Trains a recipe: ``python -m training.train tiny_town [--steps 100] [--resume]``. The loop is below, top to bottom."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import tyro
+from lightning_fabric import Fabric
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from occ_core.checkpoint import save_checkpoint
+from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.nuscenes import NuScenes
+from occ_core.datasets.splits import split_scenes
+from occ_core.inference import OccupancyEngine, bf16_is_fast
+from occ_core.losses.cross_entropy import class_weights
+from occ_core.model import OccupancyModel, build_model
+from training.data import Example, StepSampler, TrainingExamples, collate, count_voxels
+from training.evaluate import score_frames
+from training.objective import objective
+from training.pictures import keyframe_picture, write_picture
+from training.recipes import RECIPES, TrainConfig
+
+
+def train(config: TrainConfig, *, resume: bool = False) -> Path:
+    """Runs a training to its end and returns the checkpoint with the averaged weights.
+
+    ``resume`` continues from ``config.out/state.pt``; on the CPU the result is the same to the last bit as without the stop.
+
+    Raises:
+        FileNotFoundError: data are missing.
+        FileExistsError: ``config.out`` holds a run already and ``resume`` is off.
+    """
+    state_path = config.out / "state.pt"
+    if state_path.exists() and not resume:
+        raise FileExistsError(f"'{config.out}' holds a training already; continue it with --resume or give another --out")
+    fabric = Fabric(accelerator=config.device, devices="auto" if config.device != "cpu" else 1, precision=_precision(config))
+    fabric.launch()
+    config.out.mkdir(parents=True, exist_ok=True)
+    (config.out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+
+    torch.manual_seed(config.seed)
+    raw_model = build_model(config.model)
+    if config.backbone_weights is not None and raw_model.image_encoder is not None:
+        raw_model.image_encoder.load_backbone(config.backbone_weights)
+    average = AveragedModel(raw_model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True).to(fabric.device)
+    optimiser = torch.optim.AdamW(raw_model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warmup_cosine(step, config))
+    model, optimiser = fabric.setup(raw_model, optimiser)
+
+    training, validation = _frames(config)
+    weights = class_weights(count_voxels(training)).to(fabric.device)
+    first_step = 0
+    if resume and state_path.exists():
+        state = fabric.load(state_path)
+        raw_model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["rng"].cpu())
+        first_step = state["step"]
+
+    writer = SummaryWriter(config.out / "curves", purge_step=first_step)
+    bar = tqdm(total=config.steps, initial=first_step, unit="step", dynamic_ncols=True, disable=not fabric.is_global_zero)
+    for step, example in enumerate(_examples(training, config, fabric, first_step), start=first_step + 1):
+        model.train()
+        frame, labels, coarse_labels = (part.to(fabric.device) for part in example)
+        prediction = model(frame)
+        losses = objective(prediction, frame, labels, coarse_labels, weights, config.losses, config.model)
+        if not torch.isfinite(losses["total"]):
+            raise FloatingPointError(
+                f"the loss of step {step} is not finite: { {name: float(loss) for name, loss in losses.items()} }"
+            )
+        optimiser.zero_grad()
+        fabric.backward(losses["total"])
+        fabric.clip_gradients(model, optimiser, max_norm=config.clip_norm)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(raw_model)
+
+        bar.update()
+        if step % 20 == 0:
+            bar.set_postfix({name: f"{loss.item():.3f}" for name, loss in losses.items() if name in ("total", "fine_lovasz")})
+            for name, loss in losses.items():
+                writer.add_scalar(f"loss/{name}", loss.item(), step)
+            writer.add_scalar("learning_rate", schedule.get_last_lr()[0], step)
+        if step % config.epoch_steps == 0 or step == config.steps:
+            fabric.save(
+                state_path,
+                {
+                    "model": raw_model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "step": step,
+                },
+            )  # fmt: skip
+            if fabric.is_global_zero:
+                _report(cast(OccupancyModel, average.module), validation, config, writer, step)
+    bar.close()
+    writer.close()
+    return config.out / "model.safetensors"
+
+
+def _report(model: OccupancyModel, validation: NuScenesFrames, config: TrainConfig, writer: SummaryWriter, step: int) -> None:
+    """Scores the averaged model on the validation keyframes, writes the checkpoint, the scores and a picture."""
+    was_training = model.training
+    engine = OccupancyEngine(model, next(model.parameters()).device, config.precision)
+    chosen = np.unique(np.linspace(0, len(validation) - 1, config.validation_frames).astype(int)).tolist()
+    scores = score_frames(engine, validation, chosen)
+    for name in ("iou", "miou"):
+        writer.add_scalar(f"validation/{name}", scores[name], step)
+    made_by = {
+        "command": shlex.join(["python", "-m", "training.train", *sys.argv[1:]]),
+        "seed": config.seed,
+        "step": step,
+        "validation": scores,
+    }
+    save_checkpoint(config.out / "model.safetensors", model, made_by)
+    frame, labels = validation[chosen[len(chosen) // 2]]
+    images = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]
+    prediction = engine.step(frame).labels[0].numpy()
+    truth = None if labels is None else labels.numpy()
+    picture = keyframe_picture(images, prediction, truth, config.model.grid, title=f"step {step}")
+    write_picture(picture, config.out / "pictures" / f"step_{step:06d}.png")
+    tqdm.write(f"step {step}: IoU {scores['iou']:.3f}, mIoU {scores['miou']:.3f} over {scores['frames']} validation keyframes")
+    model.train(was_training)
+
+
+def _frames(config: TrainConfig) -> tuple[NuScenesFrames, NuScenesFrames]:
+    """Training and validation frames."""
+    if config.split is not None:
+        train_scenes = split_scenes(config.data, config.version, config.split)
+        validation_scenes = split_scenes(config.data, config.version, config.split.replace("train", "val"))
+    else:
+        names = sorted(scene["name"] for scene in NuScenes(config.data, config.version).scenes)
+        if len(names) <= config.validation_scenes:
+            raise ValueError(
+                f"'{config.data}' has {len(names)} scenes, of which {config.validation_scenes} are for validation: none to train on"
+            )
+        train_scenes, validation_scenes = names[: -config.validation_scenes], names[-config.validation_scenes :]
+    return (
+        NuScenesFrames(config.data, config.version, train_scenes, config.model.image_size, config.sweeps, config.model.grid),
+        NuScenesFrames(config.data, config.version, validation_scenes, config.model.image_size, config.sweeps, config.model.grid),
+    )
+
+
+def _examples(frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first_step: int) -> Iterator[Example]:
+    examples = TrainingExamples(frames, config.model.cascade_ratio, config.augment, config.seed)
+    # every process draws its own order, so that DDP needs no further sampler
+    sampler = StepSampler(len(frames), config.batch_size, config.steps, config.seed + 1000 * fabric.global_rank, first_step)
+    loader: DataLoader[Any] = DataLoader(
+        examples, batch_sampler=sampler, num_workers=config.workers, collate_fn=collate, prefetch_factor=4 if config.workers else None,
+        worker_init_fn=_one_thread,
+    )  # fmt: skip
+    return iter(loader)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _warmup_cosine(step: int, config: TrainConfig) -> float:
+    """Factor on the learning rate: linear warm-up, then half a cosine down to 1 %."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
+
+
+def _precision(config: TrainConfig) -> Any:
+    device = torch.device("cuda" if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()) else "cpu")
+    fast = config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast(device))
+    return "bf16-mixed" if fast else "32-true"
+
+
+def main() -> None:
+    """Command line: the recipe's name, then any of its fields."""
+    arguments = sys.argv[1:]
+    resume = "--resume" in arguments
+    recipes = {recipe.__name__: (recipe.__doc__ or "", recipe()) for recipe in RECIPES}
+    config = tyro.extras.overridable_config_cli(
+        recipes, args=[argument for argument in arguments if argument != "--resume"], prog="training.train"
+    )
+    try:
+        print(f"trained: {train(config, resume=resume)}")
+    except (FileNotFoundError, FileExistsError, ValueError) as err:
+        sys.exit(f"training.train: {err}")
+
+
+if __name__ == "__main__":
+    main()
