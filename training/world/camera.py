@@ -16,7 +16,7 @@ from training.world.sky import Sky
 from training.world.textures import COLOUR, LIGHT, TEXTURE_ID, look_up, noise
 from training.world.weather import Weather
 
-_RGB = np.array([material.rgb for material in MATERIALS], np.float32) ** 2.2  # to linear light
+_RGB = np.array([material.rgb for material in MATERIALS], np.float32) ** 1.5  # the darkest of the listed colours are between albedo and display values
 _TEXTURE = np.array([TEXTURE_ID[material.texture] for material in MATERIALS], np.int32)
 _SPECULAR = np.array([material.specular for material in MATERIALS], np.float32)
 _EMISSION = np.array([material.emission for material in MATERIALS], np.float32)

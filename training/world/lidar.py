@@ -18,8 +18,8 @@ _FLAT_CATEGORIES = (24, 25, 26, 27)
 
 _ROOF_Z_M = -0.36
 """Height of the car's own roof in the LiDAR frame."""
-_ROOF_X_M = (-0.72, 0.72)
-_ROOF_Y_M = (-1.35, 0.50)
+_ROOF_X_M = (-0.52, 0.52)
+_ROOF_Y_M = (-0.90, 0.68)
 _ROOF_RETURNS = 0.72
 """Share of the beams on the roof that come back: its paint mirrors most of the others away."""
 
@@ -41,6 +41,8 @@ class Sweep:
     """uint8 [N], nuScenes-lidarseg index; noise where nothing came back."""
     actor: np.ndarray
     """int32 [N], index of the actor hit, negative for none."""
+    returned: np.ndarray
+    """bool [N]: something of the world (not the own car) came back."""
 
 
 def scan(
@@ -91,7 +93,7 @@ def scan(
     points[:, :3] = world @ lidar_from_world[:3, :3].T + lidar_from_world[:3, 3]
     points[:, 3] = np.clip(np.round(intensity), 0, 255)
     points[:, 4] = ring
-    return Sweep(points, category, actor)
+    return Sweep(points, category, actor, returned & ~on_roof)
 
 
 def _cast_through_glass(

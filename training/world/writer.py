@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from occ_core.voxel_grid import SURROUNDOCC_GRID
 from training.world import tables
 from training.world.camera import View, render
 from training.world.labels import DriveLabels
 from training.world.lidar import Sweep, scan
 from training.world.lights import LampSet
+from training.world.masks import CameraView, SweepView, camera_mask, lidar_mask
 from training.world.optics import encode_jpeg
 from training.world.raycast import ActorsAt, RayCaster
 from training.world.rig import CAMERAS, FULL_SIZE, LIDAR
@@ -82,21 +85,22 @@ class SceneWriter:
         for folder in ("samples", "sweeps"):
             for channel in [camera.channel for camera in CAMERAS] + [LIDAR.channel]:
                 (self.root / folder / channel).mkdir(parents=True, exist_ok=True)
-        for folder in ("maps", "can_bus", f"lidarseg/{self.options.version}", "nuscenes_occ/samples"):
+        for folder in ("maps", "can_bus", f"lidarseg/{self.options.version}", "nuscenes_occ/samples", "nuscenes_occ/masks"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         first_s, last_s = (self._sweep_end_s(n) for n in (0, self.options.keyframes * SWEEPS_PER_KEYFRAME))
         labels = DriveLabels(self.caster, (first_s, last_s), self._rng("labels"))
-        self._write_sweep(0, keyframe=None)
+        sweeps = collections.deque([self._write_sweep(0, keyframe=None)], maxlen=SWEEPS_PER_KEYFRAME)
         for keyframe in range(self.options.keyframes):
             number = (keyframe + 1) * SWEEPS_PER_KEYFRAME
             sample = self._add_sample(keyframe, number)
             for between in range(number - SWEEPS_PER_KEYFRAME + 1, number):
-                self._write_sweep(between, keyframe=None)
+                sweeps.append(self._write_sweep(between, keyframe=None))
             sweep = self._write_sweep(number, keyframe=keyframe)
             time_s = self._sweep_end_s(number)
             np.save(self.root / "nuscenes_occ/samples" / f"{self._lidar_name(number)}.npy", labels.at(time_s))
-            for camera_index in range(len(CAMERAS)):
-                self._write_image(keyframe, camera_index, time_s)
+            sweeps.append(sweep)
+            views = [self._write_image(keyframe, camera_index, time_s) for camera_index in range(len(CAMERAS))]
+            self._write_masks(number, sweeps, views)
             self._add_annotations(keyframe, sample, sweep, time_s)
             on_keyframe()
         self._add_scene()
@@ -176,6 +180,26 @@ class SceneWriter:
         (self.root / filename).write_bytes(encode_jpeg(view.image))
         self._add_sensor_data(camera.channel, filename, time_s, keyframe, True, self.options.image_size)
         return view
+
+    def _write_masks(self, number: int, sweeps: Sequence[Sweep], views: Sequence[View]) -> None:
+        keyframe_s = self._sweep_end_s(number)
+        grid_from_world = np.linalg.inv(self.drive.world_from_ego(keyframe_s) @ LIDAR.ego_from_lidar)
+        sweep_views = []
+        for back, sweep in enumerate(reversed(sweeps)):
+            end_s = self._sweep_end_s(number - back)
+            world_from_lidar = self.drive.world_from_ego(end_s) @ LIDAR.ego_from_lidar
+            began = self.drive.world_from_ego(end_s - LIDAR.period_us * 1e-6) @ LIDAR.ego_from_lidar[:, 3]
+            start_in_lidar = (np.linalg.inv(world_from_lidar) @ began)[:3]
+            sweep_views.append(SweepView(sweep.points, sweep.returned, grid_from_world @ world_from_lidar, start_in_lidar))
+        camera_views = []
+        for camera, view in zip(CAMERAS, views, strict=True):
+            world_from_camera = self.drive.world_from_ego(keyframe_s + camera.delay_us * 1e-6) @ camera.ego_from_camera
+            intrinsics = camera.intrinsics(self.options.image_size)
+            camera_views.append(CameraView(view.depth_m, intrinsics, grid_from_world @ world_from_camera))
+        np.savez_compressed(
+            self.root / "nuscenes_occ/masks" / f"{self._lidar_name(number)}.npz",
+            mask_lidar=lidar_mask(sweep_views, SURROUNDOCC_GRID), mask_camera=camera_mask(camera_views, SURROUNDOCC_GRID),
+        )  # fmt: skip
 
     def _add_annotations(self, keyframe: int, sample: Record, sweep: Sweep, time_s: float) -> None:
         world_from_ego = self.drive.world_from_ego(time_s)
