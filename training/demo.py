@@ -1,0 +1,185 @@
+"""The whole line in one command: ``python -m training.demo``.
+
+Builds a town drive that no training saw, its bag, starts the node and the player as processes of their own, records what the
+node answers, scores it, compares it with ``occ_offline`` and paints it. Results: ``OUT/summary.json`` and pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from PIL import Image
+
+from occ_core.checkpoint import SHIPPED, CheckpointError, load_checkpoint
+from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
+from occ_core.datasets.surroundocc import label_path, read_labels
+from occ_core.voxel_grid import VoxelGrid
+from training.demo_processes import ChildError, Children
+from training.demo_summary import Answer, read_recording, summarise
+from training.pictures import animation, keyframe_picture, write_picture
+
+NODE = "/occupancy_node"
+QUIET_S = 4.0
+"""No answer for so long after the bag's end: there will be none."""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """What the demo shows."""
+
+    out: Path = Path("out/demo")
+    """Folder for everything it makes; what an earlier demo left there is replaced."""
+    keyframes: int = 20
+    """Length of the drive, two a second."""
+    seed: int = 90_000
+    """Of the town; training uses seeds below 90000."""
+    checkpoint: Path = SHIPPED
+    """Weights that the node loads."""
+    image_size: tuple[int, int] = (450, 800)
+    """Height and width of the rendered camera images."""
+    domain: int = 1 + os.getpid() % 101
+    """ROS_DOMAIN_ID of the demo's processes: nobody else's, within those that Linux has free ports for."""
+
+    def __post_init__(self) -> None:
+        if self.keyframes < 2:
+            raise ValueError(f"DemoConfig.keyframes must be at least 2, got {self.keyframes}")
+
+
+def run(config: DemoConfig) -> dict[str, object]:
+    """Runs the demo and gives what it wrote to ``summary.json``.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+        ChildError: a process of the demo failed; the message holds the end of its log.
+    """
+    grid = load_checkpoint(config.checkpoint)[0].config.grid
+    town, bag, recorded, offline = (config.out / name for name in ("town", "bag", "recording", "offline"))
+    for old in (town, bag, recorded, offline, config.out / "keyframes", config.out / "logs"):
+        shutil.rmtree(old, ignore_errors=True)
+    environment = {
+        "ROS_DOMAIN_ID": str(config.domain),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOCALHOST_ONLY": "1",  # the same for Humble
+    }
+    with Children(config.out / "logs", environment) as children:
+        _say(f"building a drive of {config.keyframes} keyframes through a town (seed {config.seed}); this takes a minute or two")
+        settings = ["--scenes", "1", "--seed", config.seed, "--keyframes", config.keyframes, "--image-size", *config.image_size]
+        children.run("make_world", _module("training.make_world", town, *settings), timeout_s=1800)
+        keyframes = NuScenes(town).keyframes()
+        truths = {keyframe.stamp_ns: read_labels(label_path(town, keyframe.lidar.path), grid) for keyframe in keyframes}
+
+        _say(f"writing its bag ({keyframes[0].description})")
+        children.run("nuscenes_to_bag", _module("occ_perception_ros.nuscenes_to_bag", town, bag), timeout_s=300)
+
+        play_live(children, config, bag, recorded)
+        recording = read_recording(recorded, NODE, grid)
+        summary: dict[str, object] = {**summarise(recording, truths)}
+
+        _say("running the same bag through occ_offline, to compare voxel by voxel")
+        settings = ["--checkpoint", config.checkpoint, "--out", offline]
+        children.run("occ_offline", _module("occ_perception_ros.offline", bag, *settings), timeout_s=600)
+        summary["offline_equal"] = equals_offline(recording.answers, offline)
+
+    _say("painting")
+    pictures = paint(config.out, keyframes, recording.answers, truths, grid)
+    summary |= {"checkpoint": str(config.checkpoint), "pictures": [str(path) for path in pictures]}
+    (config.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def play_live(children: Children, config: DemoConfig, bag: Path, recorded: Path) -> None:
+    """Plays the bag to a node that is ready, and records what it answers."""
+    _say("starting the node, and a recorder of what it publishes")
+    recorder = children.start("recorder", _module("training.demo_recorder", recorded, "--node", NODE))
+    checkpoint = f"checkpoint:={config.checkpoint.resolve()}"
+    node = children.start("node", _module("occ_perception_ros.occupancy_node", "--ros-args", "-p", checkpoint))
+    children.wait(lambda: "READY" in recorder.log(), "the node to be ready", timeout_s=90)
+
+    _say("playing the bag in real time")
+    player = children.start("player", _module("occ_perception_ros.bag_play", bag))
+    answers, last_answer = 0, time.monotonic()
+
+    def over() -> bool:
+        nonlocal answers, last_answer
+        if (now := recorder.log().count("ANSWER")) > answers:
+            answers, last_answer = now, time.monotonic()
+            _say(f"  keyframe {answers} of {config.keyframes} answered")
+        quiet = time.monotonic() - max(last_answer, started + config.keyframes / 2) > QUIET_S
+        return player.returncode is not None and (answers >= config.keyframes or quiet)
+
+    started = time.monotonic()
+    children.wait(over, "the bag to be played and answered", timeout_s=90 + config.keyframes, ending=player)
+    for child in (player, recorder, node):
+        children.stop(child)
+
+
+def equals_offline(answers: dict[int, Answer], offline: Path) -> bool:
+    """Whether ``occ_offline`` gave the same voxels, label and probability, for every answer."""
+
+
+def paint(
+    out: Path, keyframes: list[Keyframe], answers: dict[int, Answer], truths: dict[int, np.ndarray], grid: VoxelGrid
+) -> list[Path]:
+    """One PNG for every keyframe that was answered, then an animation of all; their paths."""
+    answered = [(i, keyframe) for i, keyframe in enumerate(keyframes) if keyframe.stamp_ns in answers]
+    jobs = []
+    for i, keyframe in answered:
+        title = f"{keyframe.description}   |   {keyframe.location}   |   keyframe {i + 1} of {len(keyframes)}"
+        path = out / "keyframes" / f"{i:03d}.png"
+        jobs.append((path, keyframe, answers[keyframe.stamp_ns].labels, truths[keyframe.stamp_ns], grid, title))
+    # Fresh processes: forked ones would share this one's thread pools in whatever state those are.
+    with multiprocessing.get_context("spawn").Pool(min(2, os.cpu_count() or 1)) as pool:
+        paths = []
+        for path in pool.imap(_paint_one, jobs):
+            paths.append(path)
+            _say(f"  picture {len(paths)} of {len(jobs)}")
+    film = out / "animation.webp"
+    animation([np.asarray(Image.open(path)) for path in paths], film)
+    return [*paths, film]
+
+
+def _paint_one(job: tuple[Path, Keyframe, np.ndarray, np.ndarray, VoxelGrid, str]) -> Path:
+    path, keyframe, labels, truth, grid, title = job
+    images = [keyframe.cameras[channel].read()[0] for channel in NUSCENES_CAMERAS]
+    write_picture(keyframe_picture(images, labels, truth, grid, title), path)
+    return path
+
+
+def _module(name: str, *arguments: object) -> list[str]:
+    """The command that runs a module with this Python."""
+    return [sys.executable, "-m", name, *(str(argument) for argument in arguments)]
+
+
+_STARTED = time.monotonic()
+
+
+def _say(text: str) -> None:
+    print(f"[{time.monotonic() - _STARTED:5.0f} s] {text}", flush=True)
+
+
+def main() -> None:
+    # As with Ctrl-C: leave through every `with`, which ends the children.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    config = tyro.cli(DemoConfig, description=__doc__)
+    try:
+        summary = run(config)
+    except (CheckpointError, ChildError) as error:
+        sys.exit(f"demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    _say(f"done; see {config.out / 'summary.json'} and {config.out / 'animation.webp'}")
+    print(json.dumps({name: value for name, value in summary.items() if name != "pictures"}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
