@@ -45,7 +45,7 @@ class LidarEncoder(nn.Module):
         self.enter = nn.Sequential(nn.Linear(hidden, widths[0]), nn.LayerNorm(widths[0]), nn.ReLU(inplace=True))
         self.stages = nn.ModuleList()
         for stage in range(downs + 1):
-            blocks = [] if stage == 0 else [SparseBlock(widths[stage - 1], widths[stage], stride=2)]
+            blocks = [] if stage == 0 else [SparseBlock(widths[stage - 1], widths[stage], stride=2, share=f"down{stage}")]
             blocks += [SparseBlock(widths[stage], widths[stage], stride=1, share=f"stage{stage}") for _ in range(2)]
             self.stages.append(nn.Sequential(*blocks))
 

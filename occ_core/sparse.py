@@ -1,23 +1,24 @@
-"""The one module that knows spconv: sparse 3D convolutions on CUDA and on the CPU.
+"""Sparse 3D convolutions; the one module that knows spconv.
 
-Both builds (``spconv`` and ``spconv-cuXXX``) install the same import name. On a machine without CUDA its backward pass
-still asks for the current CUDA stream, which it then never uses: it is handed stream 0. On the CPU it refuses bias and
-fused activations in inference, so every convolution here is without bias and followed by a norm of its own.
+On CUDA spconv computes. On the CPU its threads add into the same output row at once and lose terms (two runs on one input
+differ), and its backward pass asks for a CUDA stream; there ``convolve`` below computes, from the same weights, with plain
+torch: gather, multiply, add.
 """
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from jaxtyping import Float, Int
 from spconv import pytorch as spconv
-from spconv.pytorch import ops as spconv_ops
 from torch import Tensor, nn
-
-if not torch.cuda.is_available():
-    spconv_ops.get_current_stream = lambda: 0
 
 SparseVolume = spconv.SparseConvTensor
 """``features`` [V, C] and ``indices`` [V, 4] (batch, x, y, z; int32) of the non-empty voxels of a volume."""
+
+Pairs = list[tuple[Tensor, Tensor]]
+"""For every cell of the kernel, in C order: the rows of the input and of the output that it joins."""
 
 
 def sparse_volume(
@@ -28,26 +29,81 @@ def sparse_volume(
 
 
 class SparseBlock(nn.Module):
-    """Sparse convolution, LayerNorm over channels, ReLU.
+    """Sparse convolution without bias, LayerNorm over channels, ReLU.
 
     Args:
-        stride: 1 keeps the set of non-empty voxels (submanifold); 2 halves the resolution.
+        stride: 1 is a 3x3x3 convolution that keeps the set of non-empty voxels (submanifold); 2 a 2x2x2 one that halves the
+            resolution: a voxel is non-empty exactly where one of its children is.
         share: blocks of stride 1 with the same name on the same voxels share their neighbour tables.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, share: str | None = None) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, share: str) -> None:
         super().__init__()
+        self.stride, self.share = stride, share
         self.convolution: nn.Module
         if stride == 1:
             self.convolution = spconv.SubMConv3d(in_channels, out_channels, 3, bias=False, indice_key=share)
         else:
-            # kernel = stride: a parent voxel is non-empty exactly where one of its children is
             self.convolution = spconv.SparseConv3d(in_channels, out_channels, stride, stride=stride, bias=False)
         self.norm = nn.LayerNorm(out_channels)
 
     def forward(self, volume: SparseVolume) -> SparseVolume:
-        volume = self.convolution(volume)
+        if volume.features.is_cuda:
+            volume = self.convolution(volume)
+        elif self.stride == 1:
+            if self.share not in volume.indice_dict:
+                volume.indice_dict[self.share] = neighbour_pairs(volume)
+            volume = volume.replace_feature(
+                convolve(volume.features, self.convolution.weight, volume.indice_dict[self.share], len(volume.indices))
+            )
+        else:
+            parents, pairs = parent_pairs(volume, self.stride)
+            features = convolve(volume.features, self.convolution.weight, pairs, len(parents))
+            volume = sparse_volume(features, parents, tuple(side // self.stride for side in volume.spatial_shape), volume.batch_size)
         return volume.replace_feature(torch.relu(self.norm(volume.features)))
+
+
+def convolve(
+    features: Float[Tensor, "voxel in"], weight: Float[Tensor, "out kx ky kz in"], pairs: Pairs, rows: int
+) -> Float[Tensor, "row out"]:
+    """Sum over the kernel's cells: gather the input rows, multiply by the cell's matrix, add to the output rows."""
+    matrices = weight.flatten(1, 3).permute(1, 2, 0)  # [cell, in, out]
+    result = features.new_zeros(rows, weight.shape[0])
+    for matrix, (source, target) in zip(matrices, pairs, strict=True):
+        if len(source):
+            result = result.index_add(0, target, features[source] @ matrix)
+    return result
+
+
+def neighbour_pairs(volume: SparseVolume) -> Pairs:
+    """Pairs of a submanifold 3x3x3 convolution: every voxel with those of its 26 neighbours (and itself) that are non-empty."""
+    x, y, z = volume.spatial_shape
+    index = volume.indices.long()
+    padded = (x + 2, y + 2, z + 2)  # a border of empty voxels, so that no neighbour lies outside
+    at = linear_index(index + index.new_tensor([0, 1, 1, 1]), padded)
+    row = torch.full((volume.batch_size * padded[0] * padded[1] * padded[2],), -1, dtype=torch.int32, device=index.device)
+    row[at] = torch.arange(len(index), dtype=torch.int32, device=index.device)
+    pairs = []
+    for i, j, k in product((-1, 0, 1), repeat=3):
+        neighbour = row[at + (i * padded[1] + j) * padded[2] + k]  # [V], -1 where empty
+        target = (neighbour >= 0).nonzero()[:, 0]
+        pairs.append((neighbour[target].long(), target))
+    return pairs
+
+
+def parent_pairs(volume: SparseVolume, stride: int) -> tuple[Int[Tensor, "parent 4"], Pairs]:
+    """The non-empty voxels at ``1 / stride`` of the resolution, and the pairs of child and parent by the child's corner."""
+    shape = tuple(side // stride for side in volume.spatial_shape)
+    index = volume.indices.long()
+    corner = index[:, 1:] % stride
+    parent = torch.cat([index[:, :1], index[:, 1:] // stride], dim=1)
+    parents, row = torch.unique(linear_index(parent, shape), return_inverse=True)
+    cell = (corner[:, 0] * stride + corner[:, 1]) * stride + corner[:, 2]
+    pairs = []
+    for number in range(stride**3):
+        source = (cell == number).nonzero()[:, 0]
+        pairs.append((source, row[source]))
+    return unravel_index(parents, shape), pairs
 
 
 def to_dense(volume: SparseVolume) -> Float[Tensor, "batch channel x y z"]:

@@ -1,0 +1,88 @@
+import math
+
+import pytest
+import torch
+
+from occ_core.view_transform import DepthBins, ViewTransform, sample_images
+from occ_core.voxel_grid import VoxelGrid
+
+GRID = VoxelGrid((-8.0, 0.0, -4.0, 8.0, 16.0, 4.0), 1.0)
+STRIDE = 8
+# camera looks along +y of the grid: x right = grid x, y down = -grid z, z forward = grid y
+GRID_FROM_CAMERA = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+INTRINSICS = torch.tensor([[32.0, 0, 15.5], [0, 32.0, 15.5], [0, 0, 1]])  # a 32x32 image, principal point in its middle
+
+
+@pytest.fixture
+def transform() -> ViewTransform:
+    torch.manual_seed(0)
+    return ViewTransform(8, 8, DepthBins(min_m=1.0, max_m=15.0, step_m=1.0), GRID, STRIDE)
+
+
+def test_bins():
+    bins = DepthBins(min_m=2.0, max_m=5.0, step_m=0.5)
+    assert bins.count == 6
+    assert bins.centres(torch.device("cpu")).tolist() == [2.25, 2.75, 3.25, 3.75, 4.25, 4.75]
+    assert bins.index(torch.tensor([1.9, 2.0, 2.6, 4.99, 5.0])).tolist() == [-1, 0, 1, 5, -1]
+    with pytest.raises(ValueError, match="min_m"):
+        DepthBins(min_m=0.0)
+
+
+def test_lifted_points_lie_on_their_pixels_rays(transform: ViewTransform):
+    points = transform.lift(INTRINSICS[None], GRID_FROM_CAMERA[None], (4, 4))  # [1, 14, 4, 4, 3]
+    # cell (row 0, column 3): centre pixel v = 0.5 * 8 - 0.5 = 3.5, u = 3.5 * 8 - 0.5 = 27.5; depth bin 4 is at 1 + 4.5 = 5.5 m
+    # x = (27.5 - 15.5) / 32 * 5.5 = 2.0625; down = (3.5 - 15.5) / 32 * 5.5 = -2.0625, so z = +2.0625; y = depth
+    torch.testing.assert_close(points[0, 4, 0, 3], torch.tensor([2.0625, 5.5, 2.0625]))
+
+
+def test_splat_puts_all_weight_where_depth_says(transform: ViewTransform):
+    """All depth probability in one bin: the volume is the context at that bin's voxels, and nothing elsewhere."""
+    with torch.no_grad():
+        transform.depth[-1].weight.zero_()
+        transform.depth[-1].bias.fill_(-100.0)
+        transform.depth[-1].bias[4] = 100.0
+    features = torch.randn(1, 8, 4, 4, generator=torch.Generator().manual_seed(1))
+    volume, _ = transform(features, INTRINSICS[None], GRID_FROM_CAMERA[None], torch.tensor([0]), 1)
+    context = transform.context(features)
+    # depth 5.5 m is voxel y = 5; the 4 x 4 cells land on x, z = -2.06, -0.69, 0.69, 2.06 -> four different voxels an axis
+    assert volume[0].abs().sum(0).nonzero()[:, 1].unique().tolist() == [5]
+    torch.testing.assert_close(volume[0, :, 10, 5, 6], context[0, :, 0, 3])  # x = 2.06 -> 10; z = 2.06 -> 6
+    torch.testing.assert_close(volume.sum(), context.sum(), atol=1e-4, rtol=1e-5)
+
+
+def test_no_camera_gives_a_zero_volume(transform: ViewTransform):
+    volume, depth = transform(
+        torch.zeros(0, 8, 4, 4), torch.zeros(0, 3, 3), torch.zeros(0, 4, 4), torch.zeros(0, dtype=torch.long), 2
+    )
+    assert volume.shape == (2, 8, *GRID.shape) and not volume.any() and depth.shape == (0, 14, 4, 4)
+
+
+def test_sample_images_reads_the_cell_a_point_projects_to():
+    features = torch.arange(16.0).view(1, 1, 4, 4)
+    camera_from_grid = torch.linalg.inv(GRID_FROM_CAMERA)[None]
+    # a point on the ray of cell (0, 3), one behind the camera, one outside the image
+    points = torch.tensor([[2.0625, 5.5, 2.0625], [0.0, -3.0, 0.0], [30.0, 5.0, 0.0]])
+    found = sample_images(
+        features, INTRINSICS[None], camera_from_grid, torch.tensor([0]), STRIDE, points, torch.zeros(3, dtype=torch.long)
+    )
+    assert found[:, 0].tolist() == [pytest.approx(3.0, abs=1e-4), 0.0, 0.0]
+
+
+def test_sample_images_averages_over_the_cameras_that_see_a_point():
+    features = torch.stack([torch.full((1, 4, 4), 1.0), torch.full((1, 4, 4), 3.0)])
+    turned = GRID_FROM_CAMERA.clone()
+    angle = math.radians(10)
+    turned[:2, :2] = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) @ turned[:2, :2]
+    cameras = torch.linalg.inv(torch.stack([GRID_FROM_CAMERA, turned]))
+    found = sample_images(
+        features, INTRINSICS.expand(2, 3, 3), cameras, torch.tensor([0, 0]), STRIDE, torch.tensor([[0.0, 5.0, 0.0]]), torch.tensor([0])
+    )
+    assert found.item() == pytest.approx(2.0)  # (1 + 3) / 2
+
+
+def test_images_of_another_sample_are_not_read():
+    found = sample_images(
+        torch.ones(1, 1, 4, 4), INTRINSICS[None], torch.linalg.inv(GRID_FROM_CAMERA)[None], torch.tensor([0]), STRIDE,
+        torch.tensor([[0.0, 5.0, 0.0]]), torch.tensor([1]),
+    )  # fmt: skip
+    assert found.item() == 0.0
