@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -24,6 +25,7 @@ from occ_core.checkpoint import SHIPPED, CheckpointError, load_checkpoint
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
 from occ_core.datasets.surroundocc import label_path, read_labels
 from occ_core.voxel_grid import VoxelGrid
+from occ_perception_ros.topics import preset_arguments
 from training.demo_processes import ChildError, Children
 from training.demo_summary import Answer, read_recording, summarise
 from training.pictures import animation, keyframe_picture, write_picture
@@ -74,7 +76,8 @@ def run(config: DemoConfig) -> dict[str, object]:
     with Children(config.out / "logs", environment) as children:
         _say(f"building a drive of {config.keyframes} keyframes through a town (seed {config.seed}); this takes a minute or two")
         settings = ["--scenes", "1", "--seed", config.seed, "--keyframes", config.keyframes, "--image-size", *config.image_size]
-        children.run("make_world", _module("training.make_world", town, *settings), timeout_s=1800)
+        watch = Counter(r"(\d+)/\d+", "keyframe", config.keyframes)
+        children.run("make_world", _module("training.make_world", town, *settings), timeout_s=1800, watch=watch.show)
         keyframes = NuScenes(town).keyframes()
         truths = {keyframe.stamp_ns: read_labels(label_path(town, keyframe.lidar.path), grid) for keyframe in keyframes}
 
@@ -101,23 +104,20 @@ def play_live(children: Children, config: DemoConfig, bag: Path, recorded: Path)
     """Plays the bag to a node that is ready, and records what it answers."""
     _say("starting the node, and a recorder of what it publishes")
     recorder = children.start("recorder", _module("training.demo_recorder", recorded, "--node", NODE))
-    checkpoint = f"checkpoint:={config.checkpoint.resolve()}"
-    node = children.start("node", _module("occ_perception_ros.occupancy_node", "--ros-args", "-p", checkpoint))
+    arguments = [*preset_arguments("nuscenes"), "-p", f"checkpoint:={config.checkpoint.resolve()}", "-p", "input_qos:=reliable"]
+    node = children.start("node", _module("occ_perception_ros.occupancy_node", *arguments))
     children.wait(lambda: "READY" in recorder.log(), "the node to be ready", timeout_s=90)
 
     _say("playing the bag in real time")
     player = children.start("player", _module("occ_perception_ros.bag_play", bag))
-    answers, last_answer = 0, time.monotonic()
+    answers = Counter(r"ANSWER (\d+)", "answer", config.keyframes)
+    started = time.monotonic()
 
     def over() -> bool:
-        nonlocal answers, last_answer
-        if (now := recorder.log().count("ANSWER")) > answers:
-            answers, last_answer = now, time.monotonic()
-            _say(f"  keyframe {answers} of {config.keyframes} answered")
-        quiet = time.monotonic() - max(last_answer, started + config.keyframes / 2) > QUIET_S
-        return player.returncode is not None and (answers >= config.keyframes or quiet)
+        answers.show(recorder.log())
+        quiet_since = max(answers.changed, started + config.keyframes / 2)
+        return player.returncode is not None and (answers.count >= config.keyframes or time.monotonic() - quiet_since > QUIET_S)
 
-    started = time.monotonic()
     children.wait(over, "the bag to be played and answered", timeout_s=90 + config.keyframes, ending=player)
     for child in (player, recorder, node):
         children.stop(child)
@@ -158,6 +158,28 @@ def _paint_one(job: tuple[Path, Keyframe, np.ndarray, np.ndarray, VoxelGrid, str
 def _module(name: str, *arguments: object) -> list[str]:
     """The command that runs a module with this Python."""
     return [sys.executable, "-m", name, *(str(argument) for argument in arguments)]
+
+
+class Counter:
+    """Reads a count out of a log and tells when it has grown.
+
+    Args:
+        pattern: with one group, the count; the last match holds.
+        what: is counted.
+        total: at the end.
+    """
+
+    def __init__(self, pattern: str, what: str, total: int) -> None:
+        self.count = 0
+        self.changed = time.monotonic()
+        self._pattern, self._what, self._total = re.compile(pattern), what, total
+
+    def show(self, log: str) -> None:
+        """Looks at the log so far."""
+        count = int((self._pattern.findall(log) or [0])[-1])
+        if count > self.count:
+            self.count, self.changed = count, time.monotonic()
+            _say(f"  {self._what} {count} of {self._total}")
 
 
 _STARTED = time.monotonic()

@@ -41,14 +41,24 @@ class Children:
         self._running.append(child)
         return child
 
-    def run(self, name: str, command: Sequence[str | Path], timeout_s: float) -> str:
+    def run(
+        self, name: str, command: Sequence[str | Path], timeout_s: float, watch: Callable[[str], object] = lambda log: None
+    ) -> str:
         """Starts a process, waits for its end, and gives its output.
+
+        Args:
+            watch: called with the output so far, again and again.
 
         Raises:
             ChildError: it failed, or another child ended meanwhile.
         """
         child = self.start(name, command)
-        self.wait(lambda: child.returncode is not None, f"{name} to finish", timeout_s, ending=child)
+
+        def ended() -> bool:
+            watch(child.log())
+            return child.returncode is not None
+
+        self.wait(ended, f"{name} to finish", timeout_s, ending=child)
         child.expect_success()
         self._running.remove(child)
         return child.log()
