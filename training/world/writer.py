@@ -66,7 +66,8 @@ class SceneWriter:
     def __init__(self, root: Path, drive: Drive, seed: int, index: int, options: SceneOptions) -> None:
         self.root, self.drive, self.options = root, drive, options
         self.seed = (seed, index)
-        self.start_us = _EPOCH_US + (seed * 1000 + index) * 100_000_000
+        # Whatever the seed, the drive lies before 2037: ROS stamps hold int32 seconds.
+        self.start_us = _EPOCH_US + (seed * 1000 + index) % 4_000_000 * 100_000_000
         self.weather = settings(drive.weather)
         self.caster = RayCaster(drive)
         self.sky = Sky(self.weather, self._rng("sky"))
