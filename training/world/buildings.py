@@ -81,14 +81,8 @@ def _shop_front(sketch: Sketch, rng: np.random.Generator, width: float, depth: f
         sketch.polygon(corners, "shop_window")
         sketch.box((middle, setback + 0.05, 1.7), (0.08, 0.12, 2.4), "steel_dark")
         if not arcade and rng.random() < 0.4:
-            sketch.prism([(-1.1, 0.0), (-1.05, 0.05), (0.0, 0.75), (0.0, 0.6)], (-pane / 2, pane / 2), "canvas", awning)
-            _turn_last(sketch, (middle, 0.1, 2.6))
-
-
-def _turn_last(sketch: Sketch, origin: Vector) -> None:
-    """Turns the last part drawn so that its x is this frame's y, and moves it to ``origin``."""
-    part = sketch._vertices[-1]
-    sketch._vertices[-1] = (np.stack([-part[:, 1], part[:, 0], part[:, 2]], axis=1) + np.asarray(origin)).astype(np.float32)
+            profile = [(-1.0, 2.6), (-0.95, 2.65), (0.1, 3.35), (0.1, 3.2)]
+            sketch.loft(np.array([[(x, y, z) for y, z in profile] for x in (middle - pane / 2, middle + pane / 2)]), "canvas", awning)
 
 
 def _void_deck(sketch: Sketch, width: float, depth: float, height: float, tint: Vector) -> None:

@@ -36,8 +36,10 @@ _LEVELS = np.array([surface.level_m for surface in SURFACES.values()], np.float3
 _CATEGORIES = np.array([CATEGORY_ID[surface.category] for surface in SURFACES.values()], np.uint8)
 _MATERIALS = np.array([MATERIAL_ID[surface.material] for surface in SURFACES.values()], np.uint8)
 _TERRAIN = _CATEGORIES == CATEGORY_ID["flat.terrain"]
-_ROUGH = np.array([[0.035, 1.9, 0.7], [0.045, -0.6, 1.3], [0.05, 0.31, 0.42]])
+_ROUGH = np.array([[0.025, 1.9, 0.7], [0.035, -0.6, 1.3], [0.04, 0.31, 0.42]])
 """Unevenness of terrain: amplitude in metres, wave numbers along s and d."""
+_BLOCK = 4
+"""Cells along the largest square; between its corners the ground is bilinear, so that squares of all sizes fit together."""
 
 
 class Ground:
@@ -102,85 +104,104 @@ class Ground:
 
     def mesh(self) -> Mesh:
         """Triangles of the ground: uniform blocks of up to 2 m as one square, kerbs as upright faces, and plain land around."""
-        squares = self._squares()
-        corners, surface, rough = (np.concatenate(parts) for parts in zip(*squares, strict=True))
-        flat = corners.reshape(-1, 2)
-        z = self._plan.base_height(flat[:, 0], flat[:, 1]) + np.repeat(_LEVELS[surface], 4)
-        z += rough.reshape(-1) * _roughness(flat)
+        places = self._lattice()
+        parts = [*self._squares(places), self._surroundings(), self._kerbs(places)]
+        corners, surface, stripe = (np.concatenate(part) for part in zip(*parts, strict=True))
+        stone = (stripe > 0) & (_CATEGORIES[surface] == CATEGORY_ID["flat.sidewalk"])
+        material = np.where(stone, MATERIAL_ID["kerb"], _MATERIALS[surface]).astype(np.uint8)
         tint = np.ones((len(surface), 3), np.float32)
-        kerb = self._kerbs()
-        points = np.concatenate([np.column_stack([self._plan.world(flat[:, 0], flat[:, 1]), z]), kerb[0]])
-        quads = np.arange(len(points)).reshape(-1, 4)
-        material, category = _MATERIALS[np.concatenate([surface, kerb[1]])], _CATEGORIES[np.concatenate([surface, kerb[1]])]
-        edge_stone = (np.arange(len(material)) >= len(surface)) & (category == CATEGORY_ID["flat.sidewalk"])
-        material = np.where(edge_stone, MATERIAL_ID["kerb"], material)
-        tint = np.concatenate([tint, kerb[2]])
+        if self._plan.traffic < 0:  # Singapore paints kerbs black and white
+            tint[stone & (stripe == 2)] = 0.35
+        quads = np.arange(4 * len(surface)).reshape(-1, 4)
         return Mesh(
-            vertices=points.astype(np.float32),
+            vertices=corners.reshape(-1, 3).astype(np.float32),
             triangles=np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32),
-            material=np.tile(material, 2).astype(np.uint8),
-            category=np.tile(category, 2),
-            tint=np.tile(tint, (2, 1)).astype(np.float32),
+            material=np.tile(material, 2),
+            category=np.tile(_CATEGORIES[surface], 2),
+            tint=np.tile(tint, (2, 1)),
         )
 
-    def _squares(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Per block size: corners ``[N, 4, 2]``, surface ``[N]``, share of terrain's unevenness at each corner ``[N, 4]``."""
-        terrain = np.pad(_TERRAIN[self._surface], 1, constant_values=True)
-        rough = (terrain[:-1, :-1] & terrain[1:, :-1] & terrain[:-1, 1:] & terrain[1:, 1:]).astype(float)
+    def _lattice(self) -> np.ndarray:
+        """World x, y and carriageway height of every corner of the cells, then the unevenness there: ``[S+1, D+1, 4]``."""
+        coarse = self._vertices[::_BLOCK, ::_BLOCK]
+        places = np.concatenate([self._plan.world(coarse[..., 0], coarse[..., 1]), self._plan.base_height(coarse[..., 0], coarse[..., 1])[..., None]], -1)
+        places = _between(places, _BLOCK)
+        moved = self._vertices[self._fixed]
+        places[self._fixed] = np.column_stack([self._plan.world(moved[:, 0], moved[:, 1]), self._plan.base_height(moved[:, 0], moved[:, 1])])
+        terrain = np.pad(_TERRAIN[self._surface], 2, constant_values=True)
+        size = self._surface.shape
+        within = np.ones((size[0] + 1, size[1] + 1), bool)  # terrain all around, 1 m wide
+        for row in range(4):
+            for column in range(4):
+                within &= terrain[row : row + size[0] + 1, column : column + size[1] + 1]
+        fine = self._vertices[::2, ::2]
+        uneven = _between((_roughness(fine.reshape(-1, 2)).reshape(fine.shape[:2]) * within[::2, ::2])[..., None], 2)
+        return np.concatenate([places, uneven], axis=-1)
+
+    def _squares(self, places: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Per block size: corners ``[N, 4, 3]``, surface ``[N]``, 0 ``[N]``."""
         moved = self._fixed
         whole = ~(moved[:-1, :-1] | moved[1:, :-1] | moved[:-1, 1:] | moved[1:, 1:])
         left = np.ones_like(self._surface, bool)
         parts = []
-        for size in (4, 2, 1):
+        for size in (_BLOCK, 2, 1):
             rows, columns = (count // size for count in self._surface.shape)
-            cut = (slice(0, rows * size), slice(0, columns * size))
-            blocks = self._surface[cut].reshape(rows, size, columns, size)
-            free = left[cut].reshape(rows, size, columns, size).all((1, 3))
-            uniform = (blocks == blocks[:, :1, :, :1]).all((1, 3)) & whole[cut].reshape(rows, size, columns, size).all((1, 3))
+            blocks = self._surface.reshape(rows, size, columns, size)
+            free = left.reshape(rows, size, columns, size).all((1, 3))
+            uniform = (blocks == blocks[:, :1, :, :1]).all((1, 3)) & whole.reshape(rows, size, columns, size).all((1, 3))
             take = free & (uniform | (size == 1))
-            if size == 4:
+            if size == _BLOCK:
                 take &= ~_TERRAIN[blocks[:, 0, :, 0]]
+            left &= ~np.repeat(np.repeat(take, size, 0), size, 1)
             row, column = np.nonzero(take)
             low, right = row * size, column * size
-            square = np.stack([low, low + size, low + size, low], 1), np.stack([right, right, right + size, right + size], 1)
-            parts.append((self._vertices[square], blocks[row, 0, column, 0], rough[square]))
-            np.copyto(left[cut], left[cut] & ~np.repeat(np.repeat(take, size, 0), size, 1))
-        parts.append(self._surroundings())
+            square = places[np.stack([low, low + size, low + size, low], 1), np.stack([right, right, right + size, right + size], 1)]
+            surface = blocks[row, 0, column, 0]
+            corners = square[..., :3].copy()
+            corners[..., 2] += square[..., 3] * _TERRAIN[surface, None] + _LEVELS[surface, None]
+            parts.append((corners, surface, np.zeros(len(surface), np.uint8)))
         return parts
 
     def _surroundings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Squares of 10 m of plain land, 60 m wide around the raster."""
+        """Squares of 10 m of plain land, 60 m wide around the raster, as ``_squares`` gives them."""
         (s0, s1), (d0, d1) = self._plan.s_range_m, self._plan.d_range_m
         s, d = np.meshgrid(np.arange(s0 - 60, s1 + 60, 10.0), np.arange(d0 - 60, d1 + 60, 10.0), indexing="ij")
         outside = (s < s0) | (s >= s1) | (d < d0) | (d >= d1)
         low = np.stack([s[outside], d[outside]], axis=-1)
-        corners = low[:, None] + np.array([(0, 0), (10, 0), (10, 10), (0, 10)])
-        return corners, np.full(len(low), _NAMES.index("grass"), np.uint8), np.zeros((len(low), 4))
+        corner = low[:, None] + np.array([(0, 0), (10, 0), (10, 10), (0, 10)])
+        grass = _NAMES.index("grass")
+        height = self._plan.base_height(corner[..., 0], corner[..., 1]) + _LEVELS[grass]
+        corners = np.concatenate([self._plan.world(corner[..., 0], corner[..., 1]), height[..., None]], axis=-1)
+        return corners, np.full(len(low), grass, np.uint8), np.zeros(len(low), np.uint8)
 
-    def _kerbs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Upright faces between neighbours of different level: corners ``[4 N, 3]``, surface ``[N]``, tint ``[N, 3]``."""
+    def _kerbs(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Upright faces between neighbours of different level: corners ``[N, 4, 3]``, surface ``[N]``, stripe ``[N]``.
+
+        The stripe is 0 where the step is too low for a kerb, else 1 and 2 by turns, each a metre long.
+        """
         level = _LEVELS[self._surface]
         faces = []
-        for axis in (0, 1):
-            first = np.take(level, np.arange(level.shape[axis] - 1), axis)
-            second = np.take(level, np.arange(1, level.shape[axis]), axis)
-            row, column = np.nonzero(np.abs(first - second) > 1e-4)
-            step = (1, 0) if axis == 0 else (0, 1)
+        for axis, step in ((0, (1, 0)), (1, (0, 1))):
+            row, column = np.nonzero(np.abs(np.diff(level, axis=axis)) > 1e-4)
             cells = self._surface[row, column], self._surface[row + step[0], column + step[1]]
-            start = self._vertices[row + step[0], column + step[1]]
-            end = self._vertices[row + 1, column + 1]
-            upper = np.where(_LEVELS[cells[0]] > _LEVELS[cells[1]], cells[0], cells[1])
-            lower = np.where(_LEVELS[cells[0]] > _LEVELS[cells[1]], cells[1], cells[0])
-            faces.append((start, end, upper, lower))
-        start, end, upper, lower = (np.concatenate(parts) for parts in zip(*faces, strict=True))
-        foot = [np.column_stack([self._plan.world(p[:, 0], p[:, 1]), self._plan.base_height(p[:, 0], p[:, 1])]) for p in (start, end)]
+            higher = _LEVELS[cells[0]] > _LEVELS[cells[1]]
+            start, end = places[row + step[0], column + step[1], :3], places[row + 1, column + 1, :3]
+            faces.append((start, end, np.where(higher, *cells), np.where(higher, *cells[::-1]), 1 + (row + column) // 2 % 2))
+        start, end, upper, lower, stripe = (np.concatenate(parts) for parts in zip(*faces, strict=True))
         down, up = np.zeros((len(upper), 3)), np.zeros((len(upper), 3))
         down[:, 2], up[:, 2] = _LEVELS[lower] - 0.02, _LEVELS[upper]
-        corners = np.stack([foot[0] + down, foot[1] + down, foot[1] + up, foot[0] + up], axis=1).reshape(-1, 3)
-        tint = np.ones((len(upper), 3))
-        if self._plan.traffic < 0:  # Singapore paints kerbs black and white
-            tint[np.floor(start.sum(axis=1)).astype(int) % 2 == 0] = 0.35
-        return corners, upper, tint
+        corners = np.stack([start + down, end + down, end + up, start + up], axis=1)
+        return corners, upper, np.where(_LEVELS[upper] - _LEVELS[lower] > 0.05, stripe, 0).astype(np.uint8)
+
+
+def _between(values: np.ndarray, factor: int) -> np.ndarray:
+    """A lattice ``[A, B, C]`` made ``factor`` times as fine by linear interpolation along both axes."""
+    for axis in (0, 1):
+        values = np.moveaxis(values, axis, 0)
+        share = (np.arange(factor) / factor).reshape(1, factor, *([1] * (values.ndim - 1)))
+        fine = values[:-1, None] * (1 - share) + values[1:, None] * share
+        values = np.moveaxis(np.concatenate([fine.reshape(-1, *values.shape[1:]), values[-1:]]), 0, axis)
+    return values
 
 
 def _roughness(points: np.ndarray) -> np.ndarray:

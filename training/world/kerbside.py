@@ -50,10 +50,10 @@ def _use_kerb(stage: Stage, side: int) -> None:
         s = start + rng.uniform(0, 4)
         while s < end - 5:
             near = ends[0] < s < ends[1]
-            if near and wanted and rng.random() < 0.45:
+            if near and wanted and rng.random() < 0.6:
                 kind = wanted.pop()
             else:
-                kind = str(rng.choice(["car", "gap", "lorry", "pickup", "motorcycles", "cycles", "barriers", "trailer"], p=[0.66, 0.14, 0.05, 0.03, 0.04, 0.04, 0.02, 0.02]))
+                kind = str(rng.choice(["car", "gap", "lorry", "pickup", "motorcycles", "cycles", "barriers", "trailer", "cones"], p=[0.63, 0.13, 0.05, 0.03, 0.05, 0.04, 0.02, 0.02, 0.03]))
             s += _KERB_USES[kind](stage, side, s, end, middle, turn)
 
 
@@ -79,7 +79,12 @@ def _pickup(stage: Stage, side: int, s: float, end: float, middle: float, turn: 
 def _lorry(stage: Stage, side: int, s: float, end: float, middle: float, turn: float) -> float:
     rng = stage.rng
     mesh = vehicles.draw_lorry(rng, str(rng.choice(["box", "box", "canopy", "flatbed", "tipper"])), bool(rng.random() < 0.6))
-    return _park(stage, mesh, "vehicle.truck", s, middle, turn)
+    room = _park(stage, mesh, "vehicle.truck", s, middle, turn)
+    if rng.random() < 0.5 and stage.plan.sides[side].bay_m:
+        for step in (0.6, 1.8):
+            cone(stage, s + room + step, middle - side * 0.8)
+        room += 3.0
+    return room
 
 
 def _trailer(stage: Stage, side: int, s: float, end: float, middle: float, turn: float) -> float:
@@ -95,6 +100,13 @@ def _barriers(stage: Stage, side: int, s: float, end: float, middle: float, turn
     length = min(float(stage.rng.uniform(8, 26)), end - s)
     barrier_row(stage, s, s + length, side * (stage.plan.kerb_m(side) - 0.5), "plastic" if stage.tropical else "concrete")
     return length
+
+
+def _cones(stage: Stage, side: int, s: float, end: float, middle: float, turn: float) -> float:
+    length = min(float(stage.rng.uniform(5, 12)), end - s)
+    for step in np.arange(0.5, length, 2.0):
+        cone(stage, s + step, side * (stage.plan.kerb_m(side) - 0.45) if stage.plan.sides[side].bay_m else side * (stage.plan.kerb_m(side) + 0.4))
+    return length + 1.0
 
 
 def _bus(stage: Stage, side: int, s: float, end: float, middle: float, turn: float) -> float:
@@ -169,12 +181,11 @@ def _works(stage: Stage, side: int, s: float, end: float, middle: float, turn: f
         stage.ground.paint("soil", (s + 2, s + length - 2), (side * plan.kerb_m(side), side * (outer - 0.5)))
     kind = str(rng.choice(["plastic", "works"])) if stage.tropical else str(rng.choice(["concrete", "works", "plastic"]))
     barrier_row(stage, s + 2.5, s + length - 2.5, side * (inner + 0.35), kind)
-    for share in np.linspace(0, 1, int(length / 3.2)):
-        spread = min(1.0, 4 * share, 4 * (1 - share))
-        cone = stage.template(f"cone {int(rng.integers(5))}", lambda: props.draw_cone(rng))
-        where = s + share * length, side * (outer - 0.3 - (outer - inner - 0.2) * spread) - side * 0.35 * spread
-        pose = standing_upright(plan, stage.ground, *where, rng.uniform(0, 6.28))
-        stage.act("movable_object.trafficcone", "", cone, pose, margin_m=-0.2)
+    room = outer - inner - 0.6
+    for share in np.linspace(0, 1, int(length / 2.2)):
+        taper = min(1.0, 5 * share, 5 * (1 - share))
+        depth = -0.15 + room * (1 - taper)
+        cone(stage, s + share * length, side * (inner + depth))
     machine = [vehicles.draw_excavator, vehicles.draw_loader, vehicles.draw_roller][int(rng.integers(3))](rng)
     width = float(np.ptp(machine.vertices[:, 1]))
     if outer - inner > width + 0.4:
@@ -186,18 +197,23 @@ def _works(stage: Stage, side: int, s: float, end: float, middle: float, turn: f
     return length + 2.0
 
 
+def cone(stage: Stage, s: float, d: float) -> None:
+    """A traffic cone."""
+    mesh = stage.template(f"cone {int(stage.rng.integers(6))}", lambda: props.draw_cone(stage.rng))
+    pose = standing_upright(stage.plan, stage.ground, s, d, stage.rng.uniform(0, 6.28))
+    stage.act("movable_object.trafficcone", "", mesh, pose, margin_m=-0.2)
+
+
 def stage_pedestrian(stage: Stage, s: float, d: float, pose: str, kind: str = "adult") -> bool:
     """A person at rest."""
-    from training.world.people import draw_pedestrian
-
-    mesh = draw_pedestrian(stage.rng, kind, pose)
+    mesh = stage.pedestrian(kind, pose)
     motion: Standing = standing_upright(stage.plan, stage.ground, s, d, stage.rng.uniform(0, 6.28))
     attribute = "pedestrian.sitting_lying_down" if pose == "sitting" else "pedestrian.standing"
     return stage.act(f"human.pedestrian.{kind}", attribute, mesh, motion)
 
 
 _KERB_USES = {
-    "car": _car, "pickup": _pickup, "lorry": _lorry, "trailer": _trailer, "gap": _gap, "barriers": _barriers, "bus": _bus,
+    "car": _car, "pickup": _pickup, "lorry": _lorry, "trailer": _trailer, "gap": _gap, "barriers": _barriers, "cones": _cones, "bus": _bus,
     "cycles": _cycles, "motorcycles": _motorcycles, "works": _works,
 }
 
@@ -267,9 +283,7 @@ def _small_thing(stage: Stage, s: float, d: float, side: int) -> None:
 
 def _sitter(stage: Stage, s: float, d: float, turn: float) -> None:
     """Someone on the bench that stands there."""
-    from training.world.people import draw_pedestrian
-
-    mesh = draw_pedestrian(stage.rng, "adult", "sitting")
+    mesh = stage.pedestrian("adult", "sitting")
     motion = standing_upright(stage.plan, stage.ground, s + 0.35, d, turn)
     stage.act("human.pedestrian.adult", "pedestrian.sitting_lying_down", mesh, motion, margin_m=-2.0)
 

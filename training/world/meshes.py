@@ -63,16 +63,7 @@ class Sketch:
     def loft(self, rings: np.ndarray, material: str, tint: Vector = WHITE, capped: bool = True) -> None:
         """A skin over closed rings ``[S, K, 3]``, its ends closed by fans (rings must then be convex)."""
         stations, around, _ = rings.shape
-        index = np.arange(stations * around).reshape(stations, around)
-        a, b = index[:-1], index[1:]
-        c, d = np.roll(b, -1, axis=1), np.roll(a, -1, axis=1)
-        triangles = [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)]
-        if capped:
-            inner = np.arange(1, around - 1)
-            for start, forward in ((index[0, 0], True), (index[-1, 0], False)):
-                fan = np.stack([np.full(around - 2, start), start + inner, start + inner + 1], axis=1)
-                triangles.append(fan if forward else fan[:, ::-1])
-        self.add(rings.reshape(-1, 3), np.concatenate(triangles), material, tint)
+        self.add(rings.reshape(-1, 3), _loft_triangles(stations, around, capped), material, tint)
 
     def tube(
         self, path: Sequence[Vector] | np.ndarray, radius: float | Sequence[float], material: str, tint: Vector = WHITE, sides: int = 6
@@ -80,14 +71,18 @@ class Sketch:
         """A round bar along ``path [P, 3]`` with one radius or one a point."""
         points = np.asarray(path, float)
         radii = np.broadcast_to(np.asarray(radius, float), (len(points),))
-        along = np.gradient(points, axis=0)
-        along /= np.linalg.norm(along, axis=1, keepdims=True)
-        helper = np.where(np.abs(along[:, 2:]) > 0.9, (1.0, 0.0, 0.0), (0.0, 0.0, 1.0))
-        across = np.cross(along, helper)
-        across /= np.linalg.norm(across, axis=1, keepdims=True)
-        third = np.cross(along, across)
-        angle = np.arange(sides) * (2 * np.pi / sides)
-        ring = np.cos(angle)[None, :, None] * across[:, None] + np.sin(angle)[None, :, None] * third[:, None]
+        along = np.empty_like(points)
+        along[1:-1] = points[2:] - points[:-2]
+        along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
+        along /= np.sqrt((along * along).sum(axis=1, keepdims=True))
+        x, y, z = along.T
+        upright = np.abs(z) > 0.9
+        across = np.stack([np.where(upright, 0.0, y), np.where(upright, z, -x), np.where(upright, -y, 0.0)], axis=1)
+        across /= np.sqrt((across * across).sum(axis=1, keepdims=True))
+        u, v, w = across.T
+        third = np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)
+        circle = _circle(sides)
+        ring = circle[0][:, None] * across[:, None] + circle[1][:, None] * third[:, None]
         self.loft(points[:, None] + radii[:, None, None] * ring, material, tint)
 
     def wheel(self, centre: Vector, radius: float, width: float, hub: str = "chrome") -> None:
@@ -110,6 +105,26 @@ class Sketch:
             category=np.full(len(triangles), self._category, np.uint8),
             tint=np.concatenate(self._tint),
         )
+
+
+@lru_cache(maxsize=64)
+def _loft_triangles(stations: int, around: int, capped: bool) -> np.ndarray:
+    index = np.arange(stations * around).reshape(stations, around)
+    a, b = index[:-1], index[1:]
+    c, d = np.roll(b, -1, axis=1), np.roll(a, -1, axis=1)
+    triangles = [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)]
+    if capped:
+        inner = np.arange(1, around - 1)
+        for start, forward in ((index[0, 0], True), (index[-1, 0], False)):
+            fan = np.stack([np.full(around - 2, start), start + inner, start + inner + 1], axis=1)
+            triangles.append(fan if forward else fan[:, ::-1])
+    return np.concatenate(triangles)
+
+
+@lru_cache(maxsize=16)
+def _circle(sides: int) -> np.ndarray:
+    angle = np.arange(sides) * (2 * np.pi / sides)
+    return np.stack([np.cos(angle), np.sin(angle)])
 
 
 @lru_cache(maxsize=4)

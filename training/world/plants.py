@@ -12,10 +12,10 @@ TROPICAL = ("round", "umbrella", "palm", "young", "columnar")
 
 # Height, trunk share, trunk radius, crown radius in metres.
 _FORMS = {
-    "round": (8.0, 0.36, 0.19, 2.8),
+    "round": (8.0, 0.34, 0.19, 3.1),
     "umbrella": (10.5, 0.48, 0.30, 5.0),
     "columnar": (8.5, 0.20, 0.16, 1.5),
-    "young": (4.6, 0.42, 0.07, 1.2),
+    "young": (5.0, 0.40, 0.08, 1.5),
 }
 
 
@@ -37,7 +37,7 @@ def _leaf_cards(sketch: Sketch, rng: np.random.Generator, centres: np.ndarray, s
 
 def _clump(sketch: Sketch, rng: np.random.Generator, centre: np.ndarray, radii: np.ndarray, cards: int, size: tuple[float, float], tint: np.ndarray) -> None:
     """A ball of leaves: a core that stops beams, and cards in its outer half."""
-    sketch.blob(centre, radii * 0.55, "foliage", tint * 0.75)
+    sketch.blob(centre, radii * 0.6, "foliage", tint * 0.75)
     direction = rng.normal(size=(cards, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     _leaf_cards(sketch, rng, centre + direction * radii * rng.uniform(0.5, 1.0, (cards, 1)), size, tint)
@@ -60,7 +60,7 @@ def draw_tree(rng: np.random.Generator, form: str, tropical: bool) -> Mesh:
     bend = np.array([*rng.normal(0, 0.12, 2), height * share * 0.5])
     sketch.tube([(0, 0, -0.2), bend, fork], [trunk * 1.25, trunk, trunk * 0.85], "bark", sides=7)
     crown_height = height - fork[2]
-    clumps = {"young": 3, "columnar": 4}.get(form, 7)
+    clumps = {"young": 4, "columnar": 4}.get(form, 8)
     for index in range(clumps):
         angle = index * 2.4 + rng.uniform(-0.4, 0.4)
         out = reach * (0.0 if form == "columnar" else rng.uniform(0.35, 0.72)) * (index > 0)
@@ -71,7 +71,7 @@ def draw_tree(rng: np.random.Generator, form: str, tropical: bool) -> Mesh:
         size = reach * rng.uniform(0.45, 0.62) if form != "columnar" else reach * rng.uniform(0.6, 0.85)
         radii = np.array([size, size, size * (0.55 if form == "umbrella" else 0.85)])
         sketch.tube([fork - (0, 0, 0.1), fork * 0.5 + centre * 0.5 - (0, 0, 0.2), centre], [trunk * 0.6, trunk * 0.42, 0.03], "bark", sides=5)
-        _clump(sketch, rng, centre, radii, int(18 + 11 * size), (0.28, 0.75), tint)
+        _clump(sketch, rng, centre, radii, int(24 + 20 * size), (0.35, 0.95), tint)
     return sketch.mesh()
 
 

@@ -139,7 +139,7 @@ def _garden(stage: Stage, plot: Plot) -> None:
     elif edge < 0.7:
         stage.fence("railing" if rng.random() < 0.6 else "wall", (plot.s0 + 0.5, plot.d_in(0.5)), (path - 1.6, plot.d_in(0.5)))
         stage.fence("railing", (path + 1.6, plot.d_in(0.5)), (plot.s1 - 0.5, plot.d_in(0.5)))
-    for _ in range(int(plot.width * plot.depth / 75)):
+    for _ in range(int(plot.width * plot.depth / (38 if stage.tropical else 55))):
         s = rng.uniform(plot.s0 + 2, plot.s1 - 2)
         if abs(s - path) > 2.5:
             stage.tree(s, plot.d_in(rng.uniform(3, plot.depth - 2)))

@@ -7,7 +7,6 @@ import numpy as np
 from training.world import vehicles
 from training.world.kerbside import draw_any_bus, stage_pedestrian
 from training.world.layout import CrossStreet
-from training.world.people import draw_pedestrian
 from training.world.scene import Mesh
 from training.world.stage import Stage
 from training.world.traffic import Moving, Route, standing_on_road, straight_route
@@ -56,6 +55,7 @@ def _drive(stage: Stage, category: str, mesh: Mesh, route: Route, times: np.ndar
 def _ego_lane(stage: Stage) -> None:
     """Vehicles ahead of and behind the ego vehicle keep their distance to it, all the way."""
     rng, ego = stage.rng, stage.ego
+    bendy = rng.random() < 0.25
     for ahead in (1, -1):
         gap = 3.6 if ahead > 0 else 1.0
         for _ in range(4):
@@ -64,6 +64,17 @@ def _ego_lane(stage: Stage) -> None:
             gap += half + float(rng.uniform(3.5, 18.0))
             _drive(stage, category, mesh, ego.route, ego.times_s, ego.travelled_m + ahead * gap)
             gap += half
+        if bendy and ahead < 0:
+            _bendy_bus(stage, ego.route, ego.times_s, ego.travelled_m - gap - 9.0)
+
+
+def _bendy_bus(stage: Stage, route: Route, times: np.ndarray, lengths: np.ndarray) -> None:
+    """Both sections of a bendy bus, annotated one by one; ``lengths`` are those of the front section."""
+    height, colour = float(stage.rng.uniform(3.0, 3.3)), (0.85, 0.85, 0.8)
+    front = vehicles.draw_bus(stage.rng, 10.0, height, colour, section="front")
+    rear = vehicles.draw_bus(stage.rng, 7.5, height, colour, section="rear")
+    _drive(stage, "vehicle.bus.bendy", front, route, times, lengths)
+    _drive(stage, "vehicle.bus.bendy", rear, route, times, lengths - 9.3)
 
 
 def _main_road(stage: Stage) -> None:
@@ -152,7 +163,7 @@ def _cyclists(stage: Stage) -> None:
     """Bicycles and motorcycles with riders at the lanes' outer edges, and on the pavements."""
     rng, plan = stage.rng, stage.plan
     times = np.array([0.0, stage.duration_s + 1.0])
-    for _ in range(9):
+    for _ in range(14):
         side = int(rng.choice([-1, 1]))
         way = 1 if side == -plan.traffic else -1
         on_walk = rng.random() < 0.5
@@ -172,12 +183,12 @@ def _pedestrians(stage: Stage) -> None:
     rng, plan = stage.rng, stage.plan
     times = np.array([0.0, stage.duration_s + 1.0])
     reach = stage.ego_sd
-    for _ in range(int(rng.integers(35, 75))):
+    for _ in range(int(rng.integers(60, 120))):
         side = int(rng.choice([-1, 1]))
         walk = plan.walk_m(side)
         d = side * float(rng.uniform(walk[0] + 0.3, walk[1] + min(plan.sides[side].front_m, 1.0) - 0.3))
         s = float(rng.uniform(reach[:, 0].min() - 40, reach[:, 0].max() + 60))
-        kind = "child" if rng.random() < 0.07 else "adult"
+        kind = str(rng.choice(["adult", "child", "construction_worker"], p=[0.88, 0.07, 0.05]))
         if rng.random() < 0.25:
             for _ in range(int(rng.integers(1, 4))):
                 stage_pedestrian(stage, s + rng.normal(0, 0.8), d + rng.normal(0, 0.4), "standing", kind)
@@ -201,7 +212,7 @@ def _walk(stage: Stage, kind: str, start: tuple[float, float], end: tuple[float,
     route = straight_route(plan, start, end)
     speed = float(np.clip(rng.normal(1.3, 0.2), 0.7, 1.9))
     lengths = begin_m + speed * (times - stage.duration_s * 0.5)
-    mesh = draw_pedestrian(rng, kind, "walking")
+    mesh = stage.pedestrian(kind, "walking")
     stage.act(f"human.pedestrian.{kind}", "pedestrian.moving", mesh, Moving(plan, route, times, lengths, (0.2, 0.2), stage.ground))
 
 

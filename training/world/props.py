@@ -33,7 +33,7 @@ def draw_cone(rng: np.random.Generator) -> Mesh:
 def draw_jersey_barrier(rng: np.random.Generator, colour: Vector, material: str) -> Mesh:
     """One element of a barrier of plastic or concrete, about 2 m along x, ``movable_object.barrier``."""
     sketch = Sketch("movable_object.barrier")
-    length, height, foot = float(rng.uniform(1.85, 2.05)), float(rng.uniform(0.88, 1.12)), float(rng.uniform(0.5, 0.66))
+    length, height, foot = float(rng.uniform(1.85, 2.05)), float(rng.uniform(0.88, 1.12)), float(rng.uniform(0.54, 0.72))
     half, neck = foot / 2, 0.12
     section = [(-half, 0.0), (half, 0.0), (half, 0.16), (neck + 0.05, 0.42), (neck, height), (-neck, height), (-neck - 0.05, 0.42), (-half, 0.16)]
     for start, end in ((-length / 2, -0.1), (0.1, length / 2)):

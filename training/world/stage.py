@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training.world import plants, props
+from training.world import people, plants, props
 from training.world.ground import Ground
 from training.world.layout import RoadPlan
 from training.world.meshes import centred, repeated
@@ -101,6 +101,11 @@ class Stage:
         mesh, size = centred(mesh)
         self.actors.append(Actor(f"{category}-{len(self.actors):03d}", category, attribute, mesh, size, motion))
         return True
+
+    def pedestrian(self, kind: str, pose: str) -> Mesh:
+        """One of a dozen people of that kind and pose."""
+        variants = 12 if kind == "adult" else 4
+        return self.template(f"{kind} {pose} {int(self.rng.integers(variants))}", lambda: people.draw_pedestrian(self.rng, kind, pose))
 
     def tree(self, s: float, d: float, forms: tuple[str, ...] | None = None) -> None:
         """A tree of a kind that grows here; two of a kind seldom look the same."""

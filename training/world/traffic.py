@@ -88,15 +88,17 @@ class Moving:
 
     def places(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World x, y ``[T, 2]`` and yaw ``[T]``."""
-        front, rear = (self.plan.world(p[..., 0], p[..., 1]) for p in self._contacts(np.asarray(t, float)))
+        return self._places(*self._contacts(np.asarray(t, float)))
+
+    def _places(self, front_sd: np.ndarray, rear_sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        front, rear = (self.plan.world(p[..., 0], p[..., 1]) for p in (front_sd, rear_sd))
         share = self.base_m[1] / sum(self.base_m)
         way = front - rear
         return rear + share * way, np.arctan2(way[..., 1], way[..., 0])
 
     def __call__(self, t: float) -> np.ndarray:
-        time = np.asarray(float(t))
-        xy, yaw = self.places(time)
-        front, rear = self._contacts(time)
+        front, rear = self._contacts(np.asarray(float(t)))
+        xy, yaw = self._places(front, rear)
         middle = rear + (front - rear) * (self.base_m[1] / sum(self.base_m))
         if self.walks_on is not None:
             return ground_pose(self.plan, xy, float(yaw), float(self.walks_on.height(*middle)))

@@ -103,7 +103,7 @@ def _car_body(
     for side in (-1, 1):
         sketch.box((nose - 0.10, side * width * 0.36, lamp_z), (0.17, width * 0.16, 0.11), "headlight")
         sketch.box((tail + 0.07, side * width * 0.36, rear_z), (0.12, width * 0.14, 0.16), "taillight")
-        sketch.box((length * (cabin[3] - 0.5) - 0.10, side * (width / 2 + 0.06), height * 0.66), (0.12, 0.18, 0.13), "paint", colour)
+        sketch.box((length * (cabin[3] - 0.5) - 0.10, side * (width / 2 + 0.02), height * 0.66), (0.12, 0.18, 0.13), "paint", colour)
     sketch.box((nose - 0.01, 0, clearance + 0.28), (0.02, 0.46, 0.11), "plate")
     sketch.box((nose - 0.012, 0, clearance + 0.12), (0.02, width * 0.6, 0.10), "plastic_dark")
     sketch.box((tail + 0.01, 0, clearance + 0.38), (0.02, 0.46, 0.11), "plate")
@@ -249,11 +249,11 @@ def draw_lorry(rng: np.random.Generator, load: str, heavy: bool) -> Mesh:
     return sketch.mesh()
 
 
-def draw_bus(rng: np.random.Generator, length: float, height: float, colour: Vector, tail_section: bool = False) -> Mesh:
-    """A city bus or one section of a bendy bus; above 4 m height it has two decks."""
+def draw_bus(rng: np.random.Generator, length: float, height: float, colour: Vector, section: str = "whole") -> Mesh:
+    """A city bus, or the ``front`` or ``rear`` section of a bendy bus; above 4 m height it has two decks."""
     width = float(rng.uniform(2.48, 2.58))
     half, front, back = width / 2, length / 2, -length / 2
-    sketch = Sketch("vehicle.bus.bendy" if tail_section else "vehicle.bus.rigid")
+    sketch = Sketch("vehicle.bus.rigid" if section == "whole" else "vehicle.bus.bendy")
     decks = [(1.15, min(height - 0.45, 2.55))] + ([(3.0, height - 0.35)] if height > 4 else [])
     lower = 0.32
     for sill, lintel in [*decks, (height, height)]:
@@ -271,13 +271,14 @@ def draw_bus(rng: np.random.Generator, length: float, height: float, colour: Vec
         for x, name in ((front - 0.04, "glass"), (back + 0.01, "paint" if rng.random() < 0.5 else "glass")):
             sketch.polygon([(x, -half, sill), (x, half, sill), (x, half, lintel), (x, -half, lintel)], name, colour if name == "paint" else WHITE)
     for side in (-1, 1):
-        if not tail_section:
+        if section != "rear":
             sketch.box((front - 0.03, side * half * 0.75, 0.62), (0.07, 0.40, 0.18), "headlight")
             sketch.tube([(front - 0.2, side * half, 2.4), (front + 0.15, side * (half + 0.12), 2.2), (front + 0.15, side * (half + 0.12), 1.9)], 0.06, "plastic_dark")
-        sketch.box((back + 0.01, side * half * 0.8, 0.95), (0.05, 0.18, 0.5), "taillight")
+        if section != "front":
+            sketch.box((back + 0.01, side * half * 0.8, 0.95), (0.05, 0.18, 0.5), "taillight")
     sketch.box((front - 0.02, 0, min(height, 3.0) - 0.22), (0.05, width * 0.6, 0.2), "plastic_dark")
     sketch.box((-0.1 * length, 0, height + 0.08), (length * 0.3, width * 0.6, 0.18), "paint", colour)
-    axles = (back + length * 0.25,) if tail_section else (back + length * 0.26, front - length * 0.22)
+    axles = (back + length * 0.25,) if section == "rear" else (back + length * 0.26, front - length * 0.22)
     for x in axles:
         for side in (-1, 1):
             sketch.wheel((x, side * (half - 0.13), 0.48), 0.48, 0.29, "metal")
