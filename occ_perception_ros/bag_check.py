@@ -337,3 +337,7 @@ def _run(bag: tyro.conf.Positional[Path], json_output: bool = False) -> int:
         errors = sum(finding.severity == "error" for finding in found)
         print(f"{bag}: {errors} errors, {sum(finding.severity == 'warning' for finding in found)} warnings")
     return int(any(finding.severity == "error" for finding in found))
+
+
+if __name__ == "__main__":
+    main()

@@ -53,7 +53,7 @@ RULES: dict[str, Rule] = {
     "no-distortion-model": Rule("warning", "name the distortion model: plumb_bob with five zeros for rectified images"),
     "size-mismatch": Rule("error", "CameraInfo must tell the size of the images that it goes with"),
     "corrupt-image": Rule("error", "record again; the camera is masked for this frame now"),
-    "image-encoding": Rule("error", "publish rgb8, bgr8, rgba8, bgra8 or mono8; the camera stays masked now"),
+    "image-encoding": Rule("error", "publish rgb8, bgr8, rgba8, bgra8, mono8 or 8UC3; the camera stays masked now"),
     "image-truncated": Rule("error", "Image.data must hold height * step bytes, and step at least a row of pixels"),
     "cloud-layout": Rule("error", "publish x, y, z and intensity as little-endian float32 fields inside point_step"),
     "cloud-without-intensity": Rule("warning", "publish the field intensity (0..255); 0 is taken now"),
@@ -65,7 +65,9 @@ RULES: dict[str, Rule] = {
     "unknown-context": Rule("warning", "publish one of the names in occ_core.taxonomy; it is taken as unknown now"),
 }
 
-IMAGE_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
+IMAGE_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC3": 3}
+"""Encodings that the node reads, and bytes a pixel."""
+
 _FLOAT32 = 7
 _FIELD_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 8: 8}
 

@@ -251,3 +251,7 @@ def _run(
     for name in names:
         report = convert_scene(nuscenes, name, out if len(names) == 1 else out / name, storage, raw_images)
         print(f"{report.bag}: {sum(report.messages.values())} messages on {len(report.messages)} topics of {name}")
+
+
+if __name__ == "__main__":
+    main()
