@@ -48,16 +48,27 @@ class LampSet:
 
     def irradiance(self, points: np.ndarray, normal: np.ndarray) -> np.ndarray:
         """Lamp light on surface points [N, 3] with unit normals [N, 3]; float32 [N, 3]."""
-        light = np.zeros((len(points), 3), np.float32)
-        for position, axis, sharp, power, radius in zip(
+        order = np.argsort(points[:, 0])
+        x, y, z = np.ascontiguousarray(points[order].T, np.float32)  # sorted by x: a lamp's reach is a slice
+        normals = np.ascontiguousarray(normal[order].T, np.float32)
+        light = np.zeros((3, len(points)), np.float32)
+        for (px, py, pz), axis, sharp, power, radius in zip(
             self.positions, self.axes, self.sharpness, self.powers, self.radii, strict=True
         ):
-            near = np.flatnonzero((np.abs(points - position) < radius).all(1))
-            way = position - points[near]
-            squared = np.einsum("ni,ni->n", way, way) + 0.05
-            way /= np.sqrt(squared)[:, None]
-            facing = np.clip(np.einsum("ni,ni->n", way, normal[near]), 0.0, 1.0)
-            beam = np.clip(-(way @ axis), 0.0, 1.0) ** np.float32(sharp)
-            fade = np.clip(1.0 - squared / radius**2, 0.0, 1.0)
-            light[near] += (facing * beam * fade / squared)[:, None] * power
-        return light
+            first, last = np.searchsorted(x, [px - radius, px + radius])
+            dx, dy, dz = px - x[first:last], py - y[first:last], pz - z[first:last]
+            squared = dx * dx + dy * dy + dz * dz + np.float32(0.05)
+            ahead = -(dx * axis[0] + dy * axis[1] + dz * axis[2])
+            near = np.flatnonzero((squared < radius * radius) & (ahead > 0))
+            if not len(near):
+                continue
+            dx, dy, dz, squared, ahead = dx[near], dy[near], dz[near], squared[near], ahead[near]
+            near += first
+            distance = np.sqrt(squared)
+            facing = np.maximum(dx * normals[0, near] + dy * normals[1, near] + dz * normals[2, near], 0.0) / distance
+            beam = (ahead / distance) ** np.float32(sharp)
+            strength = facing * beam * (1.0 - squared / np.float32(radius * radius)) / squared
+            light[:, near] += power[:, None] * strength
+        unsorted = np.empty((len(points), 3), np.float32)
+        unsorted[order] = light.T
+        return unsorted
