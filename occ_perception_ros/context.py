@@ -64,9 +64,9 @@ class ContextCache:
             region=self._value("region", stamp_ns) or self._config.default_region,
         )
 
-    def missing(self, stamp_ns: int) -> list[str]:
-        """The topics for which a default is taken."""
-        return [topic for topic in _LABELS if self._value(topic, stamp_ns) is None]
+    def stale(self, stamp_ns: int) -> list[str]:
+        """The topics that have come, but too long ago."""
+        return [topic for topic in self._values if self._value(topic, stamp_ns) is None]
 
     def _value(self, topic: str, stamp_ns: int) -> str | None:
         label, came_ns = self._values.get(topic, (None, None))

@@ -30,9 +30,7 @@ from occ_perception_ros.calibration import (
 from occ_perception_ros.context import ContextCache, ContextConfig
 from occ_perception_ros.messages import check_header, image_from_message, points_from_message, stamp_ns
 from occ_perception_ros.synchronizer import NS, LidarAnchoredSynchronizer, SensorSet, SyncConfig
-
-CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
-"""nuScenes' cameras, in the order of ``NUSCENES_CAMERAS``."""
+from occ_perception_ros.topics import CAMERAS
 
 
 class FrameError(ValueError):

@@ -209,6 +209,10 @@ class LidarAnchoredSynchronizer:
         """Stamp of the newest sweep."""
         return self._newest_ns
 
+    def offsets_s(self) -> dict[str, float]:
+        """The configured offset of each camera."""
+        return {camera: stream.offset_ns / NS for camera, stream in self._streams.items()}
+
     def suggested_offsets_s(self) -> dict[str, float]:
         """Median of camera stamp minus LiDAR stamp over the last sets: what ``camera_offsets_s`` ought to be."""
         return {

@@ -1,0 +1,129 @@
+"""The node as a program: ``occupancy_node`` or ``ros2 run occ_perception_ros occupancy_node``.
+
+Without a launch file, ``--topics PRESET`` connects the node to a kind of bag, e.g.
+``occupancy_node --topics nuscenes --ros-args -p calibration_file:=bag/calibration.yaml``.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from occ_perception_ros.topics import PRESETS, preset_arguments
+
+if TYPE_CHECKING:
+    from occ_perception_ros.node import Engine
+    from occ_perception_ros.parameters import NodeConfig
+
+_USAGE = f"""usage: occupancy_node [--topics {{{",".join([*PRESETS, "custom"])}}}] [--ros-args ...]
+
+Semantic 3D occupancy of cameras and LiDAR. Parameters: ros2 param list /occupancy_node, or README.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the node until SIGINT or SIGTERM; the process's exit code: 0, or 1 after one line of reason."""
+    stopping = threading.Event()
+    # Before the imports that take seconds: Ctrl-C is answered without a traceback from the first moment on.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "-h" in arguments or "--help" in arguments:
+        print(_USAGE, end="")
+        return 0
+    try:
+        ros_arguments = _with_preset(arguments)
+    except ValueError as error:
+        return _fail(str(error))
+    return _run(ros_arguments, stopping)
+
+
+def _run(arguments: list[str], stopping: threading.Event) -> int:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    from occ_core.checkpoint import CheckpointError
+    from occ_perception_ros.node import OccupancyNode
+    from occ_perception_ros.parameters import ParameterError
+
+    try:
+        rclpy.init(args=["occupancy_node", *arguments], signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rcl's parser of --ros-args has several classes of errors
+        return _fail(str(error))
+    try:
+        node = OccupancyNode(load_engine)
+    except (ParameterError, CheckpointError) as error:
+        rclpy.try_shutdown()
+        return _fail(str(error))
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    node.get_logger().info(f"ready; waiting for point clouds on '{node.resolve_topic_name('~/input/points')}'")
+    while rclpy.ok() and not stopping.is_set() and not node.worker.given_up:
+        executor.spin_once(timeout_sec=0.1)
+    gave_up = node.worker.given_up
+    ended = node.stop()
+    if ended:  # while the worker still publishes, its publishers must live
+        executor.shutdown(timeout_sec=0.5)
+        node.destroy_node()
+    rclpy.try_shutdown()
+    if gave_up:
+        return _fail(f"{node.config.max_failures} frames in a row failed")
+    return 0
+
+
+def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
+    """The engine of the configured checkpoint, warmed up, and its image size.
+
+    Raises:
+        CheckpointError: the checkpoint is not usable.
+        ParameterError: the device is not there.
+    """
+    import numpy as np
+    import torch
+
+    from occ_core.checkpoint import SHIPPED
+    from occ_core.datasets.frames import frame_from_sensors
+    from occ_core.inference import OccupancyEngine
+    from occ_core.types import DriveContext
+    from occ_perception_ros.parameters import ParameterError
+
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device.startswith("cuda") and not torch.cuda.is_available():
+        raise ParameterError(f"device is '{device}', but torch sees no CUDA device; use device:=cpu")
+    engine = OccupancyEngine.from_checkpoint(config.checkpoint or SHIPPED, device, config.precision)
+    image_size = engine.model.config.image_size
+    nothing = [None] * len(config.cameras)
+    points = np.array([[10.0, 10.0, -1.0, 10.0, 0.0]], np.float32)
+    # The first step allocates and picks kernels: better now than in the first frame of the drive.
+    engine.step(frame_from_sensors(nothing, nothing, nothing, points, np.eye(4), 1, DriveContext(), image_size))
+    engine.reset("start")
+    return engine, image_size
+
+
+def _with_preset(arguments: list[str]) -> list[str]:
+    """The arguments with ``--topics PRESET`` turned into remapping rules; what the command line says beside it wins."""
+    if "--topics" not in arguments:
+        return arguments
+    position = arguments.index("--topics")
+    if position + 1 == len(arguments):
+        raise ValueError(f"--topics needs a preset, one of {[*PRESETS, 'custom']}")
+    others = arguments[:position] + arguments[position + 2 :]
+    preset = preset_arguments(arguments[position + 1])
+    # rcl takes the first rule that matches a name, and the last value of a parameter.
+    rules = [part for i, part in enumerate(preset) if part == "-r" or (i and preset[i - 1] == "-r")]
+    values = [part for i, part in enumerate(preset) if part == "-p" or (i and preset[i - 1] == "-p")]
+    return ["--ros-args", *values, "--", *others, "--ros-args", *rules]
+
+
+def _fail(text: str) -> int:
+    print(f"occupancy_node: {' '.join(text.split())}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Topic names of the nuScenes bags that are around, as remapping rules for the node's private names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
+"""nuScenes' cameras, in the order of ``occ_core.datasets.nuscenes.NUSCENES_CAMERAS``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicPreset:
+    """Where a kind of bag has the node's inputs; ``{camera}`` is the camera's name, ``{CAMERA}`` in capitals."""
+
+    description: str
+    image: str
+    camera_info: str
+    points: str
+    odometry: str
+    weather: str = "/can/weather"
+    region: str = "/can/region"
+    parameters: Mapping[str, str | bool] = field(default_factory=dict)
+    """Node parameters that differ from their defaults."""
+
+    def remappings(self, cameras: tuple[str, ...] = CAMERAS) -> list[tuple[str, str]]:
+        """``(private name, topic)`` pairs."""
+        pairs = []
+        for camera in cameras:
+            names = {"camera": camera, "CAMERA": camera.upper()}
+            pairs.append((f"~/input/{camera}/image", self.image.format(**names)))
+            pairs.append((f"~/input/{camera}/camera_info", self.camera_info.format(**names)))
+        inputs = {"points": self.points, "odometry": self.odometry, "weather": self.weather, "region": self.region}
+        return pairs + [(f"~/input/{name}", topic) for name, topic in inputs.items()]
+
+
+PRESETS: dict[str, TopicPreset] = {
+    "nuscenes": TopicPreset(
+        description="bags of nuscenes_to_bag; names as foxglove/nuscenes2mcap writes them",
+        image="/{camera}/image_rect_compressed",
+        camera_info="/{camera}/camera_info",
+        points="/lidar_top",
+        odometry="/odom",
+    ),
+    "clynamen": TopicPreset(
+        description="clynamen/nuscenes2bag and its ROS 2 forks: raw images, no camera_info (give calibration_file)",
+        image="/{camera}/raw",
+        camera_info="/{camera}/camera_info",
+        points="/lidar_top",
+        odometry="/odom",
+        parameters={"compressed_images": False, "world_frame": "odom"},
+    ),
+    "watonomous": TopicPreset(
+        description="WATonomous/nuscenes_to_ros2bag: capital names; its camera_info is malformed (give calibration_file)",
+        image="/{CAMERA}/image_rect_compressed",
+        camera_info="/{CAMERA}/camera_info",
+        points="/LIDAR_TOP",
+        odometry="/odom",
+        parameters={"grid_frame": "LIDAR_TOP", "pose_source": "tf"},
+    ),
+    "dataset_bridge": TopicPreset(
+        description="Owen-Liuyuxuan/ros2_dataset_bridge, live: raw images, malformed camera_info (give calibration_file)",
+        image="/nuscenes/{CAMERA}/image",
+        camera_info="/nuscenes/{CAMERA}/camera_info",
+        points="/nuscenes/LIDAR_TOP/data",
+        odometry="/odom",
+        parameters={"compressed_images": False, "grid_frame": "LIDAR_TOP", "world_frame": "world", "pose_source": "tf"},
+    ),
+}
+
+
+def preset_arguments(name: str) -> list[str]:
+    """``--ros-args`` for a node that is started without a launch file.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    if name == "custom":
+        return []
+    if name not in PRESETS:
+        raise ValueError(f"topics '{name}' is unknown; expected one of {[*PRESETS, 'custom']}")
+    arguments = ["--ros-args"]
+    for source, target in PRESETS[name].remappings():
+        arguments += ["-r", f"{source}:={target}"]
+    for parameter, value in PRESETS[name].parameters.items():
+        arguments += ["-p", f"{parameter}:={str(value).lower() if isinstance(value, bool) else value}"]
+    return arguments

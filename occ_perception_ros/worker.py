@@ -1,0 +1,97 @@
+"""One thread that does the heavy work, fed by a one-slot mailbox in which the newest item wins."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+
+
+class Mailbox(Generic[ItemT]):
+    """One slot between two threads.
+
+    Args:
+        merge: called with the item that is replaced and the new one, gives what takes the slot.
+    """
+
+    def __init__(self, merge: Callable[[ItemT, ItemT], ItemT] = lambda old, new: new) -> None:
+        self._merge = merge
+        self._condition = threading.Condition()
+        self._item: ItemT | None = None
+        self._closed = False
+
+    def put(self, item: ItemT) -> bool:
+        """Puts an item into the slot; whether another was in it and is lost."""
+        with self._condition:
+            replaced = self._item is not None
+            self._item = item if self._item is None else self._merge(self._item, item)
+            self._condition.notify()
+        return replaced
+
+    def take(self) -> ItemT | None:
+        """Waits for an item; ``None`` once the mailbox is closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._item is not None or self._closed)
+            item, self._item = self._item, None
+            return None if self._closed else item
+
+    def close(self) -> None:
+        """Wakes who waits; what is in the slot is lost."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+class Worker(Generic[ItemT]):
+    """Handles the mailbox's items one after another until it is stopped.
+
+    An exception in one item is told and does not hinder the next; ``max_failures`` in a row end the worker.
+
+    Args:
+        handle: the work on one item.
+        on_failure: called, in the worker's thread, with an exception of ``handle``.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox[ItemT],
+        handle: Callable[[ItemT], None],
+        on_failure: Callable[[Exception], None],
+        max_failures: int,
+    ) -> None:
+        self._mailbox = mailbox
+        self._handle = handle
+        self._on_failure = on_failure
+        self._max_failures = max_failures
+        self._stopping = False
+        self.given_up = False
+        """Whether ``max_failures`` in a row ended it."""
+        # A daemon: an inference that never returns must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name="occupancy worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Asks the thread to end after the item at hand; whether it has ended in time."""
+        self._stopping = True
+        self._mailbox.close()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping and (item := self._mailbox.take()) is not None:
+            try:
+                self._handle(item)
+                failures = 0
+            except Exception as error:  # whatever is wrong with one frame, the next may be right
+                if self._stopping:
+                    return  # publishers are gone while the process ends
+                failures += 1
+                self._on_failure(error)
+                if failures >= self._max_failures:
+                    self.given_up = True
+                    return
