@@ -83,6 +83,16 @@ class BagReader:
         self._reader.close()
 
     @property
+    def start_ns(self) -> int:
+        """Bag time of the first message."""
+        return self._reader.start_time
+
+    @property
+    def end_ns(self) -> int:
+        """Bag time of the last message."""
+        return self._reader.end_time - 1  # rosbags gives the first nanosecond after it
+
+    @property
     def topics(self) -> dict[str, BagTopic]:
         """All topics by name, also those without a message."""
         found: dict[str, BagTopic] = {}
