@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import ArrayLike
+
+Numbers = Sequence[int | float] | np.ndarray
+"""Both kinds, since JSON writes whole metres without a point."""
 
 
-def rotation_from_quaternion(wxyz: ArrayLike) -> np.ndarray:
+def rotation_from_quaternion(wxyz: Numbers) -> np.ndarray:
     """Rotation matrix, float64 ``[3, 3]``, of a quaternion ``(w, x, y, z)`` of any length but zero.
 
     Raises:
@@ -40,7 +44,7 @@ def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
     return quaternion if quaternion[0] >= 0 else -quaternion
 
 
-def pose_matrix(translation_m: ArrayLike, wxyz: ArrayLike) -> np.ndarray:
+def pose_matrix(translation_m: Numbers, wxyz: Numbers) -> np.ndarray:
     """``a_from_b``, float64 ``[4, 4]``, from the position of b's origin in a and b's orientation ``(w, x, y, z)`` in a."""
     pose = np.eye(4)
     pose[:3, :3] = rotation_from_quaternion(wxyz)
