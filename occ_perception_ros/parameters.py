@@ -68,7 +68,7 @@ def declare(node: Node, config_class: type[ConfigT]) -> ConfigT:
     """
     problems: list[str] = []
     config: ConfigT = _declare(node, config_class, "", problems)
-    known = set(node._parameters)  # rclpy has no public list of declared names that is this cheap
+    known = {"use_sim_time", *(name for name, _, _ in describe(config_class))}
     for name in node._parameter_overrides:
         if name not in known and not name.startswith(("qos_overrides.", "start_type_description_service")):
             problems.append(f"parameter '{name}' does not exist")
@@ -91,12 +91,13 @@ def describe(config_class: Any) -> list[tuple[str, Any, str]]:
 
 def _declare(node: Node, config_class: Any, prefix: str, problems: list[str]) -> Any:
     documents, hints = _field_documents(config_class), get_type_hints(config_class)
-    values: dict[str, Any] = {}
-    failed = len(problems)
+    values: dict[str, Any] = {}  # what cannot be used keeps its default, so that the rest is still checked
     for spec in fields(config_class):
         kind, name = hints[spec.name], f"{prefix}{spec.name}"
         if is_dataclass(kind):
-            values[spec.name] = _declare(node, kind, f"{name}.", problems)
+            nested = _declare(node, kind, f"{name}.", problems)
+            if nested is not None:
+                values[spec.name] = nested
             continue
         descriptor = _descriptor(documents.get(spec.name, ""), kind, spec.metadata.get("range"))
         default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
@@ -110,12 +111,10 @@ def _declare(node: Node, config_class: Any, prefix: str, problems: list[str]) ->
                 problems.append(f"{name}: {shown!r} is no {_expected(kind, spec.metadata.get('range'))}")
             else:
                 problems.append(f"{name}: {error}")
-    if len(problems) > failed:
-        return None
     try:
         return config_class(**values)
     except ValueError as error:
-        problems.append(f"{prefix}{error}")
+        problems += [f"{prefix}{problem}" for problem in str(error).split("; ")]
         return None
 
 

@@ -136,6 +136,7 @@ class LidarAnchoredSynchronizer:
         self._first_ns: int | None = None
         self._newest_ns: int | None = None
         self._due_ns: int | None = None
+        """When the next set is due; before the first set of a pass, the stamp of the pass's first sweep."""
         self._reset_reason: str | None = None
 
     def add_image(self, camera: str, stamp_ns: int, image: Any) -> list[SensorSet]:
@@ -174,6 +175,8 @@ class LidarAnchoredSynchronizer:
                 return self._release()
         if self._first_ns is None:
             self._first_ns = stamp_ns
+        if self._due_ns is None:
+            self._due_ns = stamp_ns
         self._newest_ns = stamp_ns
         self._sweeps.append((stamp_ns, sweep))
         if self._is_due(stamp_ns):
@@ -257,7 +260,7 @@ class LidarAnchoredSynchronizer:
         """``"sets"``: release; ``"wait"``; or the name under which a refused anchor is counted."""
         if states == {_Camera.IN}:
             return "sets"
-        assert self._newest_ns is not None and self._first_ns is not None  # there is a pending sweep
+        assert self._newest_ns is not None and self._first_ns is not None and self._due_ns is not None  # a sweep is pending
         over = over or self._newest_ns - stamp_ns >= self.config.timeout_s * NS
         starting = 0 <= stamp_ns - self._first_ns < self.config.startup_grace_s * NS and _Camera.UNSEEN in states
         if not over and (_Camera.LATE in states or starting):
@@ -269,8 +272,7 @@ class LidarAnchoredSynchronizer:
             return "idle"  # a sweep between two exposures
         if cameras_in < self.config.min_cameras:
             return "below_min_cameras"
-        waited_ns = 0 if self._due_ns is None else stamp_ns - self._due_ns
-        if _Camera.PASSED in states and waited_ns < self.config.frame_period_s * NS:
+        if _Camera.PASSED in states and stamp_ns - self._due_ns < self.config.frame_period_s * NS:
             return "stood_back"  # the camera is alive in another phase: a later sweep may have all
         return "sets"
 

@@ -23,13 +23,16 @@ class TopicPreset:
     parameters: Mapping[str, str | bool] = field(default_factory=dict)
     """Node parameters that differ from their defaults."""
 
-    def remappings(self, cameras: tuple[str, ...] = CAMERAS) -> list[tuple[str, str]]:
+    def images(self) -> dict[str, str]:
+        """Image topic of every camera."""
+        return {camera: self.image.format(camera=camera, CAMERA=camera.upper()) for camera in CAMERAS}
+
+    def remappings(self) -> list[tuple[str, str]]:
         """``(private name, topic)`` pairs."""
         pairs = []
-        for camera in cameras:
-            names = {"camera": camera, "CAMERA": camera.upper()}
-            pairs.append((f"~/input/{camera}/image", self.image.format(**names)))
-            pairs.append((f"~/input/{camera}/camera_info", self.camera_info.format(**names)))
+        for camera, image in self.images().items():
+            info = self.camera_info.format(camera=camera, CAMERA=camera.upper())
+            pairs += [(f"~/input/{camera}/image", image), (f"~/input/{camera}/camera_info", info)]
         inputs = {"points": self.points, "odometry": self.odometry, "weather": self.weather, "region": self.region}
         return pairs + [(f"~/input/{name}", topic) for name, topic in inputs.items()]
 

@@ -1,0 +1,78 @@
+"""The mailbox and its worker."""
+
+from __future__ import annotations
+
+import threading
+
+from occ_perception_ros.worker import Mailbox, Worker
+
+WAIT_S = 10.0
+
+
+def test_the_newest_wins_and_the_loss_is_told() -> None:
+    mailbox: Mailbox[str] = Mailbox()
+    assert [mailbox.put(item) for item in ("a", "b")] == [False, True]
+    assert mailbox.take() == "b"
+    assert mailbox.put("c") is False
+
+
+def test_what_is_replaced_can_leave_something_behind() -> None:
+    mailbox: Mailbox[set[str]] = Mailbox(merge=lambda old, new: old | new)
+    mailbox.put({"reset"})
+    mailbox.put({"frame"})
+    assert mailbox.take() == {"reset", "frame"}
+
+
+def test_one_failure_does_not_hinder_the_next() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    handled, failures, done = [], [], threading.Semaphore(0)
+
+    def handle(item: int) -> None:
+        if item == 1:
+            raise ValueError("item 1")
+        handled.append(item)
+        done.release()
+
+    def on_failure(error: Exception) -> None:
+        failures.append(str(error))
+        done.release()
+
+    worker = Worker(mailbox, handle, on_failure, max_failures=2)
+    worker.start()
+    for item in (0, 1, 2):
+        mailbox.put(item)
+        assert done.acquire(timeout=WAIT_S)
+    assert worker.stop(WAIT_S) and not worker.given_up
+    assert (handled, failures) == ([0, 2], ["item 1"])
+
+
+def test_failures_in_a_row_end_it() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    failed = threading.Semaphore(0)
+
+    def handle(item: int) -> None:
+        raise RuntimeError("always")
+
+    worker = Worker(mailbox, handle, lambda error: failed.release(), max_failures=3)
+    worker.start()
+    for item in range(3):
+        mailbox.put(item)
+        assert failed.acquire(timeout=WAIT_S)
+    assert worker.stop(WAIT_S) and worker.given_up
+
+
+def test_stop_waits_for_the_item_at_hand_but_not_for_ever() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    begun, release = threading.Event(), threading.Event()
+
+    def handle(item: int) -> None:
+        begun.set()
+        release.wait(WAIT_S)
+
+    worker = Worker(mailbox, handle, lambda error: None, max_failures=1)
+    worker.start()
+    mailbox.put(0)
+    assert begun.wait(WAIT_S)
+    assert worker.stop(0.05) is False
+    release.set()
+    assert worker.stop(WAIT_S) is True
