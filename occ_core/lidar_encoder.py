@@ -38,7 +38,7 @@ class LidarEncoder(nn.Module):
         self.voxels, self.coarse = voxels, coarse
         downs = _halvings(voxels, coarse)
         self.fine_stage = _halvings(voxels, fine)
-        widths = [max(16, channels >> (downs - stage)) for stage in range(downs + 1)]
+        widths = [min(channels, max(16, channels >> (downs - stage))) for stage in range(downs + 1)]
         widths[self.fine_stage] = channels  # the head reads this stage
         hidden = max(16, widths[0] // 2)
         self.point = nn.Sequential(nn.Linear(POINT_FEATURES, hidden), nn.ReLU(inplace=True))

@@ -71,7 +71,7 @@ def convolve(
     result = features.new_zeros(rows, weight.shape[0])
     for matrix, (source, target) in zip(matrices, pairs, strict=True):
         if len(source):
-            result = result.index_add(0, target, features[source] @ matrix)
+            result.index_add_(0, target, features[source] @ matrix)
     return result
 
 

@@ -5,6 +5,7 @@ In the files label 0 is noise and voxels that are not listed are empty; here the
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -99,12 +100,14 @@ def coarsen_labels(labels: np.ndarray, ratio: int) -> np.ndarray:
     """
     if ratio == 1:
         return labels
-    x, y, z = (cells // ratio for cells in labels.shape)
-    children = labels.reshape(x, ratio, y, ratio, z, ratio).transpose(0, 2, 4, 1, 3, 5).reshape(-1, ratio**3)
-    occupied = (children != EMPTY) & (children != IGNORE)
-    coarse = np.where((children == IGNORE).any(axis=1), IGNORE, EMPTY).astype(np.uint8)
-    parents = np.flatnonzero(occupied.any(axis=1))
-    rows, columns = np.nonzero(occupied[parents])
-    votes = np.bincount(rows * NUM_CLASSES + children[parents][rows, columns], minlength=len(parents) * NUM_CLASSES)
-    coarse[parents] = votes.reshape(len(parents), NUM_CLASSES).argmax(axis=1)
-    return coarse.reshape(x, y, z)
+    shape = tuple(cells // ratio for cells in labels.shape)
+    flat = np.flatnonzero(labels != EMPTY)
+    values = labels.ravel()[flat].astype(np.int64)
+    parents = np.ravel_multi_index(tuple(axis // ratio for axis in np.unravel_index(flat, labels.shape)), shape)
+    coarse = np.full(math.prod(shape), EMPTY, dtype=np.uint8)
+    coarse[parents[values == IGNORE]] = IGNORE
+    known = values != IGNORE
+    voters, rows = np.unique(parents[known], return_inverse=True)
+    votes = np.bincount(rows * NUM_CLASSES + values[known], minlength=len(voters) * NUM_CLASSES)
+    coarse[voters] = votes.reshape(-1, NUM_CLASSES).argmax(axis=1)
+    return coarse.reshape(shape)

@@ -1,0 +1,70 @@
+import json
+
+import pytest
+import torch
+
+from occ_core.checkpoint import SHIPPED, CheckpointError, load_checkpoint, save_checkpoint
+from occ_core.model import base, build_model, debug
+from occ_core.checkpoint import config_from_dict
+from dataclasses import asdict
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    model = build_model(debug())
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, model, {"command": "test", "seed": 0})
+    return path, model
+
+
+def test_round_trip(saved):
+    path, model = saved
+    loaded, description = load_checkpoint(path)
+    assert loaded.config == model.config and not loaded.training
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+    assert description["made_by"] == {"command": "test", "seed": 0} and description["frame_id"] == "lidar"
+
+
+def test_config_survives_json():
+    assert config_from_dict(json.loads(json.dumps(asdict(base())))) == base()
+
+
+def test_missing_files_are_named(saved, tmp_path):
+    path, _ = saved
+    with pytest.raises(CheckpointError, match="absent.safetensors.*does not exist"):
+        load_checkpoint(tmp_path / "absent.safetensors")
+    path.with_suffix(".json").unlink()
+    with pytest.raises(CheckpointError, match="model.json.*does not exist"):
+        load_checkpoint(path)
+
+
+def test_another_format_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="not a .safetensors file"):
+        load_checkpoint(tmp_path / "model.pth")
+
+
+def test_weights_of_another_model_are_refused(saved):
+    path, _ = saved
+    description = json.loads(path.with_suffix(".json").read_text())
+    description["config"]["channels"] = 16
+    path.with_suffix(".json").write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match="do not fit the config"):
+        load_checkpoint(path)
+
+
+def test_truncated_weights_and_foreign_json_are_refused(saved):
+    path, _ = saved
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(path)
+    path.with_suffix(".json").write_text('{"model": "other"}')
+    with pytest.raises(CheckpointError, match="does not describe a model"):
+        load_checkpoint(path)
+
+
+def test_shipped_checkpoint_is_small_and_loads():
+    assert SHIPPED.stat().st_size + SHIPPED.with_suffix(".json").stat().st_size <= 12e6
+    model, description = load_checkpoint(SHIPPED)
+    assert model.config.grid.shape == (200, 200, 16)
+    assert {"command", "seed", "scores"} <= description["made_by"].keys()

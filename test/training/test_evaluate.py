@@ -1,0 +1,56 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from occ_core.checkpoint import save_checkpoint
+from occ_core.model import build_model, debug
+from training.evaluate import EvaluateConfig, evaluate, main
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, build_model(debug()), {"command": "none", "seed": 0})
+    return path
+
+
+def test_surroundocc_scores_and_the_lidar_beside_them(checkpoint: Path, box_town: Path, tmp_path: Path):
+    scores = evaluate(EvaluateConfig(data=box_town, checkpoint=checkpoint, pictures=tmp_path / "pictures"))
+    assert scores["frames"] == 6 and len(list((tmp_path / "pictures").glob("*.png"))) == 6
+    assert 0 <= scores["iou"] <= 1 and set(scores["per_class"]) >= {"car", "driveable_surface"}
+    assert scores["iou_over_lidar"] == pytest.approx(scores["iou"] / scores["lidar_iou"])
+    assert 0 < scores["lidar_iou"] < 1
+
+
+def test_keyframe_scores_of_a_network_that_sees_everything_occupied(checkpoint: Path, box_town: Path):
+    """With the logits of "car" raised over all others, every hit voxel is occupied and every vehicle point is right."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(checkpoint)
+    for name in ("head.coarse.bias", "head.refine.3.bias"):
+        weights[name][4] = 1000.0
+    save_file(weights, checkpoint)
+    scores = evaluate(EvaluateConfig(data=box_town, checkpoint=checkpoint, benchmark="keyframe"))
+    assert scores == {"hit_recall": 1.0, "car_point_accuracy": 1.0, "frames": 6}
+
+
+def test_command_line_writes_json(checkpoint: Path, box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    out = tmp_path / "deep" / "scores.json"
+    monkeypatch.setattr("sys.argv", ["evaluate", "--data", str(box_town), "--checkpoint", str(checkpoint), "--json", str(out)])
+    main()
+    assert {"iou", "miou", "per_class", "frames"} <= json.loads(out.read_text()).keys()
+
+
+def test_errors_end_with_one_line(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.argv", ["evaluate", "--data", str(tmp_path / "nowhere"), "--checkpoint", str(checkpoint)])
+    with pytest.raises(SystemExit, match="nowhere"):
+        main()
+
+
+def test_real_keyframe_is_scored(checkpoint: Path, real_data: Path):
+    scores = evaluate(replace(EvaluateConfig(data=real_data, checkpoint=checkpoint), benchmark="keyframe"))
+    assert scores["frames"] == 1 and 0 <= scores["hit_recall"] <= 1 and 0 <= scores["car_point_accuracy"] <= 1

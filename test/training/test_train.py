@@ -1,0 +1,93 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from occ_core.checkpoint import load_checkpoint
+from training.recipes import RECIPES, TrainConfig, debug, tiny_town
+from training.train import train
+
+
+@pytest.fixture
+def config(box_town: Path, tmp_path: Path) -> TrainConfig:
+    return replace(debug(), data=box_town, out=tmp_path / "run", steps=6, epoch_steps=6, device="cpu", learning_rate=3e-3)
+
+
+def losses(out: Path) -> list[float]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(out / "curves"))
+    events.Reload()
+    return [event.value for event in events.Scalars("loss/total")]
+
+
+def test_loss_falls_and_everything_is_written(config: TrainConfig):
+    config = replace(config, steps=60, epoch_steps=60, augment=None)
+    checkpoint = train(config)
+    first, *_, last = losses(config.out)  # steps 20, 40, 60
+    assert last < 0.9 * first
+    model, description = load_checkpoint(checkpoint)
+    assert model.config == config.model
+    scores = description["made_by"]["validation"]
+    assert description["made_by"]["seed"] == config.seed and scores["frames"] == 2
+    # a flat road fills the ground layer: any learning finds it
+    assert scores["iou"] > 0.2
+    assert [path.name for path in (config.out / "pictures").iterdir()] == ["step_000060.png"]
+    assert json.loads((config.out / "config.json").read_text())["steps"] == 60
+
+
+def test_resume_continues_bit_for_bit(config: TrainConfig, tmp_path: Path):
+    """Six steps at once, and three steps, a stop, three more: the same weights to the last bit."""
+    whole = train(replace(config, epoch_steps=3))
+    # the stop: the state of step 3 alone is left, as after a crash at step 5
+    interrupted = replace(config, out=tmp_path / "interrupted", epoch_steps=3)
+    states = []
+    original = torch.save
+    with pytest.MonkeyPatch.context() as patch:
+
+        def save_once(state: object, path: object, *args: object) -> None:
+            if states:
+                raise KeyboardInterrupt
+            states.append(state)
+            original(state, path, *args)
+
+        patch.setattr(torch, "save", save_once)
+        with pytest.raises(KeyboardInterrupt):
+            train(interrupted)
+    resumed = train(interrupted, resume=True)
+    expected, got = (load_checkpoint(path)[0].state_dict() for path in (whole, resumed))
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    final = [torch.load(run / "state.pt", weights_only=False)["optimiser"]["state"] for run in (config.out, interrupted.out)]
+    assert all(torch.equal(final[0][key]["exp_avg"], final[1][key]["exp_avg"]) for key in final[0])
+
+
+def test_a_run_is_not_overwritten(config: TrainConfig):
+    config.out.mkdir()
+    (config.out / "state.pt").touch()
+    with pytest.raises(FileExistsError, match="--resume"):
+        train(config)
+
+
+def test_missing_data_are_named(config: TrainConfig, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train(replace(config, data=tmp_path / "nowhere"))
+
+
+def test_too_few_scenes_are_an_error(config: TrainConfig):
+    with pytest.raises(ValueError, match="3 scenes, of which 3 are for validation"):
+        train(replace(config, validation_scenes=3))
+
+
+def test_config_refuses_nonsense():
+    with pytest.raises(ValueError, match=r"TrainConfig.steps must be at least 1, got 0"):
+        replace(debug(), steps=0)
+    with pytest.raises(ValueError, match="ema_decay"):
+        replace(debug(), ema_decay=1.0)
+
+
+def test_recipes_are_complete_configs():
+    assert [recipe.__name__ for recipe in RECIPES][0] == "debug"
+    assert all(isinstance(recipe(), TrainConfig) for recipe in RECIPES)
+    assert tiny_town().model.grid.shape == (200, 200, 16)
