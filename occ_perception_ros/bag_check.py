@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -320,15 +320,15 @@ def main() -> None:
     sys.exit(tyro.cli(_run, prog="bag_check"))
 
 
-def _run(bag: tyro.conf.Positional[Path], json_output: bool = False) -> int:
+def _run(bag: tyro.conf.Positional[Path], as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> int:
     """Says what is wrong with a bag of camera and LiDAR data; exits with 1 where it finds an error.
 
     Args:
         bag: A rosbag2 folder, an .mcap, .db3 or ROS 1 .bag file.
-        json_output: Print the findings as JSON.
+        as_json: Print the findings as JSON.
     """
     found = check_bag(bag)
-    if json_output:
+    if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     else:
         for finding in found:

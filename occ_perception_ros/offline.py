@@ -107,7 +107,7 @@ class OfflineRun:
         self._bag, self._engine, self._image_size = bag, engine, image_size
         self._told: set[str] = set()
         self._assembler = FrameAssembler(self.config, self._warn)
-        inputs = dict(preset.remappings(self.config.cameras))
+        inputs = dict(preset.remappings())
         source = preset.parameters.get("pose_source", pose_source)
         self._takes = self._routes({name.removeprefix("~/input/"): topic for name, topic in inputs.items()}, str(source))
         images = [topic for name, topic in inputs.items() if name.endswith("/image")]

@@ -91,21 +91,27 @@ def test_nonsense_is_refused_by_name(field: str, value: float) -> None:
 
 LISTENER = textwrap.dedent("""
     import sys, time, rclpy
-    from rclpy.qos import QoSProfile, ReliabilityPolicy, DurabilityPolicy
+    from rclpy.qos import QoSProfile, DurabilityPolicy, ReliabilityPolicy
     from occ_perception_ros.bag_play import message_class
-    seconds, *wanted = sys.argv[1:]
+    count, *wanted = sys.argv[1:]
     rclpy.init()
     node = rclpy.create_node("listener")
-    for item in wanted:
-        topic, kind, latched = item.split(",")
-        qos = QoSProfile(depth=500, durability=DurabilityPolicy.TRANSIENT_LOCAL if latched == "1" else DurabilityPolicy.VOLATILE)
+    heard = []
+    topics = [item.split(",") for item in wanted]
+    for topic, kind, latched in topics:
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if latched == "1" else DurabilityPolicy.VOLATILE
+        qos = QoSProfile(depth=500, durability=durability, reliability=ReliabilityPolicy.BEST_AVAILABLE)
         def hear(data, topic=topic):
-            print(topic, time.monotonic_ns(), data.hex(), flush=True)
+            heard.append(f"{topic} {time.monotonic_ns()} {data.hex()}")
         node.create_subscription(message_class(kind), topic, hear, qos, raw=True)
     print("READY", flush=True)
-    end = time.monotonic() + float(seconds)
-    while time.monotonic() < end:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and len(heard) < int(count):
         rclpy.spin_once(node, timeout_sec=0.05)
+    for topic, _, _ in topics:
+        for info in node.get_publishers_info_by_topic(topic):
+            print(f"{topic} {info.qos_profile.reliability.name} {info.qos_profile.durability.name}")
+    print("MESSAGES", *heard, sep="\\n", flush=True)
 """)
 
 
@@ -126,22 +132,32 @@ class Graph:
     def play(self, *arguments: object) -> subprocess.Popen[str]:
         return self.start("-m", "occ_perception_ros.bag_play", *arguments)
 
-    def listen(self, seconds: float, topics: dict[str, tuple[str, bool]]) -> subprocess.Popen[str]:
-        """Hears ``{topic: (type, latched)}``; returns when it listens."""
-        process = self.start("-c", LISTENER, seconds, *(f"{name},{kind},{latched:d}" for name, (kind, latched) in topics.items()))
+    def listen(self, count: int, topics: dict[str, tuple[str, bool]]) -> subprocess.Popen[str]:
+        """Hears ``{topic: (type, latched)}`` until ``count`` messages are there; returns when it listens."""
+        process = self.start("-c", LISTENER, count, *(f"{name},{kind},{latched:d}" for name, (kind, latched) in topics.items()))
         assert process.stdout is not None and process.stdout.readline() == "READY\n", process.stderr and process.stderr.read()
         return process
 
 
-def heard(process: subprocess.Popen[str]) -> dict[str, list[tuple[int, bytes]]]:
-    """What the listener heard until it ended: times and bytes of each topic."""
+Heard = dict[str, list[tuple[int, bytes]]]
+
+
+def heard(process: subprocess.Popen[str]) -> tuple[Heard, dict[str, tuple[str, str]]]:
+    """What the listener heard until it ended: times and bytes of each topic; and reliability and durability of its publisher."""
     output, errors = process.communicate(timeout=90)
     assert process.returncode == 0, errors
+    before, after = output.split("MESSAGES\n")
+    offered = {topic: (reliability, durability) for topic, reliability, durability in map(str.split, before.splitlines())}
     found = defaultdict(list)
-    for line in output.splitlines():
+    for line in after.splitlines():
         topic, time_ns, data = line.split(" ")
         found[topic].append((int(time_ns), bytes.fromhex(data)))
-    return found
+    return found, offered
+
+
+def padded(data: bytes) -> bytes:
+    """As it travels: RTPS fills a payload with zeros to a multiple of four bytes."""
+    return data + bytes(-len(data) % 4)
 
 
 @pytest.fixture
@@ -169,15 +185,17 @@ def test_every_byte_of_a_drive_arrives_in_order_and_in_time(graph: Graph, small_
         for name, topic in reader.topics.items():
             if topic.message_type != "tf2_msgs/msg/TFMessage" or message_class(topic.message_type) is not None:
                 kinds[name] = (topic.message_type, topic.latched)
-    listener = graph.listen(25, {**kinds, "/clock": ("rosgraph_msgs/msg/Clock", False)})
+    count = sum(len(truth[name]) for name in kinds) + 21
+    listener = graph.listen(count, {**kinds, "/clock": ("rosgraph_msgs/msg/Clock", False)})
     player = graph.play(small_bag, "--clock", 20, "--wait-subscribers", *(name for name in kinds))
     output, errors = player.communicate(timeout=60)
     assert player.returncode == 0, errors
-    found = heard(listener)
+    found, offered = heard(listener)
     clock = found.pop("/clock")
     assert found.keys() == kinds.keys()
     for name, messages in found.items():
-        assert [data for _, data in messages] == [data for _, data in truth[name]], name
+        assert [data for _, data in messages] == [padded(data) for _, data in truth[name]], name
+        assert offered.get(name, ("RELIABLE", "?"))[0] == "RELIABLE"
     assert "playing" in output and "ms late on average" in output
     if message_class("tf2_msgs/msg/TFMessage") is None:
         assert "skipping /tf: tf2_msgs is not installed" in output and "skipping /tf_static: tf2_msgs" in output
@@ -209,18 +227,21 @@ def test_latched_messages_wait_for_late_subscribers_and_best_effort_stays_best_e
     player = graph.play(bag, "--delay-s", 0)
     assert player.stdout is not None and "playing" in player.stdout.readline()
     time.sleep(0.3)
-    # A latched subscription joins late and still hears; a reliable one never hears a best-effort publisher.
-    listener = graph.listen(6, {"/latched": ("std_msgs/msg/String", True)})
-    assert [data for _, data in heard(listener)["/latched"]] == [data for _, data in recorded(bag)["/latched"]]
+    # A latched subscription joins late and still hears.
+    listener = graph.listen(1, {"/latched": ("std_msgs/msg/String", True), "/fast": ("std_msgs/msg/String", False)})
+    found, offered = heard(listener)
+    assert [data for _, data in found["/latched"]] == [padded(data) for _, data in recorded(bag)["/latched"]]
+    assert offered == {"/latched": ("RELIABLE", "TRANSIENT_LOCAL"), "/fast": ("BEST_EFFORT", "VOLATILE")}
     player.send_signal(signal.SIGINT)
     output, errors = player.communicate(timeout=20)
-    assert player.returncode == 0 and "Traceback" not in errors and "2 messages" not in output
+    assert player.returncode == 0 and "Traceback" not in errors
+    assert "1 messages" in output  # /latched left ahead of its time, the third message never
 
 
 def test_loop_begins_again_and_ends_on_sigterm(graph: Graph, tmp_path: Path) -> None:
     texts = [("/text", second / 10, str(second)) for second in range(3)]
     bag = strings(tmp_path / "bag", {"/text": qos_profile(50)}, texts)
-    listener = graph.listen(12, {"/text": ("std_msgs/msg/String", False)})
+    listener = graph.listen(7, {"/text": ("std_msgs/msg/String", False)})
     player = graph.play(bag, "--loop", "--rate", 4, "--wait-subscribers", "/text", "--delay-s", 0)
     assert player.stdout is not None
     for line in player.stdout:
@@ -229,9 +250,9 @@ def test_loop_begins_again_and_ends_on_sigterm(graph: Graph, tmp_path: Path) -> 
     player.send_signal(signal.SIGTERM)
     _, errors = player.communicate(timeout=20)
     assert player.returncode == 0 and "Traceback" not in errors
-    found = [data for _, data in heard(listener)["/text"]]
-    once = [data for _, data in recorded(bag)["/text"]]
-    assert len(found) >= 9 and found == (once * len(found))[: len(found)]
+    found, _ = heard(listener)
+    once = [padded(data) for _, data in recorded(bag)["/text"]]
+    assert [data for _, data in found["/text"]] == [*once, *once, once[0]]
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
