@@ -81,7 +81,8 @@ def make_world(config: WorldConfig) -> None:
     """
     _check_same_world(config)
     missing = [index for index in range(config.scenes) if not part_path(config.out, index).exists()]
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training.make_world"])
     counter = context.Value("q", 0)
     os.environ["OMP_NUM_THREADS"] = "1"  # the workers are the parallelism
     with (
@@ -124,7 +125,9 @@ def _check_same_world(config: WorldConfig) -> None:
     path = config.out / ".parts" / "settings.json"
     if path.exists() and (earlier := json.loads(path.read_text())) != settings:
         differing = {name: (earlier.get(name), value) for name, value in settings.items() if earlier.get(name) != value}
-        raise ValueError(f"{config.out} holds a world made with other settings (earlier, now): {differing}; choose another folder")
+        raise ValueError(
+            f"{config.out} holds a world made with other settings (earlier, now): {differing}; choose another folder"
+        )
     tables.write_json(path, settings)
 
 

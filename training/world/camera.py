@@ -16,7 +16,8 @@ from training.world.sky import Sky
 from training.world.textures import COLOUR, LIGHT, TEXTURE_ID, look_up, noise
 from training.world.weather import Weather
 
-_RGB = np.array([material.rgb for material in MATERIALS], np.float32) ** 1.5  # the darkest of the listed colours are between albedo and display values
+# To light: the listed colours lie between albedo and display values.
+_RGB = np.array([material.rgb for material in MATERIALS], np.float32) ** 1.5
 _TEXTURE = np.array([TEXTURE_ID[material.texture] for material in MATERIALS], np.int32)
 _SPECULAR = np.array([material.specular for material in MATERIALS], np.float32)
 _EMISSION = np.array([material.emission for material in MATERIALS], np.float32)
@@ -82,7 +83,7 @@ def render(
     colour[shiny] += gloss[shiny, None] * (sky.environment(mirrored) - colour[shiny])
     if weather.wet:
         wet = np.flatnonzero(flat & (normal[:, 2] > 0.8))
-        _add_puddle_mirror(colour, wet, points, directions[hit], normal, cosine, caster, actors, lamps, sky, weather)
+        _add_puddle_mirror(colour, wet, points, directions[hit], normal, cosine, caster, actors, lamps, sky, weather, rng)
     veil = np.exp(-distance / weather.visibility_m)[:, None]
     radiance[hit] = colour * veil + sky.haze * (1.0 - veil)
 
@@ -173,10 +174,11 @@ def _add_puddle_mirror(
     lamps: LampSet,
     sky: Sky,
     weather: Weather,
+    rng: np.random.Generator,
 ) -> None:
     """Mixes the mirrored scene into the wet ground pixels ``wet`` of ``colour``, more at grazing angles and where water stands."""
-    ripple = noise(points[wet, 0] / 3.1, points[wet, 1] / 3.1)[:, None] - 0.5
-    tilted = normal[wet] + ripple * np.array([0.02, 0.015, 0.0], np.float32)
+    # Asphalt is rough below the film: each pixel's mirror is tilted a little, which draws reflections out towards the eye.
+    tilted = normal[wet] + rng.normal(0.0, 0.03, (len(wet), 3)).astype(np.float32)
     tilted /= np.linalg.norm(tilted, axis=1, keepdims=True)
     way = _mirrored(directions[wet], tilted)
     way[:, 2] = np.maximum(way[:, 2], 1e-3)
@@ -190,5 +192,5 @@ def _add_puddle_mirror(
         seen[met] += (_EMISSION[hits.material[met]] * _LAMP_LIGHT)[:, None] * _RGB[hits.material[met]]
     puddle = noise(points[wet, 0] / 19.0, points[wet, 1] / 19.0)
     # Schlick's law for water (2 % head-on), helped where a film stands.
-    share = (0.02 + 0.98 * (1.0 - cosine[wet]) ** 5) * np.clip(0.35 + 1.3 * puddle, 0.0, 1.0) * weather.wet
+    share = np.minimum(0.02 + 0.98 * (1.0 - cosine[wet]) ** 5, 0.6) * np.clip(0.9 * puddle + 0.15, 0.0, 1.0) * weather.wet
     colour[wet] += share[:, None] * (seen - colour[wet])

@@ -68,7 +68,7 @@ class DriveLabels:
         grid: VoxelGrid = SURROUNDOCC_GRID,
         lidar: Lidar = LIDAR,
     ) -> None:
-        self.drive, self.grid, self.lidar = caster.drive, grid, lidar
+        self.drive, self.motion, self.grid, self.lidar = caster.drive, caster.motion, grid, lidar
         eyes = _eyes(self.drive.world_from_ego, span_s, lidar)
         self.points, self.labels = _visible_static(caster, eyes, grid, rng)
         self.actors: list[tuple[np.ndarray, np.ndarray]] = []
@@ -83,8 +83,7 @@ class DriveLabels:
         centre = self.drive.world_from_ego(time_s)[:2, 3]
         near = (np.abs(self.points[:, :2] - centre.astype(np.float32)) < reach).all(1)
         points, labels = [_moved(grid_from_world, self.points[near])], [self.labels[near]]
-        for actor, (surface, classes) in zip(self.drive.actors, self.actors, strict=True):
-            grid_from_actor = grid_from_world @ actor.world_from_actor(time_s)
+        for grid_from_actor, (surface, classes) in zip(grid_from_world @ self.motion.at(time_s), self.actors, strict=True):
             if np.hypot(*grid_from_actor[:2, 3]) < reach:
                 points.append(_moved(grid_from_actor, surface))
                 labels.append(classes)

@@ -46,14 +46,20 @@ class Sweep:
 
 
 def scan(
-    caster: RayCaster, world_from_ego: Pose, end_s: float, weather: Weather, rng: np.random.Generator, lidar: Lidar = LIDAR
+    caster: RayCaster,
+    world_from_ego: Pose,
+    end_s: float,
+    actors: ActorsAt,
+    weather: Weather,
+    rng: np.random.Generator,
+    lidar: Lidar = LIDAR,
 ) -> Sweep:
-    """The sweep that ends at ``end_s`` seconds, of a car that moves as ``world_from_ego`` says."""
+    """The sweep that ends at ``end_s`` seconds, of a car that moves as ``world_from_ego`` says, past ``actors_as_passed``."""
     times = end_s + lidar.firing_delays_s()
     world_from_lidar = _poses(world_from_ego, times, lidar)  # [columns, 4, 4]
     directions = np.einsum("cij,cbj->cbi", world_from_lidar[:, :3, :3], lidar.directions()).reshape(-1, 3)
     origins = np.repeat(world_from_lidar[:, :3, 3], lidar.beams, axis=0)
-    hits = _cast_through_glass(caster, origins, directions, _actors_as_passed(caster, world_from_ego, end_s, lidar), rng)
+    hits = _cast_through_glass(caster, origins, directions, actors, rng)
     ring = np.tile(np.arange(lidar.beams), lidar.columns)
     count = len(ring)
 
@@ -66,6 +72,8 @@ def scan(
     # A soft threshold: speckle lets some of the faint beams through and loses some of the strong ones.
     returned = hits.hit & (strength * rng.lognormal(0.0, 0.7, count) > _FAINTEST) & (distance < lidar.max_range_m)
     returned &= rng.random(count) > 0.01
+    # A water film mirrors away what arrives at a grazing angle.
+    returned &= ~flat | (rng.random(count) > 0.6 * weather.wet * (1.0 - cosine) ** 2)
     intensity = 255.0 * reflectivity * (0.35 + 0.65 * cosine) * fading * rng.lognormal(0.0, 0.35, count)
     category, actor = hits.category.copy(), hits.actor.copy()
     distance = distance + rng.normal(0.0, lidar.range_noise_m, count)
@@ -122,15 +130,13 @@ def _poses(world_from_ego: Pose, times: np.ndarray, lidar: Lidar) -> np.ndarray:
     return (first * (1.0 - weight) + last * weight) @ lidar.ego_from_lidar
 
 
-def _actors_as_passed(caster: RayCaster, world_from_ego: Pose, end_s: float, lidar: Lidar) -> ActorsAt:
-    """Each actor where it is when the beam passes it."""
+def actors_as_passed(caster: RayCaster, world_from_ego: Pose, end_s: float, lidar: Lidar = LIDAR) -> ActorsAt:
+    """Each actor where it is when the beam of the sweep that ends at ``end_s`` passes it."""
     middle_s = end_s - 0.5e-6 * lidar.period_us
     lidar_from_world = np.linalg.inv(world_from_ego(middle_s) @ lidar.ego_from_lidar)
-    times = np.full(len(caster.drive.actors), middle_s)
-    for index, actor in enumerate(caster.drive.actors):
-        x, y = (lidar_from_world @ actor.world_from_actor(middle_s)[:, 3])[:2]
-        turn = (np.degrees(np.arctan2(x, y)) - lidar.first_azimuth_deg) % 360.0 / 360.0
-        times[index] = end_s - (1.0 - turn) * lidar.period_us * 1e-6
+    x, y = lidar_from_world[:2] @ caster.motion.at(middle_s)[:, :, 3].T
+    turn = (np.degrees(np.arctan2(x, y)) - lidar.first_azimuth_deg) % 360.0 / 360.0
+    times = end_s - (1.0 - turn) * lidar.period_us * 1e-6
     return caster.actors_at(times, near_m=world_from_ego(middle_s)[:3, 3])
 
 

@@ -16,8 +16,8 @@ _VEHICLES = ("vehicle.car", "vehicle.truck", "vehicle.bus", "vehicle.constructio
 class LampSet:
     """All lamps near the car at one moment."""
 
-    def __init__(self, drive: Drive, time_s: float) -> None:
-        world_from_ego = drive.world_from_ego(time_s)
+    def __init__(self, drive: Drive, world_from_ego: np.ndarray, world_from_actor: np.ndarray) -> None:
+        """Poses of the car [4, 4] and of all actors [A, 4, 4] at that moment."""
         here = world_from_ego[:2, 3]
         positions, axes, sharpness, powers, radii = [], [], [], [], []
 
@@ -34,8 +34,7 @@ class LampSet:
             add((pose @ [back_m, 0.0, 0.8, 1])[:3], pose[:3, :3] @ [-1.0, 0.0, -0.2], 1.5, _TAIL_LIGHT, 8.0)
 
         add_vehicle(world_from_ego, 3.8, -1.0, 0.65)
-        for actor in drive.actors:
-            pose = actor.world_from_actor(time_s)
+        for actor, pose in zip(drive.actors, world_from_actor, strict=True):
             driving = actor.attribute != "vehicle.parked" and actor.category.startswith(_VEHICLES)
             if driving and np.hypot(*(pose[:2, 3] - here)) < _REACH_M:
                 width, length, _ = actor.size_wlh

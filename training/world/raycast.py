@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import open3d as o3d
 
+from training.world.motion import Motion
 from training.world.scene import Actor, Drive, Mesh
 
 STATIC = -1
@@ -50,24 +51,24 @@ def _scene(vertices: np.ndarray, triangles: np.ndarray) -> o3d.t.geometry.Raycas
 class ActorsAt:
     """The actors at one moment (each may be given its own time), ready to be cast against."""
 
-    def __init__(self, actors: Sequence[Actor], world_from_actor: dict[int, np.ndarray]) -> None:
-        vertices, triangles, self.index = [], [], []
-        materials, categories, tints, count = [], [], [], 0
-        for index, pose in world_from_actor.items():
-            mesh = actors[index].mesh
-            vertices.append(mesh.vertices @ pose[:3, :3].T.astype(np.float32) + pose[:3, 3].astype(np.float32))
-            triangles.append(mesh.triangles + count)
-            count += len(mesh.vertices)
-            materials.append(mesh.material)
-            categories.append(mesh.category)
-            tints.append(mesh.tint)
-            self.index.append(np.full(len(mesh.triangles), index, np.int32))
-        self.empty = not triangles
+    def __init__(self, actors: Sequence[Actor], indices: np.ndarray, world_from_actor: np.ndarray) -> None:
+        """``indices`` [K] of the actors that are there, ``world_from_actor`` [A, 4, 4] of all."""
+        self.world_from_actor = world_from_actor
+        self.empty = not len(indices)
         if self.empty:
             return
+        vertices, triangles, count = [], [], 0
+        for index in indices:
+            mesh, pose = actors[index].mesh, world_from_actor[index].astype(np.float32)
+            vertices.append(mesh.vertices @ pose[:3, :3].T + pose[:3, 3])
+            triangles.append(mesh.triangles + count)
+            count += len(mesh.vertices)
+        meshes = [actors[index].mesh for index in indices]
         self.scene = _scene(np.concatenate(vertices), np.concatenate(triangles))
-        self.material, self.category = np.concatenate(materials), np.concatenate(categories)
-        self.tint, self.index = np.concatenate(tints), np.concatenate(self.index)
+        self.material = np.concatenate([mesh.material for mesh in meshes])
+        self.category = np.concatenate([mesh.category for mesh in meshes])
+        self.tint = np.concatenate([mesh.tint for mesh in meshes])
+        self.index = np.repeat(np.asarray(indices, np.int32), [len(mesh.triangles) for mesh in meshes])
 
 
 class RayCaster:
@@ -76,15 +77,14 @@ class RayCaster:
     def __init__(self, drive: Drive) -> None:
         self.drive = drive
         self.static: Mesh = drive.static
+        self.motion = Motion(drive.actors, drive.duration_s)
         self._scene = _scene(self.static.vertices, self.static.triangles)
 
-    def actors_at(self, time_s: float | np.ndarray, near_m: np.ndarray | None = None, radius_m: float = 130.0) -> ActorsAt:
-        """The actors at ``time_s`` (a number, or one time for each actor), left out beyond ``radius_m`` of the point ``near_m`` [3]."""
-        times = np.broadcast_to(np.asarray(time_s, np.float64), (len(self.drive.actors),))
-        poses = {i: actor.world_from_actor(float(times[i])) for i, actor in enumerate(self.drive.actors)}
-        if near_m is not None:
-            poses = {i: pose for i, pose in poses.items() if np.hypot(*(pose[:2, 3] - near_m[:2])) < radius_m}
-        return ActorsAt(self.drive.actors, poses)
+    def actors_at(self, time_s: float | np.ndarray, near_m: np.ndarray, radius_m: float = 130.0) -> ActorsAt:
+        """The actors at ``time_s`` (a number, or one time [A] for each actor) that are within ``radius_m`` of ``near_m`` [3]."""
+        poses = self.motion.at(time_s)
+        near = np.hypot(*(poses[:, :2, 3] - near_m[:2]).T) < radius_m
+        return ActorsAt(self.drive.actors, np.flatnonzero(near), poses)
 
     def cast(self, origins: np.ndarray, directions: np.ndarray, actors: ActorsAt) -> Hits:
         """First hits of the rays ``origins`` [N, 3] (or [3]) + t ``directions`` [N, 3] (unit), world frame."""
@@ -112,7 +112,9 @@ class RayCaster:
         normal[towards] *= -1
         return Hits(distance, normal, material, category, tint, actor)
 
-    def blocked(self, origins: np.ndarray, directions: np.ndarray, length_m: np.ndarray | float, actors: ActorsAt | None) -> np.ndarray:
+    def blocked(
+        self, origins: np.ndarray, directions: np.ndarray, length_m: np.ndarray | float, actors: ActorsAt | None
+    ) -> np.ndarray:
         """bool [N]: whether something stands within ``length_m`` along the rays; ``actors`` None asks the static town alone."""
         rays = _rays(origins, directions)
         length = np.broadcast_to(np.asarray(length_m, np.float32), (len(directions),))

@@ -106,7 +106,11 @@ class Lidar:
         elevation = np.radians(self.elevations_deg)[None]
         horizontal = np.cos(elevation)
         return np.stack(
-            [horizontal * np.sin(azimuth), horizontal * np.cos(azimuth), np.broadcast_to(np.sin(elevation), (self.columns, self.beams))],
+            [
+                horizontal * np.sin(azimuth),
+                horizontal * np.cos(azimuth),
+                np.broadcast_to(np.sin(elevation), (self.columns, self.beams)),
+            ],
             axis=-1,
         )
 

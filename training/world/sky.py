@@ -23,7 +23,7 @@ class Sky:
         self._cloud_shift = rng.uniform(0, 1, 2).astype(np.float32)
         self._weather = weather
         self._dark = weather.sky < 0.1
-        blue, grey = np.array([0.62, 0.82, 1.15], np.float32), np.array([0.95, 1.0, 1.05], np.float32)
+        blue, grey = np.array([0.80, 0.93, 1.12], np.float32), np.array([0.97, 1.0, 1.03], np.float32)
         cover = np.float32(weather.sky_cover)
         self.ambient = np.float32(weather.sky) * (blue * (1 - cover) + grey * cover)
         self.sun_colour = np.float32(weather.sun) * np.array([1.75, 1.6, 1.35], np.float32)
@@ -34,7 +34,7 @@ class Sky:
             self.horizon = self.horizon + np.array([0.02, 0.014, 0.009], np.float32)
         self.haze = self.horizon * np.float32(0.9)
         self.window_share = np.float32(1.0 if self._dark else 0.6)
-        self.exposure = 7.0 if self._dark else 1.25 / (0.6 * weather.sky + 0.55 * weather.sun + 0.12)
+        self.exposure = 4.5 if self._dark else 1.25 / (0.6 * weather.sky + 0.55 * weather.sun + 0.12 + weather.wet)
 
     def radiance(self, directions: np.ndarray) -> np.ndarray:
         """Light from the sky along unit ``directions`` [N, 3], float32 [N, 3]."""

@@ -38,7 +38,7 @@ def look_up(texture: np.ndarray, u_m: np.ndarray, v_m: np.ndarray, footprint_m: 
 
 def noise(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Smooth tileable noise in 0..1, float32, one tile per unit of ``u``, ``v``."""
-    cloud = _fractal(np.random.default_rng(7), (4, 8, 16, 32, 64))
+    cloud = _fractal(7, (4, 8, 16, 32, 64))
     row, column = ((np.floor(c * _TEXELS).astype(np.int64) & (_TEXELS - 1)) for c in (v, u))
     return cloud[row, column]
 
@@ -60,7 +60,8 @@ def _pyramid(tile: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _fractal_cached(seed: int, cells: tuple[int, ...]) -> np.ndarray:
+def _fractal(seed: int, cells: tuple[int, ...]) -> np.ndarray:
+    """Tileable noise float32 [512, 512] in 0..1, of octaves with ``cells`` cells to a side."""
     rng = np.random.default_rng(seed)
     total = np.zeros((_TEXELS, _TEXELS), np.float32)
     for octave, cell in enumerate(cells):
@@ -73,16 +74,12 @@ def _fractal_cached(seed: int, cells: tuple[int, ...]) -> np.ndarray:
     return total / total.max()
 
 
-def _fractal(rng: np.random.Generator, cells: tuple[int, ...]) -> np.ndarray:
-    return _fractal_cached(int(rng.integers(1 << 30)), cells)
-
-
 def _tiles(rng: np.random.Generator) -> list[np.ndarray]:
     """One float32 [512, 512, 4] tile for each of ``TEXTURES``, in order; rows run along v, columns along u."""
     fine = rng.random((_TEXELS, _TEXELS), np.float32)
     row, column = np.mgrid[0:_TEXELS, 0:_TEXELS]
 
-    asphalt = 0.86 + 0.16 * _fractal(rng, (2, 4, 8, 16)) + 0.22 * (fine - 0.5)
+    asphalt = 0.86 + 0.16 * _fractal(21, (2, 4, 8, 16)) + 0.22 * (fine - 0.5)
 
     # Bricks of 25 x 8 cm with 1 cm joints: 4 m tile, 128 texels a metre.
     course = row // 10
@@ -94,14 +91,14 @@ def _tiles(rng: np.random.Generator) -> list[np.ndarray]:
     slab = 0.92 + 0.16 * rng.random((17, 9), np.float32)[row // 32, (column + 32 * (row // 32 % 2)) % _TEXELS // 64]
     paving = np.where((row % 32 < 1) | ((column + 32 * (row // 32 % 2)) % 64 < 1), 0.7, slab) + 0.08 * (fine - 0.5)
 
-    foliage = 0.45 + 0.9 * _fractal(rng, (16, 32, 64, 128)) + 0.35 * (fine - 0.5)
-    grass = 0.75 + 0.35 * _fractal(rng, (2, 8, 64, 128)) + 0.35 * (fine - 0.5)
+    foliage = 0.45 + 0.9 * _fractal(22, (16, 32, 64, 128)) + 0.35 * (fine - 0.5)
+    grass = 0.75 + 0.35 * _fractal(23, (2, 8, 64, 128)) + 0.35 * (fine - 0.5)
     bark = 0.7 + 0.5 * cv2.resize(rng.random((16, 128), np.float32), (_TEXELS, _TEXELS), interpolation=cv2.INTER_LINEAR)
 
     tiles = [_grey(np.ones((_TEXELS, _TEXELS), np.float32)), _grey(asphalt), _grey(brick), _windows(rng)]
     tiles += [_grey(foliage), _grey(paving), _grey(grass), _grey(bark)]
-    tiles[TEXTURE_ID["foliage"]][..., 0] *= 0.85 + 0.3 * _fractal(rng, (4, 8))
-    tiles[TEXTURE_ID["grass"]][..., 0] *= 0.9 + 0.5 * _fractal(rng, (2, 4, 8))
+    tiles[TEXTURE_ID["foliage"]][..., 0] *= 0.85 + 0.3 * _fractal(24, (4, 8))
+    tiles[TEXTURE_ID["grass"]][..., 0] *= 0.9 + 0.5 * _fractal(25, (2, 4, 8))
     return tiles
 
 
@@ -113,7 +110,7 @@ def _grey(factor: np.ndarray) -> np.ndarray:
 
 def _windows(rng: np.random.Generator) -> np.ndarray:
     """Eight by eight bays of 3.2 m: wall, a window with frame and mullion, some of them lit at night."""
-    tile = _grey(0.95 + 0.1 * _fractal(rng, (4, 16, 64)))
+    tile = _grey(0.95 + 0.1 * _fractal(26, (4, 16, 64)))
     bay = _TEXELS // 8
     pane_row, pane_column = slice(18, 52), slice(12, 52)
     for i in range(8):

@@ -37,7 +37,7 @@ WEATHER_SETTINGS: dict[str, Weather] = {
         shot_noise=2.0, extinction_per_m=0.0, backscatter=0.0,
     ),
     "rain": Weather(
-        sun=0.0, sky=0.75, sky_cover=1.0, wet=1.0, visibility_m=180.0, drops=14, lamps=True,
+        sun=0.0, sky=0.75, sky_cover=1.0, wet=1.0, visibility_m=350.0, drops=10, lamps=True,
         shot_noise=3.5, extinction_per_m=0.012, backscatter=0.015,
     ),
     "night": Weather(
@@ -45,7 +45,7 @@ WEATHER_SETTINGS: dict[str, Weather] = {
         shot_noise=9.0, extinction_per_m=0.0, backscatter=0.0,
     ),
     "rain at night": Weather(
-        sun=0.0, sky=0.018, sky_cover=1.0, wet=1.0, visibility_m=160.0, drops=14, lamps=True,
+        sun=0.0, sky=0.018, sky_cover=1.0, wet=1.0, visibility_m=300.0, drops=10, lamps=True,
         shot_noise=10.0, extinction_per_m=0.012, backscatter=0.015,
     ),
 }  # fmt: skip

@@ -16,13 +16,13 @@ from occ_core.voxel_grid import SURROUNDOCC_GRID
 from training.world import tables
 from training.world.camera import View, render
 from training.world.labels import DriveLabels
-from training.world.lidar import Sweep, scan
+from training.world.lidar import Sweep, actors_as_passed, scan
 from training.world.lights import LampSet
 from training.world.masks import CameraView, SweepView, camera_mask, lidar_mask
 from training.world.optics import encode_jpeg
 from training.world.raycast import ActorsAt, RayCaster
-from training.world.rig import CAMERAS, FULL_SIZE, LIDAR
-from training.world.scene import Drive
+from training.world.rig import CAMERAS, FULL_SIZE, LIDAR, Camera
+from training.world.scene import Drive, Mesh
 from training.world.sky import Sky
 from training.world.tables import Record, Records, token
 from training.world.weather import settings
@@ -100,7 +100,8 @@ class SceneWriter:
             time_s = self._sweep_end_s(number)
             np.save(self.root / "nuscenes_occ/samples" / f"{self._lidar_name(number)}.npy", labels.at(time_s))
             sweeps.append(sweep)
-            views = [self._write_image(keyframe, camera_index, time_s) for camera_index in range(len(CAMERAS))]
+            actors = actors_as_passed(self.caster, self.drive.world_from_ego, time_s)
+            views = [self._write_image(keyframe, camera, time_s, actors) for camera in CAMERAS]
             self._write_masks(number, sweeps, views)
             self._add_annotations(keyframe, sample, sweep, time_s)
             on_keyframe()
@@ -156,7 +157,10 @@ class SceneWriter:
 
     def _write_sweep(self, number: int, keyframe: int | None) -> Sweep:
         time_s = self._sweep_end_s(number)
-        sweep = scan(self.caster, self.drive.world_from_ego, time_s, self.weather, self._rng("lidar", number))
+        sweep = scan(
+            self.caster, self.drive.world_from_ego, time_s, actors_as_passed(self.caster, self.drive.world_from_ego, time_s),
+            self.weather, self._rng("lidar", number),
+        )  # fmt: skip
         key = keyframe is not None
         filename = f"{'samples' if key else 'sweeps'}/{LIDAR.channel}/{self._lidar_name(number)}"
         sweep.points.tofile(self.root / filename)
@@ -168,14 +172,15 @@ class SceneWriter:
             self.records["lidarseg"].append({"token": name, "sample_data_token": name, "filename": segmentation})
         return sweep
 
-    def _write_image(self, keyframe: int, camera_index: int, keyframe_s: float) -> View:
-        camera = CAMERAS[camera_index]
+    def _write_image(self, keyframe: int, camera: Camera, keyframe_s: float, passed: ActorsAt) -> View:
         time_s = keyframe_s + camera.delay_us * 1e-6
         world_from_ego = self.drive.world_from_ego(time_s)
-        actors = self.caster.actors_at(time_s, near_m=world_from_ego[:3, 3])
+        # The beam passes an actor when the camera there fires, except where the sweep's end meets its beginning.
+        actors = self.caster.actors_at(time_s, near_m=world_from_ego[:3, 3]) if camera.channel == "CAM_BACK_LEFT" else passed
+        lamps = LampSet(self.drive, world_from_ego, actors.world_from_actor)
         view = render(
             self.caster, camera, self.options.image_size, world_from_ego @ camera.ego_from_camera, actors,
-            LampSet(self.drive, time_s), self.sky, self.weather, self._rng(camera.channel, keyframe),
+            lamps, self.sky, self.weather, self._rng(camera.channel, keyframe),
         )  # fmt: skip
         filename = f"samples/{camera.channel}/{self._file(camera.channel, time_s, 'jpg')}"
         (self.root / filename).write_bytes(encode_jpeg(view.image))
@@ -205,12 +210,13 @@ class SceneWriter:
     def _add_annotations(self, keyframe: int, sample: Record, sweep: Sweep, time_s: float) -> None:
         world_from_ego = self.drive.world_from_ego(time_s)
         lidar_from_world = np.linalg.inv(world_from_ego @ LIDAR.ego_from_lidar)
-        poses = {index: actor.world_from_actor(time_s) for index, actor in enumerate(self.drive.actors)}
-        near = [i for i, pose in poses.items() if np.hypot(*(pose[:2, 3] - world_from_ego[:2, 3])) < ANNOTATED_RANGE_M]
-        returned = sweep.points[sweep.category != 0, :3]
         actors = self.caster.actors_at(time_s, near_m=world_from_ego[:3, 3])
-        shares = seen_shares(self.caster, actors, near, time_s)
-        for index, share in zip(near, shares, strict=True):
+        poses = actors.world_from_actor
+        near = np.flatnonzero(np.hypot(*(poses[:, :2, 3] - world_from_ego[:2, 3]).T) < ANNOTATED_RANGE_M)
+        returned = sweep.points[sweep.returned, :3]
+        returned = returned[np.argsort(returned[:, 0])]
+        shares = seen_shares(self.caster, actors, near, world_from_ego)
+        for index, share in zip(near.tolist(), shares, strict=True):
             actor, pose = self.drive.actors[index], poses[index]
             inside = points_in_box(returned, lidar_from_world @ pose, actor.size_wlh)
             if not inside and not share:
@@ -297,45 +303,38 @@ class SceneWriter:
 
 
 def points_in_box(points: np.ndarray, a_from_actor: np.ndarray, size_wlh: tuple[float, float, float]) -> int:
-    """How many of the points [N, 3] (frame a) lie in a box of ``size_wlh`` that stands on the origin of the actor's frame."""
-    local = (points - a_from_actor[:3, 3]) @ a_from_actor[:3, :3]
+    """How many of the points [N, 3] (frame a, sorted by x) lie in a box of ``size_wlh`` on the origin of the actor's frame."""
     width, length, height = size_wlh
+    reach = np.hypot(np.hypot(width, length) / 2, height)
+    first, last = np.searchsorted(points[:, 0], a_from_actor[0, 3] + np.array([-reach, reach]))
+    local = (points[first:last] - a_from_actor[:3, 3]) @ a_from_actor[:3, :3]
     inside = (np.abs(local[:, 0]) <= length / 2) & (np.abs(local[:, 1]) <= width / 2)
     return int((inside & (local[:, 2] >= 0) & (local[:, 2] <= height)).sum())
 
 
-def seen_shares(caster: RayCaster, actors: ActorsAt, indices: list[int], time_s: float, looks: int = 48) -> list[float]:
-    """Share (0..1) of each actor's vertices turned to a camera that this camera sees; the best camera counts."""
-    drive = caster.drive
-    world_from_ego = drive.world_from_ego(time_s)
-    origins, directions, lengths, owners, cameras = [], [], [], [], []
-    for index in indices:
-        actor = drive.actors[index]
-        pose = actor.world_from_actor(time_s)
-        picked = np.linspace(0, len(actor.mesh.triangles) - 1, looks).astype(int)
-        points = actor.mesh.vertices[actor.mesh.triangles[picked]].mean(1) @ pose[:3, :3].T + pose[:3, 3]
-        for number, camera in enumerate(CAMERAS):
-            camera_from_world = np.linalg.inv(world_from_ego @ camera.ego_from_camera)
-            local = points @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]
-            pixel = local @ camera.intrinsics().T
-            with np.errstate(divide="ignore", invalid="ignore"):
-                column, row = pixel[:, 0] / pixel[:, 2], pixel[:, 1] / pixel[:, 2]
-            framed = (local[:, 2] > 0.5) & (column > 0) & (column < FULL_SIZE[1]) & (row > 0) & (row < FULL_SIZE[0])
-            if framed.any():
-                eye = (world_from_ego @ camera.ego_from_camera)[:3, 3]
-                way = points[framed] - eye
-                length = np.linalg.norm(way, axis=1)
-                origins.append(np.broadcast_to(eye, way.shape))
-                directions.append(way / length[:, None])
-                lengths.append(length)
-                owners.append(np.full(len(way), index))
-                cameras.append(np.full(len(way), number))
-    if not origins:
-        return [0.0] * len(indices)
-    owner, camera_of, length = np.concatenate(owners), np.concatenate(cameras), np.concatenate(lengths)
-    hits = caster.cast(np.concatenate(origins), np.concatenate(directions), actors)
-    seen = (hits.actor == owner) | (hits.range_m >= length - 0.1)
-    return [
-        max((float(seen[(owner == i) & (camera_of == n)].sum()) / looks for n in np.unique(camera_of[owner == i])), default=0.0)
-        for i in indices
-    ]
+def seen_shares(
+    caster: RayCaster, actors: ActorsAt, indices: np.ndarray, world_from_ego: np.ndarray, looks: int = 48
+) -> list[float]:
+    """Share (0..1) of each actor's surface, that its best camera sees along a free line of sight."""
+    best = np.zeros(len(indices))
+    if not len(indices):
+        return []
+    points = np.concatenate([_surface_points(caster.drive.actors[i].mesh, actors.world_from_actor[i], looks) for i in indices])
+    owner = np.repeat(np.arange(len(indices)), looks)
+    for camera in CAMERAS:
+        world_from_camera = world_from_ego @ camera.ego_from_camera
+        local = (points - world_from_camera[:3, 3]) @ world_from_camera[:3, :3]
+        ahead = np.flatnonzero(local[:, 2] > 0.5)
+        pixel = local[ahead, :2] / local[ahead, 2:] * camera.focal_px + camera.centre_px
+        framed = ahead[((pixel > 0) & (pixel < (FULL_SIZE[1], FULL_SIZE[0]))).all(1)]
+        way = points[framed] - world_from_camera[:3, 3]
+        length = np.linalg.norm(way, axis=1)
+        hits = caster.cast(world_from_camera[:3, 3], way / length[:, None], actors)
+        clear = framed[(hits.actor == indices[owner[framed]]) | (hits.range_m >= length - 0.1)]
+        best = np.maximum(best, np.bincount(owner[clear], minlength=len(indices)) / looks)
+    return best.tolist()
+
+
+def _surface_points(mesh: Mesh, world_from_actor: np.ndarray, count: int) -> np.ndarray:
+    picked = np.linspace(0, len(mesh.triangles) - 1, count).astype(int)
+    return mesh.vertices[mesh.triangles[picked]].mean(1) @ world_from_actor[:3, :3].T + world_from_actor[:3, 3]
