@@ -1,4 +1,7 @@
-"""Buildings as triangle meshes: front on y = 0 facing -y, x along the front (centre 0), body towards +y, 1 m sunk into the ground."""
+"""Buildings as triangle meshes: front on y = 0 facing -y, x along the front (centre 0), body towards +y.
+
+They reach 1 m into the ground.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ _WALLS = {
     "slab": ("plaster", "facade_windows"),
     "shophouse": ("plaster", "facade_windows"),
 }
+_FLOORS = {"brick": (3, 7), "warehouse": (1, 2), "glass": (5, 14), "plaster": (3, 8), "slab": (9, 15), "shophouse": (2, 4)}
+"""Above the ground floor: at least, and fewer than."""
 
 
 def draw_building(rng: np.random.Generator, style: str, width: float, depth: float) -> Mesh:
@@ -33,7 +38,7 @@ def draw_building(rng: np.random.Generator, style: str, width: float, depth: flo
     sketch = Sketch("static.manmade")
     tint = np.array(_SHADES[style][rng.integers(len(_SHADES[style]))]) * rng.uniform(0.85, 1.1)
     wall, upper = _WALLS[style]
-    floors = int({"brick": rng.integers(3, 7), "warehouse": 1, "glass": rng.integers(5, 14), "plaster": rng.integers(3, 8), "slab": rng.integers(9, 15), "shophouse": rng.integers(2, 4)}[style])
+    floors = int(rng.integers(*_FLOORS[style]))
     ground_floor = 5.0 if style == "warehouse" else float(rng.uniform(3.4, 4.4))
     top = ground_floor + 3.1 * floors
     if style == "warehouse":
@@ -53,7 +58,9 @@ def draw_building(rng: np.random.Generator, style: str, width: float, depth: flo
     return sketch.mesh()
 
 
-def _shop_front(sketch: Sketch, rng: np.random.Generator, width: float, depth: float, height: float, wall: str, tint: Vector, arcade: bool) -> None:
+def _shop_front(
+    sketch: Sketch, rng: np.random.Generator, width: float, depth: float, height: float, wall: str, tint: Vector, arcade: bool
+) -> None:
     """Pillars, and between them windows, doors and wall; a core behind, which beams through windows reach."""
     setback = 2.6 if arcade else 0.25
     room = setback + 2.2
@@ -77,12 +84,19 @@ def _shop_front(sketch: Sketch, rng: np.random.Generator, width: float, depth: f
         sill = 0.5 if draw < 0.75 else 0.05
         sketch.box((middle, setback + 0.1, (sill - 1) / 2), (pane, 0.2, sill + 1), wall, tint)
         sketch.box((middle, setback + 0.1, (2.9 + height) / 2), (pane, 0.2, height - 2.9), wall, tint)
-        corners = [(middle - pane / 2, setback + 0.1, sill), (middle + pane / 2, setback + 0.1, sill), (middle + pane / 2, setback + 0.1, 2.9), (middle - pane / 2, setback + 0.1, 2.9)]
+        corners = [
+            (middle - pane / 2, setback + 0.1, sill),
+            (middle + pane / 2, setback + 0.1, sill),
+            (middle + pane / 2, setback + 0.1, 2.9),
+            (middle - pane / 2, setback + 0.1, 2.9),
+        ]
         sketch.polygon(corners, "shop_window")
         sketch.box((middle, setback + 0.05, 1.7), (0.08, 0.12, 2.4), "steel_dark")
         if not arcade and rng.random() < 0.4:
             profile = [(-1.0, 2.6), (-0.95, 2.65), (0.1, 3.35), (0.1, 3.2)]
-            sketch.loft(np.array([[(x, y, z) for y, z in profile] for x in (middle - pane / 2, middle + pane / 2)]), "canvas", awning)
+            sketch.loft(
+                np.array([[(x, y, z) for y, z in profile] for x in (middle - pane / 2, middle + pane / 2)]), "canvas", awning
+            )
 
 
 def _void_deck(sketch: Sketch, width: float, depth: float, height: float, tint: Vector) -> None:
@@ -96,13 +110,20 @@ def _void_deck(sketch: Sketch, width: float, depth: float, height: float, tint: 
         sketch.box((share * width, depth * 0.6, height / 2), (4.5, depth * 0.5, height), "plaster", np.asarray(tint) * 0.85)
 
 
-def _ledges(sketch: Sketch, rng: np.random.Generator, style: str, width: float, base: float, floors: int, wall: str, tint: Vector) -> None:
+def _ledges(
+    sketch: Sketch, rng: np.random.Generator, style: str, width: float, base: float, floors: int, wall: str, tint: Vector
+) -> None:
     deep = {"slab": 1.1, "glass": 0.08}.get(style, 0.15)
     levels = range(min(floors, 6))
     for floor in levels:
         sketch.box((0, -deep / 2, base + 3.1 * floor), (width, deep, 0.18), wall, np.asarray(tint) * 0.95)
         if style == "slab":
-            sketch.box((0, -deep, base + 3.1 * floor + 0.55), (width, 0.1, 1.0), "plaster", np.asarray(tint) * (0.9 if floor % 2 else 1.05))
+            sketch.box(
+                (0, -deep, base + 3.1 * floor + 0.55),
+                (width, 0.1, 1.0),
+                "plaster",
+                np.asarray(tint) * (0.9 if floor % 2 else 1.05),
+            )
     if style in ("plaster", "brick") and rng.random() < 0.6:
         for x in np.arange(-width / 2 + 2.5, width / 2 - 1.5, 5.0):
             for floor in levels:
@@ -113,7 +134,9 @@ def _ledges(sketch: Sketch, rng: np.random.Generator, style: str, width: float, 
 
 def _tiled_roof(sketch: Sketch, width: float, depth: float, z: float) -> None:
     for low, high in ((-0.4, depth / 2), (depth + 0.4, depth / 2)):
-        sketch.polygon([(-width / 2, low, z), (width / 2, low, z), (width / 2, high, z + 2.2), (-width / 2, high, z + 2.2)], "roof_tile")
+        sketch.polygon(
+            [(-width / 2, low, z), (width / 2, low, z), (width / 2, high, z + 2.2), (-width / 2, high, z + 2.2)], "roof_tile"
+        )
 
 
 def _warehouse(sketch: Sketch, rng: np.random.Generator, width: float, depth: float, height: float, tint: Vector) -> None:

@@ -35,7 +35,7 @@ _NAMES = tuple(SURFACES)
 _LEVELS = np.array([surface.level_m for surface in SURFACES.values()], np.float32)
 _CATEGORIES = np.array([CATEGORY_ID[surface.category] for surface in SURFACES.values()], np.uint8)
 _MATERIALS = np.array([MATERIAL_ID[surface.material] for surface in SURFACES.values()], np.uint8)
-_TERRAIN = _CATEGORIES == CATEGORY_ID["flat.terrain"]
+_TERRAIN = np.equal(_CATEGORIES, CATEGORY_ID["flat.terrain"])
 _ROUGH = np.array([[0.025, 1.9, 0.7], [0.035, -0.6, 1.3], [0.04, 0.31, 0.42]])
 """Unevenness of terrain: amplitude in metres, wave numbers along s and d."""
 _BLOCK = 4
@@ -69,11 +69,16 @@ class Ground:
         self._surface[self._window(s, d)] = _NAMES.index(name)
 
     def round_corner(self, corner: tuple[float, float], towards: tuple[int, int], radius_m: float) -> None:
-        """Rounds a kerb: road covers what lies between the corner of two kerbs and an arc; ``towards`` points away from the road."""
+        """Rounds a kerb: road covers what lies between the corner of two kerbs and an arc.
+
+        ``towards`` points away from the road.
+        """
         s, d = corner
         centre = np.array([s + towards[0] * radius_m, d + towards[1] * radius_m])
         window = self._window((s, centre[0]), (d, centre[1]))
         vertices = self._vertices[window[0].start : window[0].stop + 1, window[1].start : window[1].stop + 1]
+        if min(vertices.shape[:2]) < 2:
+            return  # the corner lies beyond the town's edge
         middle = vertices[:-1, :-1] + CELL_M / 2
         outside = np.linalg.norm(middle - centre, axis=-1) > radius_m
         self._surface[window][outside] = _NAMES.index("road")
@@ -124,10 +129,15 @@ class Ground:
     def _lattice(self) -> np.ndarray:
         """World x, y and carriageway height of every corner of the cells, then the unevenness there: ``[S+1, D+1, 4]``."""
         coarse = self._vertices[::_BLOCK, ::_BLOCK]
-        places = np.concatenate([self._plan.world(coarse[..., 0], coarse[..., 1]), self._plan.base_height(coarse[..., 0], coarse[..., 1])[..., None]], -1)
+        places = np.concatenate(
+            [self._plan.world(coarse[..., 0], coarse[..., 1]), self._plan.base_height(coarse[..., 0], coarse[..., 1])[..., None]],
+            -1,
+        )
         places = _between(places, _BLOCK)
         moved = self._vertices[self._fixed]
-        places[self._fixed] = np.column_stack([self._plan.world(moved[:, 0], moved[:, 1]), self._plan.base_height(moved[:, 0], moved[:, 1])])
+        places[self._fixed] = np.column_stack(
+            [self._plan.world(moved[:, 0], moved[:, 1]), self._plan.base_height(moved[:, 0], moved[:, 1])]
+        )
         terrain = np.pad(_TERRAIN[self._surface], 2, constant_values=True)
         size = self._surface.shape
         within = np.ones((size[0] + 1, size[1] + 1), bool)  # terrain all around, 1 m wide
@@ -155,7 +165,9 @@ class Ground:
             left &= ~np.repeat(np.repeat(take, size, 0), size, 1)
             row, column = np.nonzero(take)
             low, right = row * size, column * size
-            square = places[np.stack([low, low + size, low + size, low], 1), np.stack([right, right, right + size, right + size], 1)]
+            square = places[
+                np.stack([low, low + size, low + size, low], 1), np.stack([right, right, right + size, right + size], 1)
+            ]
             surface = blocks[row, 0, column, 0]
             corners = square[..., :3].copy()
             corners[..., 2] += square[..., 3] * _TERRAIN[surface, None] + _LEVELS[surface, None]
@@ -231,7 +243,11 @@ def pave(plan: RoadPlan, ground: Ground) -> None:
     for cross in plan.crossings:
         clear = cross.half_m + cross.corner_m
         for side in plan.sides:  # pavement and verge reach out where bays end before a crossing, and people wait there
-            ground.paint("walk", (cross.s_m - clear - 4.0, cross.s_m + clear + 4.0), (side * plan.kerb_m(side), side * plan.walk_m(side)[0]))
+            ground.paint(
+                "walk",
+                (cross.s_m - clear - 4.0, cross.s_m + clear + 4.0),
+                (side * plan.kerb_m(side), side * plan.walk_m(side)[0]),
+            )
         ground.paint("road", (cross.s_m - clear - 4.0, cross.s_m + clear + 4.0), (-plan.median_m / 2, plan.median_m / 2))
         for side in cross.arms:
             far = max(map(abs, plan.d_range_m))

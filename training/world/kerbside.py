@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from training.world import props, vehicles
@@ -29,7 +31,9 @@ def _stretches(stage: Stage, side: int, margin_m: float) -> list[tuple[float, fl
     pieces = [(max(low, plan.s_range_m[0]), min(high, plan.s_range_m[1]))]
     for cross in plan.crossings:
         clear = cross.half_m + cross.corner_m + margin_m
-        pieces = [p for a, b in pieces for p in ((a, min(b, cross.s_m - clear)), (max(a, cross.s_m + clear), b)) if p[1] - p[0] > 4]
+        pieces = [
+            p for a, b in pieces for p in ((a, min(b, cross.s_m - clear)), (max(a, cross.s_m + clear), b)) if p[1] - p[0] > 4
+        ]
     return pieces
 
 
@@ -53,11 +57,18 @@ def _use_kerb(stage: Stage, side: int) -> None:
             if near and wanted and rng.random() < 0.6:
                 kind = wanted.pop()
             else:
-                kind = str(rng.choice(["car", "gap", "lorry", "pickup", "motorcycles", "cycles", "barriers", "trailer", "cones"], p=[0.63, 0.13, 0.05, 0.03, 0.05, 0.04, 0.02, 0.02, 0.03]))
+                kind = str(
+                    rng.choice(
+                        ["car", "gap", "lorry", "pickup", "motorcycles", "cycles", "barriers", "trailer", "cones"],
+                        p=[0.63, 0.13, 0.05, 0.03, 0.05, 0.04, 0.02, 0.02, 0.03],
+                    )
+                )
             s += _KERB_USES[kind](stage, side, s, end, middle, turn)
 
 
-def _park(stage: Stage, mesh: Mesh, category: str, s: float, middle: float, turn: float, attribute: str = "vehicle.parked") -> float:
+def _park(
+    stage: Stage, mesh: Mesh, category: str, s: float, middle: float, turn: float, attribute: str = "vehicle.parked"
+) -> float:
     """Parks a vehicle that begins at ``s``; returns the room it takes."""
     length = float(np.ptp(mesh.vertices[:, 0]))
     place, rng = s + length / 2, stage.rng
@@ -68,7 +79,7 @@ def _park(stage: Stage, mesh: Mesh, category: str, s: float, middle: float, turn
 
 
 def _car(stage: Stage, side: int, s: float, end: float, middle: float, turn: float) -> float:
-    return _park(stage, vehicles.draw_car(stage.rng, str(stage.rng.choice(vehicles.CAR_KINDS))), "vehicle.car", s, middle, turn)
+    return _park(stage, stage.car(), "vehicle.car", s, middle, turn)
 
 
 def _pickup(stage: Stage, side: int, s: float, end: float, middle: float, turn: float) -> float:
@@ -105,7 +116,11 @@ def _barriers(stage: Stage, side: int, s: float, end: float, middle: float, turn
 def _cones(stage: Stage, side: int, s: float, end: float, middle: float, turn: float) -> float:
     length = min(float(stage.rng.uniform(5, 12)), end - s)
     for step in np.arange(0.5, length, 2.0):
-        cone(stage, s + step, side * (stage.plan.kerb_m(side) - 0.45) if stage.plan.sides[side].bay_m else side * (stage.plan.kerb_m(side) + 0.4))
+        cone(
+            stage,
+            s + step,
+            side * (stage.plan.kerb_m(side) - 0.45) if stage.plan.sides[side].bay_m else side * (stage.plan.kerb_m(side) + 0.4),
+        )
     return length + 1.0
 
 
@@ -189,7 +204,9 @@ def _works(stage: Stage, side: int, s: float, end: float, middle: float, turn: f
     machine = [vehicles.draw_excavator, vehicles.draw_loader, vehicles.draw_roller][int(rng.integers(3))](rng)
     width = float(np.ptp(machine.vertices[:, 1]))
     if outer - inner > width + 0.4:
-        pose = standing_on_road(plan, s + length * 0.5, side * (inner + 0.75 + (outer - inner - 0.5) / 2), rng.choice([0, np.pi]), 0.0)
+        pose = standing_on_road(
+            plan, s + length * 0.5, side * (inner + 0.75 + (outer - inner - 0.5) / 2), rng.choice([0, np.pi]), 0.0
+        )
         stage.act("vehicle.construction", "vehicle.parked", machine, pose, margin_m=-0.2)
     for _ in range(int(rng.integers(1, 4))):
         spot = s + rng.uniform(3, length - 3), side * rng.uniform(inner + 0.9, outer - 0.3)
@@ -213,8 +230,17 @@ def stage_pedestrian(stage: Stage, s: float, d: float, pose: str, kind: str = "a
 
 
 _KERB_USES = {
-    "car": _car, "pickup": _pickup, "lorry": _lorry, "trailer": _trailer, "gap": _gap, "barriers": _barriers, "cones": _cones, "bus": _bus,
-    "cycles": _cycles, "motorcycles": _motorcycles, "works": _works,
+    "car": _car,
+    "pickup": _pickup,
+    "lorry": _lorry,
+    "trailer": _trailer,
+    "gap": _gap,
+    "barriers": _barriers,
+    "cones": _cones,
+    "bus": _bus,
+    "cycles": _cycles,
+    "motorcycles": _motorcycles,
+    "works": _works,
 }
 
 
@@ -318,11 +344,18 @@ def _signals(stage: Stage) -> None:
             arm = 5.0 if plan.lanes > 1 else 0.0
             name = f"signal {arm} {main_red} {plan.traffic}"
             mirror = (1.0, float(-plan.traffic), 1.0)
-            stage.put(name, lambda arm=arm: props.draw_traffic_light(arm, main_red), s, d, facing, mirror, blocks_m=0.4)  # type: ignore[misc]
+            stage.put(name, partial(props.draw_traffic_light, arm, main_red), s, d, facing, mirror, blocks_m=0.4)
         for side in cross.arms:
             s = cross.s_m - side * plan.traffic * (cross.half_m + 0.6)
             d = side * (plan.kerb_m(side) + cross.corner_m + 3.4)
-            stage.put(f"signal side {not main_red}", lambda: props.draw_traffic_light(0.0, not main_red), s, d, side * np.pi / 2, blocks_m=0.4)
+            stage.put(
+                f"signal side {not main_red}",
+                lambda: props.draw_traffic_light(0.0, not main_red),
+                s,
+                d,
+                side * np.pi / 2,
+                blocks_m=0.4,
+            )
     first = plan.crossings[0]
     side = -plan.traffic
     s = first.s_m - first.half_m - 40.0

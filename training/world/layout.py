@@ -113,7 +113,9 @@ def _half_metres(value: float) -> float:
     return round(value / CELL_M) * CELL_M
 
 
-def plan_roads(rng: np.random.Generator, region: str, length_m: float, crossing_s: list[float], reach_m: tuple[float, float]) -> RoadPlan:
+def plan_roads(
+    rng: np.random.Generator, region: str, length_m: float, crossing_s: list[float], reach_m: tuple[float, float]
+) -> RoadPlan:
     """Streets for a drive that starts at s = 0 and runs ``length_m`` along the main road.
 
     Args:
@@ -149,7 +151,9 @@ def plan_roads(rng: np.random.Generator, region: str, length_m: float, crossing_
     waves = np.array([(0.25, 90.0), (0.10, 55.0), (0.04, 33.0)])
     angle = rng.uniform(0, 2 * np.pi, 3)
     number = 2 * np.pi / (waves[:, 1] * rng.uniform(0.9, 1.3, 3))
-    relief = np.stack([waves[:, 0] * rng.uniform(0.4, 1.0, 3), number * np.cos(angle), number * np.sin(angle), rng.uniform(0, 6.28, 3)], axis=1)
+    relief = np.stack(
+        [waves[:, 0] * rng.uniform(0.4, 1.0, 3), number * np.cos(angle), number * np.sin(angle), rng.uniform(0, 6.28, 3)], axis=1
+    )
     turn = 0.0 if rng.random() < 0.4 else float(rng.uniform(0.15, 0.8) * rng.choice([-1, 1]))
     low, high = (10 * np.floor((reach_m[0] - 80) / 10), 10 * np.ceil((reach_m[1] + 80) / 10))
     return RoadPlan(

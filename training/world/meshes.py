@@ -18,7 +18,20 @@ Vector = Sequence[float] | np.ndarray
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 _BOX_TRIANGLES = np.array(
-    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]]
+    [
+        [0, 1, 3],
+        [0, 3, 2],
+        [4, 6, 7],
+        [4, 7, 5],
+        [0, 4, 5],
+        [0, 5, 1],
+        [2, 3, 7],
+        [2, 7, 6],
+        [0, 2, 6],
+        [0, 6, 4],
+        [1, 5, 7],
+        [1, 7, 3],
+    ]
 )
 
 
@@ -41,7 +54,9 @@ class Sketch:
         self._tint.append(np.broadcast_to(np.asarray(tint, np.float32), (len(triangles), 3)))
         self._count += len(vertices)
 
-    def box(self, centre: Vector, size: Vector, material: str, tint: Vector = WHITE, yaw: float = 0.0, pitch: float = 0.0) -> None:
+    def box(
+        self, centre: Vector, size: Vector, material: str, tint: Vector = WHITE, yaw: float = 0.0, pitch: float = 0.0
+    ) -> None:
         """A box; ``pitch`` turns it about its y axis (nose down is positive), then ``yaw`` about z."""
         vertices = _BOX_CORNERS * np.asarray(size)
         if yaw or pitch:
@@ -54,7 +69,9 @@ class Sketch:
         fan = np.stack([np.zeros(count - 2, int), np.arange(1, count - 1), np.arange(2, count)], axis=1)
         self.add(np.asarray(corners, float), fan, material, tint)
 
-    def prism(self, profile_xz: Sequence[tuple[float, float]], y: tuple[float, float], material: str, tint: Vector = WHITE) -> None:
+    def prism(
+        self, profile_xz: Sequence[tuple[float, float]], y: tuple[float, float], material: str, tint: Vector = WHITE
+    ) -> None:
         """A convex side view ``(x, z)`` drawn out along y."""
         profile = np.asarray(profile_xz, float)
         rings = np.stack([np.insert(profile, 1, side, axis=1) for side in y])
@@ -66,7 +83,12 @@ class Sketch:
         self.add(rings.reshape(-1, 3), _loft_triangles(stations, around, capped), material, tint)
 
     def tube(
-        self, path: Sequence[Vector] | np.ndarray, radius: float | Sequence[float], material: str, tint: Vector = WHITE, sides: int = 6
+        self,
+        path: Sequence[Vector] | np.ndarray,
+        radius: float | Sequence[float],
+        material: str,
+        tint: Vector = WHITE,
+        sides: int = 6,
     ) -> None:
         """A round bar along ``path [P, 3]`` with one radius or one a point."""
         points = np.asarray(path, float)
@@ -131,7 +153,14 @@ def _circle(sides: int) -> np.ndarray:
 def icosphere(level: int) -> tuple[np.ndarray, np.ndarray]:
     """Unit sphere: vertices ``[V, 3]`` and triangles ``[20 * 4 ** level, 3]``."""
     golden = (1 + 5**0.5) / 2
-    corners = [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0), (0, -1, golden), (0, 1, golden)]
+    corners: list[tuple[float, float, float]] = [
+        (-1, golden, 0),
+        (1, golden, 0),
+        (-1, -golden, 0),
+        (1, -golden, 0),
+        (0, -1, golden),
+        (0, 1, golden),
+    ]
     corners += [(0, -1, -golden), (0, 1, -golden), (golden, 0, -1), (golden, 0, 1), (-golden, 0, -1), (-golden, 0, 1)]
     faces = [(0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11), (1, 5, 9), (5, 11, 4), (11, 10, 2), (10, 7, 6), (7, 1, 8)]
     faces += [(3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9), (4, 9, 5), (2, 4, 11), (6, 2, 10), (8, 6, 7), (9, 8, 1)]
@@ -180,7 +209,9 @@ def repeated(
         vertices = vertices * scale[:, None].astype(np.float32)
     cosine, sine = np.cos(yaw).astype(np.float32)[:, None], np.sin(yaw).astype(np.float32)[:, None]
     x, y = vertices[..., 0], vertices[..., 1]
-    moved = np.stack([cosine * x - sine * y, sine * x + cosine * y, vertices[..., 2]], axis=-1) + position[:, None].astype(np.float32)
+    moved = np.stack([cosine * x - sine * y, sine * x + cosine * y, vertices[..., 2]], axis=-1) + position[:, None].astype(
+        np.float32
+    )
     colours = np.broadcast_to(template.tint, (count, *template.tint.shape))
     if tint is not None:
         colours = colours * tint[:, None].astype(np.float32)

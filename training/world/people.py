@@ -7,18 +7,31 @@ import numpy as np
 from training.world.meshes import Sketch
 from training.world.scene import Mesh
 
-_CLOTHS = np.array([
-    (0.12, 0.13, 0.17), (0.20, 0.24, 0.38), (0.85, 0.85, 0.84), (0.50, 0.50, 0.52), (0.60, 0.14, 0.14), (0.22, 0.40, 0.30),
-    (0.78, 0.66, 0.40), (0.45, 0.62, 0.78), (0.35, 0.25, 0.2), (0.75, 0.45, 0.55),
-])
+_CLOTHS = np.array(
+    [
+        (0.12, 0.13, 0.17),
+        (0.20, 0.24, 0.38),
+        (0.85, 0.85, 0.84),
+        (0.50, 0.50, 0.52),
+        (0.60, 0.14, 0.14),
+        (0.22, 0.40, 0.30),
+        (0.78, 0.66, 0.40),
+        (0.45, 0.62, 0.78),
+        (0.35, 0.25, 0.2),
+        (0.75, 0.45, 0.55),
+    ]
+)
 _SKINS = np.array([(1.1, 1.1, 1.1), (1.0, 0.95, 0.9), (0.75, 0.7, 0.65), (0.5, 0.45, 0.42)])
 
 
-def _ellipse_tube(sketch: Sketch, levels: list[tuple[float, float, float, float]], material: str, tint: np.ndarray, x_top: float = 0.0) -> None:
+def _ellipse_tube(
+    sketch: Sketch, levels: list[tuple[float, float, float, float]], material: str, tint: np.ndarray, x_top: float = 0.0
+) -> None:
     """A body of elliptic levels ``(z, half depth along x, half width along y, lean share)``."""
     angle = np.arange(8) * (np.pi / 4)
     rings = [
-        np.stack([x_top * lean + depth * np.cos(angle), width * np.sin(angle), np.full(8, z)], axis=1) for z, depth, width, lean in levels
+        np.stack([x_top * lean + depth * np.cos(angle), width * np.sin(angle), np.full(8, z)], axis=1)
+        for z, depth, width, lean in levels
     ]
     sketch.loft(np.stack(rings), material, tint)
 
@@ -54,18 +67,38 @@ def draw_pedestrian(rng: np.random.Generator, kind: str, pose: str) -> Mesh:
         raised = not worker and rng.random() < 0.12
         elbow = (0.10 if raised else swing * 0.4, side * 0.24 * girth, 1.14 * unit - drop)
         hand = (0.27, side * 0.14, 1.30 * unit - drop) if raised else (swing + 0.06, side * 0.25 * girth, 0.88 * unit - drop)
-        sketch.tube([(lean, side * 0.20 * girth, shoulder_z - 0.04 - drop), elbow, hand], [0.055 * girth, 0.045 * girth, 0.035 * girth], top, tint)
+        sketch.tube(
+            [(lean, side * 0.20 * girth, shoulder_z - 0.04 - drop), elbow, hand],
+            [0.055 * girth, 0.045 * girth, 0.035 * girth],
+            top,
+            tint,
+        )
         sketch.blob(hand, (0.045, 0.045, 0.05), "skin", skin)
-    levels = [(hip_z - 0.06 - drop, 0.10, 0.155, 0.0), (1.08 * unit - drop, 0.095, 0.14, 0.4), (1.33 * unit - drop, 0.115, 0.18, 0.9)]
+    levels = [
+        (hip_z - 0.06 - drop, 0.10, 0.155, 0.0),
+        (1.08 * unit - drop, 0.095, 0.14, 0.4),
+        (1.33 * unit - drop, 0.115, 0.18, 0.9),
+    ]
     levels.append((shoulder_z + 0.02 - drop, 0.07, 0.15, 1.0))
     _ellipse_tube(sketch, [(z, depth * girth, width * girth, share) for z, depth, width, share in levels], top, tint, lean)
     if skirt:
-        _ellipse_tube(sketch, [(0.5 * unit, 0.2 * girth, 0.22 * girth, 0.0), (hip_z + 0.05, 0.11 * girth, 0.16 * girth, 0.0)], "cloth", trousers)
+        _ellipse_tube(
+            sketch,
+            [(0.5 * unit, 0.2 * girth, 0.22 * girth, 0.0), (hip_z + 0.05, 0.11 * girth, 0.16 * girth, 0.0)],
+            "cloth",
+            trousers,
+        )
     head_z = 1.64 * unit - drop
     sketch.tube([(lean, 0, shoulder_z - drop), (lean, 0, head_z)], 0.055 * unit, "skin", skin)
     sketch.blob((lean + 0.01, 0, head_z), (0.095 * unit, 0.078 * unit, 0.12 * unit), "skin", skin, finer=True)
     if worker:
-        sketch.blob((lean, 0, head_z + 0.05), (0.135 * unit, 0.12 * unit, 0.10 * unit), "barrier_plastic", rng.choice([(1, 1, 1), (1, 0.8, 0.1), (0.2, 0.4, 0.8)]), finer=True)
+        sketch.blob(
+            (lean, 0, head_z + 0.05),
+            (0.135 * unit, 0.12 * unit, 0.10 * unit),
+            "barrier_plastic",
+            rng.choice([(1, 1, 1), (1, 0.8, 0.1), (0.2, 0.4, 0.8)]),
+            finer=True,
+        )
     else:
         sketch.blob((lean - 0.015, 0, head_z + 0.03), (0.10 * unit, 0.09 * unit, 0.105 * unit), "hair")
         _carried(sketch, rng, unit, drop)

@@ -19,7 +19,9 @@ _FORMS = {
 }
 
 
-def _leaf_cards(sketch: Sketch, rng: np.random.Generator, centres: np.ndarray, size: tuple[float, float], tint: np.ndarray) -> None:
+def _leaf_cards(
+    sketch: Sketch, rng: np.random.Generator, centres: np.ndarray, size: tuple[float, float], tint: np.ndarray
+) -> None:
     """Square cards, turned at random, at ``centres [N, 3]``; each its own shade."""
     count = len(centres)
     normal = rng.normal(size=(count, 3))
@@ -35,7 +37,15 @@ def _leaf_cards(sketch: Sketch, rng: np.random.Generator, centres: np.ndarray, s
     sketch.add(corners.reshape(-1, 3), triangles, "foliage", shades)
 
 
-def _clump(sketch: Sketch, rng: np.random.Generator, centre: np.ndarray, radii: np.ndarray, cards: int, size: tuple[float, float], tint: np.ndarray) -> None:
+def _clump(
+    sketch: Sketch,
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    radii: np.ndarray,
+    cards: int,
+    size: tuple[float, float],
+    tint: np.ndarray,
+) -> None:
     """A ball of leaves: a core that stops beams, and cards in its outer half."""
     sketch.blob(centre, radii * 0.6, "foliage", tint * 0.75)
     direction = rng.normal(size=(cards, 3))
@@ -70,7 +80,12 @@ def draw_tree(rng: np.random.Generator, form: str, tropical: bool) -> Mesh:
         centre = fork + (out * np.cos(angle), out * np.sin(angle), up)
         size = reach * rng.uniform(0.45, 0.62) if form != "columnar" else reach * rng.uniform(0.6, 0.85)
         radii = np.array([size, size, size * (0.55 if form == "umbrella" else 0.85)])
-        sketch.tube([fork - (0, 0, 0.1), fork * 0.5 + centre * 0.5 - (0, 0, 0.2), centre], [trunk * 0.6, trunk * 0.42, 0.03], "bark", sides=5)
+        sketch.tube(
+            [fork - (0, 0, 0.1), fork * 0.5 + centre * 0.5 - (0, 0, 0.2), centre],
+            [trunk * 0.6, trunk * 0.42, 0.03],
+            "bark",
+            sides=5,
+        )
         _clump(sketch, rng, centre, radii, int(24 + 20 * size), (0.35, 0.95), tint)
     return sketch.mesh()
 
@@ -84,7 +99,9 @@ def _palm(sketch: Sketch, rng: np.random.Generator, tint: np.ndarray) -> Mesh:
         out, side = np.array([np.cos(angle), np.sin(angle), 0]), np.array([-np.sin(angle), np.cos(angle), 0]) * 0.28
         spine = [top, top + out * reach * 0.5 + (0, 0, rise), top + out * reach + (0, 0, rise - 1.1)]
         corners = [point + sign * side * width for point, width in zip(spine, (0.3, 1.3, 0.4), strict=True) for sign in (-1, 1)]
-        sketch.add(np.array(corners), np.array([(0, 1, 3), (0, 3, 2), (2, 3, 5), (2, 5, 4)]), "foliage", tint * rng.uniform(0.8, 1.2))
+        sketch.add(
+            np.array(corners), np.array([(0, 1, 3), (0, 3, 2), (2, 3, 5), (2, 5, 4)]), "foliage", tint * rng.uniform(0.8, 1.2)
+        )
     return sketch.mesh()
 
 

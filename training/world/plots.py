@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from training.world import buildings, props, vehicles
+from training.world.meshes import CATEGORY_ID
 from training.world.stage import SCENERY_REACH_M, Stage
 from training.world.traffic import standing_on_road, standing_upright
 
@@ -65,7 +67,12 @@ def _plots(stage: Stage) -> list[Plot]:
         for cross in plan.crossings:
             if side in cross.arms:
                 outer = cross.half_m + cross.walk_m
-                blocks = [piece for a, b in blocks for piece in ((a, min(b, cross.s_m - outer)), (max(a, cross.s_m + outer), b)) if piece[1] - piece[0] > 8]
+                blocks = [
+                    piece
+                    for a, b in blocks
+                    for piece in ((a, min(b, cross.s_m - outer)), (max(a, cross.s_m + outer), b))
+                    if piece[1] - piece[0] > 8
+                ]
         limit = abs(plan.d_range_m[0] if side < 0 else plan.d_range_m[1])
         for start, end in blocks:
             depth, first = plan.plots_m(side), True
@@ -131,7 +138,9 @@ def _garden(stage: Stage, plot: Plot) -> None:
     if rng.random() < 0.6:
         stage.ground.paint("walk", (path - 1, path + 1), (plot.near_d, plot.far_d))
         for along in (-1.8, 1.8):
-            stage.put("bench", props.draw_bench, path + along, plot.d_in(plot.depth * 0.4), 0.0 if along < 0 else np.pi, blocks_m=0.9)
+            stage.put(
+                "bench", props.draw_bench, path + along, plot.d_in(plot.depth * 0.4), 0.0 if along < 0 else np.pi, blocks_m=0.9
+            )
     edge = rng.random()
     if edge < 0.4:
         stage.hedge((plot.s0 + 1, plot.d_in(0.8)), (path - 2, plot.d_in(0.8)))
@@ -167,9 +176,11 @@ def _car_park(stage: Stage, plot: Plot) -> None:
             if stage.distance(s, plot.d_in(row)) > 60 or rng.random() < 0.25:
                 continue
             turn = side * facing * np.pi / 2 + (np.pi if rng.random() < 0.3 else 0.0) + rng.normal(0, 0.02)
-            mesh = vehicles.draw_pickup(rng) if plan.traffic > 0 and rng.random() < 0.12 else vehicles.draw_car(rng, str(rng.choice(vehicles.CAR_KINDS)))
-            category = "vehicle.truck" if mesh.category[0] == 23 else "vehicle.car"
-            stage.act(category, "vehicle.parked", mesh, standing_on_road(plan, s, plot.d_in(row + rng.normal(0, 0.15)), turn, 0.04))
+            mesh = vehicles.draw_pickup(rng) if plan.traffic > 0 and rng.random() < 0.12 else stage.car()
+            category = "vehicle.car" if mesh.category[0] == CATEGORY_ID["vehicle.car"] else "vehicle.truck"
+            stage.act(
+                category, "vehicle.parked", mesh, standing_on_road(plan, s, plot.d_in(row + rng.normal(0, 0.15)), turn, 0.04)
+            )
     for s in (plot.s0 + 0.8, plot.s1 - 0.8):
         for d in np.arange(4, plot.depth - 3, 7.0):
             stage.tree(s, plot.d_in(d), ("young", "round"))
@@ -206,7 +217,12 @@ def _yard(stage: Stage, plot: Plot) -> None:
         if stage.distance(s, plot.d_in(8.5)) > 65 or draw > 0.8:
             continue
         if draw < 0.45:
-            stage.act("vehicle.trailer", "vehicle.parked", vehicles.draw_trailer(rng, str(rng.choice(["semi", "container", "light"]))), pose)
+            stage.act(
+                "vehicle.trailer",
+                "vehicle.parked",
+                vehicles.draw_trailer(rng, str(rng.choice(["semi", "container", "light"]))),
+                pose,
+            )
         else:
             load = str(rng.choice(["box", "flatbed", "canopy", "tipper"]))
             stage.act("vehicle.truck", "vehicle.parked", vehicles.draw_lorry(rng, load, bool(rng.random() < 0.6)), pose)
@@ -214,7 +230,7 @@ def _yard(stage: Stage, plot: Plot) -> None:
 
 def _site(stage: Stage, plot: Plot) -> None:
     """A building site: bare soil, hoarding, machines, barriers in front, workers."""
-    rng, plan, side = stage.rng, stage.plan, plot.side
+    rng, plan = stage.rng, stage.plan
     stage.ground.paint("soil", (plot.s0, plot.s1), (plot.near_d, plot.far_d))
     gate = plot.s0 + plot.width * 0.5
     for edge in (plot.s0 + 0.4, plot.s1 - 0.4):
@@ -251,10 +267,18 @@ def barrier_row(stage: Stage, s0: float, s1: float, d: float, kind: str) -> None
             mesh = stage.template(f"works barrier {number % 4}", lambda: props.draw_works_barrier(rng))
         elif kind == "plastic":
             colour = (0.90, 0.30, 0.16) if number % 2 else (1.0, 1.0, 1.0)
-            mesh = stage.template(f"plastic barrier {number % 4}", lambda colour=colour: props.draw_jersey_barrier(rng, colour, "barrier_plastic"))  # type: ignore[misc]
+            mesh = stage.template(
+                f"plastic barrier {number % 4}", partial(props.draw_jersey_barrier, rng, colour, "barrier_plastic")
+            )
         else:
             mesh = stage.template(f"concrete barrier {number % 3}", lambda: props.draw_jersey_barrier(rng, (1, 1, 1), "concrete"))
-        stage.act("movable_object.barrier", "", mesh, standing_upright(stage.plan, stage.ground, s, d, rng.normal(0, 0.04)), margin_m=-0.3)
+        stage.act(
+            "movable_object.barrier",
+            "",
+            mesh,
+            standing_upright(stage.plan, stage.ground, s, d, rng.normal(0, 0.04)),
+            margin_m=-0.3,
+        )
 
 
 def _plaza(stage: Stage, plot: Plot) -> None:
@@ -294,8 +318,18 @@ def _background(stage: Stage) -> None:
     for edge, turn in ((d1 + 6, 0.0), (d0 - 6, np.pi)):
         for s in np.arange(s0, s1, 30.0):
             if rng.random() < 0.75:
-                stage.own(buildings.draw_background_slab(rng, float(rng.uniform(14, 28))), s + 15, edge + np.sign(edge) * rng.uniform(0, 12), turn)
+                stage.own(
+                    buildings.draw_background_slab(rng, float(rng.uniform(14, 28))),
+                    s + 15,
+                    edge + np.sign(edge) * rng.uniform(0, 12),
+                    turn,
+                )
     for edge, turn in ((s1 + 6, -np.pi / 2), (s0 - 6, np.pi / 2)):
         for d in np.arange(d0, d1, 30.0):
             if abs(d + 15) > 24 and rng.random() < 0.8:
-                stage.own(buildings.draw_background_slab(rng, float(rng.uniform(14, 28))), edge + np.sign(edge - s0) * rng.uniform(0, 10), d + 15, turn)
+                stage.own(
+                    buildings.draw_background_slab(rng, float(rng.uniform(14, 28))),
+                    edge + np.sign(edge - s0) * rng.uniform(0, 10),
+                    d + 15,
+                    turn,
+                )

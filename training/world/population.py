@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.world import vehicles
+from training.world import props, vehicles
 from training.world.kerbside import draw_any_bus, stage_pedestrian
 from training.world.layout import CrossStreet
 from training.world.scene import Mesh
 from training.world.stage import Stage
-from training.world.traffic import Moving, Route, standing_on_road, straight_route
+from training.world.traffic import Moving, Route, standing_on_road, standing_upright, straight_route
 
 
 def populate(stage: Stage) -> None:
@@ -20,11 +20,17 @@ def populate(stage: Stage) -> None:
         _cross_street(stage, cross, first=number == 0)
     _cyclists(stage)
     _pedestrians(stage)
+    _complete(stage)
 
 
 def _draw_vehicle(stage: Stage) -> tuple[str, Mesh]:
     rng, boston = stage.rng, stage.plan.traffic > 0
-    kind = str(rng.choice(["car", "bus", "lorry", "pickup", "motorcycle"], p=[0.60, 0.08, 0.13, 0.10, 0.09] if boston else [0.60, 0.09, 0.14, 0.03, 0.14]))
+    kind = str(
+        rng.choice(
+            ["car", "bus", "lorry", "pickup", "motorcycle"],
+            p=[0.60, 0.08, 0.13, 0.10, 0.09] if boston else [0.60, 0.09, 0.14, 0.03, 0.14],
+        )
+    )
     match kind:
         case "bus":
             return "vehicle.bus.rigid", draw_any_bus(stage)
@@ -37,7 +43,8 @@ def _draw_vehicle(stage: Stage) -> tuple[str, Mesh]:
             return "vehicle.motorcycle", vehicles.draw_motorcycle(rng, True)
     taxi = (0.15, 0.3, 0.75) if not boston else (0.95, 0.75, 0.1)
     share = [0.2, 0.35, 0.28, 0.07, 0.10] if boston else [0.28, 0.32, 0.14, 0.14, 0.12]
-    return "vehicle.car", vehicles.draw_car(rng, str(rng.choice(vehicles.CAR_KINDS, p=share)), taxi if rng.random() < 0.08 else None)
+    kind = str(rng.choice(vehicles.CAR_KINDS, p=share))
+    return "vehicle.car", vehicles.draw_car(rng, kind, taxi) if rng.random() < 0.08 else stage.car(kind)
 
 
 def _length(mesh: Mesh) -> float:
@@ -93,7 +100,7 @@ def _main_road(stage: Stage) -> None:
             line = cross.s_m - way * (cross.half_m + cross.corner_m + 4.8)
             halted = stage.manoeuvre == "stop" or (stage.manoeuvre == "far turn" and not forward)
             if halted:
-                _queue(stage, route, (line, d), (way, 0))
+                _queue(stage, (line, d), (way, 0), led_by_bus=not forward)
                 _leave(stage, route, (cross.s_m + way * (cross.half_m + cross.corner_m), d), times)
                 continue
             speed = float(rng.uniform(5.0, 11.0))
@@ -109,13 +116,14 @@ def _main_road(stage: Stage) -> None:
                 length += _length(mesh) / 2
 
 
-def _queue(stage: Stage, route: Route, stop_sd: tuple[float, float], way: tuple[int, int]) -> None:
-    """Vehicles at rest before a stop line."""
+def _queue(stage: Stage, stop_sd: tuple[float, float], way: tuple[int, int], led_by_bus: bool) -> None:
+    """Vehicles at rest before a stop line; where asked for, and the town still lacks one, a bus is the first."""
     rng, plan = stage.rng, stage.plan
     back = float(rng.uniform(0.0, 1.0))
     turn = float(np.arctan2(way[1], way[0]))
-    for _ in range(int(rng.integers(0, 5))):
-        category, mesh = _draw_vehicle(stage)
+    bus = led_by_bus and not any("bus" in actor.category for actor in stage.actors)
+    for number in range(int(rng.integers(int(bus), 5))):
+        category, mesh = ("vehicle.bus.rigid", draw_any_bus(stage)) if bus and number == 0 else _draw_vehicle(stage)
         half = _length(mesh) / 2
         s, d = stop_sd[0] - way[0] * (back + half), stop_sd[1] - way[1] * (back + half)
         attribute = "cycle.with_rider" if category == "vehicle.motorcycle" else "vehicle.stopped"
@@ -154,7 +162,7 @@ def _cross_street(stage: Stage, cross: CrossStreet, first: bool) -> None:
                 _drive(stage, category, mesh, inward, times, length + speed * times)
                 length += _length(mesh) / 2
         else:
-            _queue(stage, inward, (inward_s, side * (kerb + 4.6)), (0, -side))
+            _queue(stage, (inward_s, side * (kerb + 4.6)), (0, -side), led_by_bus=first)
             outward = straight_route(plan, (outward_s, side * kerb), (outward_s, side * far))
             _leave(stage, outward, (outward_s, side * (kerb + 1)), times)
 
@@ -207,13 +215,17 @@ def _pedestrians(stage: Stage) -> None:
             _crossing_walkers(stage, cross)
 
 
-def _walk(stage: Stage, kind: str, start: tuple[float, float], end: tuple[float, float], begin_m: float, times: np.ndarray) -> None:
+def _walk(
+    stage: Stage, kind: str, start: tuple[float, float], end: tuple[float, float], begin_m: float, times: np.ndarray
+) -> None:
     rng, plan = stage.rng, stage.plan
     route = straight_route(plan, start, end)
     speed = float(np.clip(rng.normal(1.3, 0.2), 0.7, 1.9))
     lengths = begin_m + speed * (times - stage.duration_s * 0.5)
     mesh = stage.pedestrian(kind, "walking")
-    stage.act(f"human.pedestrian.{kind}", "pedestrian.moving", mesh, Moving(plan, route, times, lengths, (0.2, 0.2), stage.ground))
+    stage.act(
+        f"human.pedestrian.{kind}", "pedestrian.moving", mesh, Moving(plan, route, times, lengths, (0.2, 0.2), stage.ground)
+    )
 
 
 def _crossing_walkers(stage: Stage, cross: CrossStreet) -> None:
@@ -227,3 +239,47 @@ def _crossing_walkers(stage: Stage, cross: CrossStreet) -> None:
         begin = float(rng.uniform(5.0, 25.0))
         times = np.array([0.0, stage.duration_s + 1.0])
         _walk(stage, "adult", start, end, begin, times)
+
+
+def _complete(stage: Stage) -> None:
+    """Sees to it that none of the rarer things is absent from the drive's neighbourhood."""
+    for wanted, surfaces, tries in (
+        ("trafficcone", ("walk", "grass", "soil", "road"), 6),
+        ("barrier", ("walk", "grass", "soil", "island"), 5),
+        ("bus", ("road",), 1),
+        ("construction", ("grass", "soil", "plot", "lot"), 1),
+        ("trailer", ("grass", "lot", "plot", "road"), 1),
+        ("truck", ("lot", "road"), 1),
+        ("motorcycle", ("walk", "lot", "plot"), 2),
+        ("bicycle", ("walk", "plot"), 3),
+    ):
+        here = [actor for actor in stage.actors if wanted in actor.category]
+        xy = np.array([actor.world_from_actor(stage.duration_s / 2)[:2, 3] for actor in here]).reshape(-1, 1, 2)
+        if (np.linalg.norm(xy - stage.ego_xy, axis=-1) < 40).any():
+            continue
+        _place_somewhere(stage, wanted, surfaces, tries)
+
+
+def _place_somewhere(stage: Stage, wanted: str, surfaces: tuple[str, ...], count: int) -> None:
+    rng, plan = stage.rng, stage.plan
+    draws = {
+        "trafficcone": lambda: ("movable_object.trafficcone", "", props.draw_cone(rng)),
+        "barrier": lambda: ("movable_object.barrier", "", props.draw_jersey_barrier(rng, (0.9, 0.3, 0.16), "barrier_plastic")),
+        "bus": lambda: ("vehicle.bus.rigid", "vehicle.stopped", draw_any_bus(stage)),
+        "construction": lambda: ("vehicle.construction", "vehicle.parked", vehicles.draw_loader(rng)),
+        "trailer": lambda: ("vehicle.trailer", "vehicle.parked", vehicles.draw_trailer(rng, "light")),
+        "truck": lambda: ("vehicle.truck", "vehicle.parked", vehicles.draw_lorry(rng, "box", False)),
+        "motorcycle": lambda: ("vehicle.motorcycle", "cycle.without_rider", vehicles.draw_motorcycle(rng, False)),
+        "bicycle": lambda: ("vehicle.bicycle", "cycle.without_rider", vehicles.draw_bicycle(rng, False)),
+    }
+    category, attribute, mesh = draws[wanted]()
+    half = _length(mesh) / 2
+    for _ in range(60):
+        near_s, near_d = stage.ego_sd[rng.integers(len(stage.ego_sd))] + rng.uniform(-28, 28, 2)
+        turn = 0.0 if near_d * plan.traffic < 0 else np.pi
+        if not stage.ground.is_surface(near_s + np.array([-half, 0.0, half]), np.full(3, near_d), *surfaces).all():
+            continue
+        pose = standing_upright(plan, stage.ground, near_s, near_d, turn)
+        count -= stage.act(category, attribute, mesh, pose, margin_m=0.3)
+        if count == 0:
+            return

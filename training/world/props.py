@@ -25,7 +25,12 @@ def draw_cone(rng: np.random.Generator) -> Mesh:
         bands = (0.45, 0.72)
         radii = (foot * 0.78 * 0.55 + 0.025, foot * 0.78 * 0.28 + 0.03)
     for share, radius in zip(bands, radii, strict=True):
-        sketch.tube([(0, 0, share * height - 0.06), (0, 0, share * height + 0.06)], [radius + 0.012, radius - 0.004], "retro_white", sides=10)
+        sketch.tube(
+            [(0, 0, share * height - 0.06), (0, 0, share * height + 0.06)],
+            [radius + 0.012, radius - 0.004],
+            "retro_white",
+            sides=10,
+        )
     sketch.box((0, 0, 0.02), (2 * foot, 2 * foot, 0.04), "plastic_dark")
     return sketch.mesh()
 
@@ -35,7 +40,16 @@ def draw_jersey_barrier(rng: np.random.Generator, colour: Vector, material: str)
     sketch = Sketch("movable_object.barrier")
     length, height, foot = float(rng.uniform(1.85, 2.05)), float(rng.uniform(0.88, 1.12)), float(rng.uniform(0.54, 0.72))
     half, neck = foot / 2, 0.12
-    section = [(-half, 0.0), (half, 0.0), (half, 0.16), (neck + 0.05, 0.42), (neck, height), (-neck, height), (-neck - 0.05, 0.42), (-half, 0.16)]
+    section = [
+        (-half, 0.0),
+        (half, 0.0),
+        (half, 0.16),
+        (neck + 0.05, 0.42),
+        (neck, height),
+        (-neck, height),
+        (-neck - 0.05, 0.42),
+        (-half, 0.16),
+    ]
     for start, end in ((-length / 2, -0.1), (0.1, length / 2)):
         rings = np.array([[(x, y, z) for y, z in section] for x in (start, end)])
         sketch.loft(rings, material, colour, capped=False)
@@ -66,7 +80,12 @@ def draw_street_lamp(height: float, arm: float) -> Mesh:
     """A lamp with its arm along +x; the lamp itself hangs at ``(arm, 0, height - 0.1)``."""
     sketch = Sketch(MANMADE)
     sketch.tube([(0, 0, 0), (0, 0, 1.1)], 0.12, "metal", sides=8)
-    sketch.tube([(0, 0, 1.0), (0, 0, height * 0.85), (arm * 0.25, 0, height), (arm, 0, height + 0.05)], [0.085, 0.07, 0.055, 0.045], "metal", sides=7)
+    sketch.tube(
+        [(0, 0, 1.0), (0, 0, height * 0.85), (arm * 0.25, 0, height), (arm, 0, height + 0.05)],
+        [0.085, 0.07, 0.055, 0.045],
+        "metal",
+        sides=7,
+    )
     sketch.box((arm, 0, height), (0.65, 0.26, 0.12), "metal")
     sketch.box((arm, 0, height - 0.075), (0.5, 0.2, 0.04), "lamp_head")
     return sketch.mesh()
@@ -83,7 +102,11 @@ def draw_traffic_light(arm: float, red: bool) -> Mesh:
     for x, y, z in heads:
         sketch.box((x, y, z), (0.18, 0.36, 1.05), "plastic_dark")
         sketch.box((x - 0.1, y, z), (0.02, 0.6, 1.3), "plastic_dark")
-        for offset, name in ((0.33, "signal_red" if red else "plastic_dark"), (0.0, "plastic_dark"), (-0.33, "plastic_dark" if red else "signal_green")):
+        for offset, name in (
+            (0.33, "signal_red" if red else "plastic_dark"),
+            (0.0, "plastic_dark"),
+            (-0.33, "plastic_dark" if red else "signal_green"),
+        ):
             sketch.tube([(x + 0.08, y, z + offset), (x + 0.12, y, z + offset)], 0.12, name, sides=8)
     return sketch.mesh()
 
@@ -121,7 +144,15 @@ def draw_bus_stop(length: float) -> Mesh:
         sketch.box((-0.7, y, 1.25), (0.1, 0.1, 2.5), "metal")
     sketch.box((0.0, 0, 2.55), (1.9, length, 0.12), "metal")
     for y in (-length / 4, length / 4):
-        sketch.polygon([(-0.75, y - length * 0.22, 0.3), (-0.75, y + length * 0.22, 0.3), (-0.75, y + length * 0.22, 2.2), (-0.75, y - length * 0.22, 2.2)], "shop_window")
+        sketch.polygon(
+            [
+                (-0.75, y - length * 0.22, 0.3),
+                (-0.75, y + length * 0.22, 0.3),
+                (-0.75, y + length * 0.22, 2.2),
+                (-0.75, y - length * 0.22, 2.2),
+            ],
+            "shop_window",
+        )
     sketch.box((-0.4, 0, 0.45), (0.4, length * 0.7, 0.06), "wood")
     for y in (-length * 0.3, length * 0.3):
         sketch.box((-0.4, y, 0.21), (0.3, 0.06, 0.42), "metal")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training.world import people, plants, props
+from training.world import people, plants, props, vehicles
 from training.world.ground import Ground
 from training.world.layout import RoadPlan
 from training.world.meshes import centred, repeated
@@ -21,7 +21,9 @@ ACTOR_REACH_M = 80.0
 class Stage:
     """Everything placed so far; scenery and actors are added in road coordinates (s, d)."""
 
-    def __init__(self, rng: np.random.Generator, plan: RoadPlan, ground: Ground, ego: Moving, manoeuvre: str, duration_s: float) -> None:
+    def __init__(
+        self, rng: np.random.Generator, plan: RoadPlan, ground: Ground, ego: Moving, manoeuvre: str, duration_s: float
+    ) -> None:
         self.rng, self.plan, self.ground, self.ego = rng, plan, ground, ego
         self.manoeuvre, self.duration_s = manoeuvre, duration_s
         self.actors: list[Actor] = []
@@ -57,7 +59,10 @@ class Stage:
         blocks_m: float | None = None,
         tint: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
-        """Stands a copy of a template on the ground, ``turn`` from the road's direction; ``blocks_m`` is the radius it keeps free."""
+        """Stands a copy of a template on the ground, ``turn`` from the road's direction.
+
+        ``blocks_m`` is the radius around it that actors keep out of.
+        """
         if self.distance(s, d) > SCENERY_REACH_M:
             return
         self.template(name, draw)
@@ -81,7 +86,15 @@ class Stage:
         count = max(1, round(length / 2.0))
         for share in (np.arange(count) + 0.5) / count:
             s, d = np.asarray(start) + way * share
-            self.put(name, draw, s, d, float(np.arctan2(way[1], way[0])), (scale[0] * length / count / 2.0 + 0.01, *scale[1:]), blocks_m)
+            self.put(
+                name,
+                draw,
+                s,
+                d,
+                float(np.arctan2(way[1], way[0])),
+                (scale[0] * length / count / 2.0 + 0.01, *scale[1:]),
+                blocks_m,
+            )
 
     def own(self, mesh: Mesh, s: float, d: float, turn: float, sink_m: float = 0.0) -> None:
         """Scenery of which there is one."""
@@ -105,7 +118,14 @@ class Stage:
     def pedestrian(self, kind: str, pose: str) -> Mesh:
         """One of a dozen people of that kind and pose."""
         variants = 12 if kind == "adult" else 4
-        return self.template(f"{kind} {pose} {int(self.rng.integers(variants))}", lambda: people.draw_pedestrian(self.rng, kind, pose))
+        return self.template(
+            f"{kind} {pose} {int(self.rng.integers(variants))}", lambda: people.draw_pedestrian(self.rng, kind, pose)
+        )
+
+    def car(self, kind: str | None = None) -> Mesh:
+        """One of the town's cars: of a kind there are eight."""
+        kind = kind or str(self.rng.choice(vehicles.CAR_KINDS))
+        return self.template(f"car {kind} {int(self.rng.integers(8))}", lambda: vehicles.draw_car(self.rng, kind))
 
     def tree(self, s: float, d: float, forms: tuple[str, ...] | None = None) -> None:
         """A tree of a kind that grows here; two of a kind seldom look the same."""
@@ -116,14 +136,26 @@ class Stage:
         self.put(
             f"tree {form} {variant}",
             lambda: plants.draw_tree(rng, form, self.tropical),
-            s, d, rng.uniform(0, 6.28), (wide, wide, stretch), blocks_m=0.45,
+            s,
+            d,
+            rng.uniform(0, 6.28),
+            (wide, wide, stretch),
+            blocks_m=0.45,
             tint=tuple(rng.uniform(0.85, 1.15, 3)),
         )
 
     def bush(self, s: float, d: float) -> None:
         size = float(self.rng.uniform(0.6, 1.5))
         name = f"bush {int(self.rng.integers(3))}"
-        self.put(name, lambda: plants.draw_bush(self.rng, self.tropical), s, d, self.rng.uniform(0, 6.28), (size, size, size), 0.75 * size)
+        self.put(
+            name,
+            lambda: plants.draw_bush(self.rng, self.tropical),
+            s,
+            d,
+            self.rng.uniform(0, 6.28),
+            (size, size, size),
+            0.75 * size,
+        )
 
     def hedge(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         height = float(self.rng.uniform(0.7, 1.7))
@@ -138,7 +170,9 @@ class Stage:
         self.put("lamp", lambda: props.draw_street_lamp(height, arm), s, d, turn, blocks_m=0.35)
         x, y = self.plan.world(s, d)
         way = float(self.plan.heading(s)) + turn
-        self._lamps.append(np.array([x + arm * np.cos(way), y + arm * np.sin(way), float(self.ground.height(s, d)) + height - 0.1]))
+        self._lamps.append(
+            np.array([x + arm * np.cos(way), y + arm * np.sin(way), float(self.ground.height(s, d)) + height - 0.1])
+        )
 
     def scenery(self) -> list[Mesh]:
         """All scenery as meshes in the world."""

@@ -119,7 +119,9 @@ def _seen(stage: Stage) -> list[str]:
         "vehicle.construction vehicle.parked": "construction zone",
         "vehicle.bicycle cycle.with_rider": "cyclist",
         "vehicle.motorcycle cycle.with_rider": "motorcycle",
-        "human.pedestrian.adult pedestrian.moving": "many peds" if counts["human.pedestrian.adult pedestrian.moving"] > 12 else "peds",
+        "human.pedestrian.adult pedestrian.moving": "many peds"
+        if counts["human.pedestrian.adult pedestrian.moving"] > 12
+        else "peds",
     }
     return [word for key, word in words.items() if counts[key]]
 

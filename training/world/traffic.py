@@ -71,7 +71,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Moving:
-    """A body that follows a route; its origin is ``base_m[0]`` behind its front point of contact and ``base_m[1]`` ahead of its rear one."""
+    """A body that follows a route; ``base_m`` is how far before and behind its origin it touches the ground."""
 
     plan: RoadPlan
     route: Route
@@ -121,7 +121,9 @@ def standing_on_road(plan: RoadPlan, s: float, d: float, turn: float, level_m: f
     way = np.array([np.cos(turn), np.sin(turn)])
     place = np.array([s, d])
     slope = ground_slope(plan, place + way, place - way)
-    return Standing(ground_pose(plan, plan.world(s, d), float(plan.heading(s)) + turn, float(plan.base_height(s, d)) + level_m, slope))
+    return Standing(
+        ground_pose(plan, plan.world(s, d), float(plan.heading(s)) + turn, float(plan.base_height(s, d)) + level_m, slope)
+    )
 
 
 def standing_upright(plan: RoadPlan, ground: Ground, s: float, d: float, turn: float) -> Standing:
@@ -142,16 +144,30 @@ def ego_route(plan: RoadPlan, lane: int, turn: int, cross: CrossStreet | None) -
         radius = 9.0
     angle = np.linspace(0.0, np.pi / 2, 40)
     arc = np.column_stack([s_exit - radius + radius * np.sin(angle), d + turn * radius * (1 - np.cos(angle))])
-    before = np.column_stack([np.arange(plan.s_range_m[0], arc[0, 0], 0.5), np.full(len(np.arange(plan.s_range_m[0], arc[0, 0], 0.5)), d)])
+    before = np.column_stack(
+        [np.arange(plan.s_range_m[0], arc[0, 0], 0.5), np.full(len(np.arange(plan.s_range_m[0], arc[0, 0], 0.5)), d)]
+    )
     after_d = arc[-1, 1] + turn * np.arange(0.5, 120.0, 0.5)
     after = np.column_stack([np.full(len(after_d), s_exit), after_d])
     points = np.concatenate([before, arc, after])
-    smooth = np.stack([np.convolve(np.pad(points[:, axis], 4, mode="reflect", reflect_type="odd"), np.full(9, 1 / 9), "valid") for axis in (0, 1)], 1)
+    smooth = np.stack(
+        [
+            np.convolve(np.pad(points[:, axis], 4, mode="reflect", reflect_type="odd"), np.full(9, 1 / 9), "valid")
+            for axis in (0, 1)
+        ],
+        1,
+    )
     return Route(plan, smooth)
 
 
 def driven_lengths(
-    route: Route, start_m: float, speed_m_s: float, start_speed_m_s: float, wait_s: float, slow: list[tuple[float, float, float]], duration_s: float
+    route: Route,
+    start_m: float,
+    speed_m_s: float,
+    start_speed_m_s: float,
+    wait_s: float,
+    slow: list[tuple[float, float, float]],
+    duration_s: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Times and lengths along the route of a driver who accelerates by 1.4 and brakes by 2 m/s2.
 
@@ -204,22 +220,24 @@ class Clearance:
         low, high = flat.min(axis=0) - radius, flat.max(axis=0) + radius
         fixed = self._fixed
         near = fixed[np.all((fixed[:, :2] + fixed[:, 2:] >= low) & (fixed[:, :2] - fixed[:, 2:] <= high), axis=1)]
-        if len(near):
-            gap = np.linalg.norm(flat[:, None] - near[None, :, :2], axis=-1) - near[:, 2] - radius
-            if (gap < 0).any():
-                return False
+        if len(near) and _any_within(flat[:, None], near[None, :, :2], near[:, 2] + radius):
+            return False
         for others, bounds in self._moving:
             reach = bounds[4] + radius
             if (bounds[:2] - reach > flat.max(axis=0)).any() or (bounds[2:4] + reach < flat.min(axis=0)).any():
                 continue
-            gap = np.linalg.norm(others[:, :, None] - discs[:, None], axis=-1)
-            if (gap < reach).any():
+            if _any_within(others[:, :, None], discs[:, None], reach):
                 return False
         if isinstance(motion, Standing):
             self.block(flat, radius)
         else:
             self._moving.append((discs, np.array([*flat.min(axis=0), *flat.max(axis=0), radius])))
         return True
+
+
+def _any_within(first: np.ndarray, second: np.ndarray, reach: np.ndarray | float) -> bool:
+    x, y = first[..., 0] - second[..., 0], first[..., 1] - second[..., 1]
+    return bool((x * x + y * y < np.square(reach)).any())
 
 
 def mesh_size(mesh: Mesh) -> tuple[float, float]:

@@ -13,10 +13,22 @@ from training.world.scene import Mesh
 
 CAR_KINDS = ("hatchback", "sedan", "suv", "mpv", "van")
 
-_PAINTS = np.array([
-    (0.95, 0.95, 0.95), (0.90, 0.90, 0.91), (0.62, 0.63, 0.65), (0.35, 0.36, 0.38), (0.09, 0.09, 0.10), (0.55, 0.09, 0.08),
-    (0.12, 0.20, 0.42), (0.28, 0.35, 0.42), (0.62, 0.58, 0.50), (0.12, 0.28, 0.20), (0.85, 0.62, 0.10), (0.20, 0.42, 0.55),
-])
+_PAINTS = np.array(
+    [
+        (0.95, 0.95, 0.95),
+        (0.90, 0.90, 0.91),
+        (0.62, 0.63, 0.65),
+        (0.35, 0.36, 0.38),
+        (0.09, 0.09, 0.10),
+        (0.55, 0.09, 0.08),
+        (0.12, 0.20, 0.42),
+        (0.28, 0.35, 0.42),
+        (0.62, 0.58, 0.50),
+        (0.12, 0.28, 0.20),
+        (0.85, 0.62, 0.10),
+        (0.20, 0.42, 0.55),
+    ]
+)
 _PAINT_SHARE = np.array([0.17, 0.12, 0.17, 0.13, 0.15, 0.07, 0.06, 0.04, 0.03, 0.02, 0.02, 0.02])
 
 # Length, width, height in metres (mean, spread), then the side view in shares of length and height:
@@ -29,7 +41,17 @@ _CARS: dict[str, tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float
     ),
     "sedan": (
         ((4.62, 0.22), (1.81, 0.05), (1.46, 0.04)),
-        ((0.0, 0.58), (0.03, 0.66), (0.16, 0.68), (0.40, 0.65), (0.66, 0.64), (0.74, 0.61), (0.92, 0.52), (0.98, 0.44), (1.0, 0.38)),
+        (
+            (0.0, 0.58),
+            (0.03, 0.66),
+            (0.16, 0.68),
+            (0.40, 0.65),
+            (0.66, 0.64),
+            (0.74, 0.61),
+            (0.92, 0.52),
+            (0.98, 0.44),
+            (1.0, 0.38),
+        ),
         (0.13, 0.28, 0.53, 0.72),
     ),
     "suv": (
@@ -91,11 +113,14 @@ def _car_body(
     up = np.array([0.0, 0.0, 0.35, 0.75, 0.97, 1.0])
     y = half[:, None] * across
     z = bottom[:, None] + rise[:, None] * up
-    rings = np.stack([
-        np.broadcast_to((stations[:, None] - 0.5) * length, (len(stations), 10)),
-        np.concatenate([y, -y[:, -2:0:-1]], axis=1),
-        np.concatenate([z, z[:, -2:0:-1]], axis=1),
-    ], axis=-1)
+    rings = np.stack(
+        [
+            np.broadcast_to((stations[:, None] - 0.5) * length, (len(stations), 10)),
+            np.concatenate([y, -y[:, -2:0:-1]], axis=1),
+            np.concatenate([z, z[:, -2:0:-1]], axis=1),
+        ],
+        axis=-1,
+    )
     sketch.loft(rings, "paint", colour)
     _cabin(sketch, length, width, height, deck, cabin, colour, panel_van)
     nose, tail = length / 2, -length / 2
@@ -103,7 +128,9 @@ def _car_body(
     for side in (-1, 1):
         sketch.box((nose - 0.10, side * width * 0.36, lamp_z), (0.17, width * 0.16, 0.11), "headlight")
         sketch.box((tail + 0.07, side * width * 0.36, rear_z), (0.12, width * 0.14, 0.16), "taillight")
-        sketch.box((length * (cabin[3] - 0.5) - 0.10, side * (width / 2 + 0.02), height * 0.66), (0.12, 0.18, 0.13), "paint", colour)
+        sketch.box(
+            (length * (cabin[3] - 0.5) - 0.10, side * (width / 2 + 0.02), height * 0.66), (0.12, 0.18, 0.13), "paint", colour
+        )
     sketch.box((nose - 0.01, 0, clearance + 0.28), (0.02, 0.46, 0.11), "plate")
     sketch.box((nose - 0.012, 0, clearance + 0.12), (0.02, width * 0.6, 0.10), "plastic_dark")
     sketch.box((tail + 0.01, 0, clearance + 0.38), (0.02, 0.46, 0.11), "plate")
@@ -144,8 +171,12 @@ def _cabin(
         corners = [on_side(share, up, side) for up, side in ((0, -1), (0, 1), (1, 1), (1, -1))]
         sketch.polygon(corners, name, colour if name == "paint" else WHITE)
     roof_x = (top_x[0] + 0.05, top_x[1] - 0.10)
-    rim = np.array([[x, y, eaves_z] for x, y in ((top_x[0], -eaves_y), (top_x[1], -eaves_y), (top_x[1], eaves_y), (top_x[0], eaves_y))])
-    ridge = np.array([[x, y, height] for x, y in ((roof_x[0], -roof_y), (roof_x[1], -roof_y), (roof_x[1], roof_y), (roof_x[0], roof_y))])
+    rim = np.array(
+        [[x, y, eaves_z] for x, y in ((top_x[0], -eaves_y), (top_x[1], -eaves_y), (top_x[1], eaves_y), (top_x[0], eaves_y))]
+    )
+    ridge = np.array(
+        [[x, y, height] for x, y in ((roof_x[0], -roof_y), (roof_x[1], -roof_y), (roof_x[1], roof_y), (roof_x[0], roof_y))]
+    )
     sketch.loft(np.stack([rim, ridge]), "paint", colour)
     seat_z = float(foot_z.min())
     for share in (0.30, 0.66):
@@ -163,7 +194,9 @@ def draw_pickup(rng: np.random.Generator) -> Mesh:
     deck = ((0.0, 0.36), (0.40, 0.36), (0.405, 0.60), (0.72, 0.60), (0.77, 0.60), (0.95, 0.56), (0.98, 0.50), (1.0, 0.42))
     _car_body(sketch, length, width, height, deck, (0.41, 0.44, 0.60, 0.74), colour, clearance=0.32)
     for side in (-1, 1):
-        sketch.box((-0.30 * length, side * (width / 2 - 0.07), 0.50 * height), (0.39 * length, 0.12, 0.30 * height), "paint", colour)
+        sketch.box(
+            (-0.30 * length, side * (width / 2 - 0.07), 0.50 * height), (0.39 * length, 0.12, 0.30 * height), "paint", colour
+        )
     sketch.box((-0.49 * length, 0, 0.50 * height), (0.06, width * 0.86, 0.28 * height), "paint", colour)
     if rng.random() < 0.4:
         sketch.box((-0.3 * length, 0, 0.5 * height), (0.25 * length, width * 0.6, 0.35 * height), "wood")
@@ -178,10 +211,17 @@ def _lorry_cab(sketch: Sketch, front: float, width: float, height: float, depth:
     back, belt = front - depth, floor + (height - floor) * 0.48
     half = width / 2
     sketch.prism([(back, floor), (front - 0.04, floor), (front, belt), (back, belt)], (-half, half), "paint", colour)
-    sketch.prism([(back, height - 0.22), (front - 0.26, height - 0.22), (front - 0.42, height), (back, height)], (-half, half), "paint", colour)
+    sketch.prism(
+        [(back, height - 0.22), (front - 0.26, height - 0.22), (front - 0.42, height), (back, height)],
+        (-half, half),
+        "paint",
+        colour,
+    )
     sketch.box((back + 0.10, 0, (belt + height) / 2), (0.20, width, height - belt), "paint", colour)
     pane_top = height - 0.22
-    sketch.polygon([(front, -half, belt), (front, half, belt), (front - 0.26, half, pane_top), (front - 0.26, -half, pane_top)], "glass")
+    sketch.polygon(
+        [(front, -half, belt), (front, half, belt), (front - 0.26, half, pane_top), (front - 0.26, -half, pane_top)], "glass"
+    )
     for side in (-half, half):
         corners = [(back + 0.2, side, belt), (front, side, belt), (front - 0.26, side, pane_top), (back + 0.2, side, pane_top)]
         sketch.polygon(corners, "glass")
@@ -193,10 +233,14 @@ def _lorry_cab(sketch: Sketch, front: float, width: float, height: float, depth:
     sketch.box((front + 0.04, 0, floor + 0.02), (0.02, 0.46, 0.12), "plate")
 
 
-def _lorry_load(sketch: Sketch, rng: np.random.Generator, load: str, back: float, front: float, width: float, top: float, deck: float) -> None:
+def _lorry_load(
+    sketch: Sketch, rng: np.random.Generator, load: str, back: float, front: float, width: float, top: float, deck: float
+) -> None:
     """What a lorry carries between x ``back`` and ``front`` on its deck."""
     middle, length, half = (back + front) / 2, front - back, width / 2
-    colour = np.clip(rng.choice([(0.95, 0.95, 0.94), (0.8, 0.82, 0.84), (0.25, 0.4, 0.65), (0.75, 0.3, 0.2)]) + rng.normal(0, 0.03, 3), 0, 1)
+    colour = np.clip(
+        rng.choice([(0.95, 0.95, 0.94), (0.8, 0.82, 0.84), (0.25, 0.4, 0.65), (0.75, 0.3, 0.2)]) + rng.normal(0, 0.03, 3), 0, 1
+    )
     if load == "box":
         sketch.box((middle, 0, (deck + top) / 2), (length, width, top - deck), "paint", colour)
         for side in (-1, 1):
@@ -215,12 +259,19 @@ def _lorry_load(sketch: Sketch, rng: np.random.Generator, load: str, back: float
     sketch.box((back + 0.03, 0, deck + 0.27), (0.06, width - 0.12, 0.42), "paint", colour)
     for share in np.arange(0.12, 0.9, 0.2):
         size = rng.uniform((0.6, 0.6, 0.4), (1.1, width * 0.8, 1.3))
-        sketch.box((back + share * length + 0.3, rng.uniform(-0.15, 0.15), deck + 0.07 + size[2] / 2), (*size[:2], size[2]), "wood", rng.uniform(0.7, 1.3, 3))
+        sketch.box(
+            (back + share * length + 0.3, rng.uniform(-0.15, 0.15), deck + 0.07 + size[2] / 2),
+            (*size[:2], size[2]),
+            "wood",
+            rng.uniform(0.7, 1.3, 3),
+        )
     if load == "canopy":
         for x in np.linspace(back + 0.05, front - 0.05, 4):
             for side in (-1, 1):
                 sketch.box((x, side * (half - 0.05), (deck + top) / 2), (0.06, 0.06, top - deck), "metal")
-        sketch.prism([(back, top - 0.05), (front, top - 0.05), (front, top), (back, top)], (-half, half), "canvas", (0.35, 0.4, 0.38))
+        sketch.prism(
+            [(back, top - 0.05), (front, top - 0.05), (front, top), (back, top)], (-half, half), "canvas", (0.35, 0.4, 0.38)
+        )
         sketch.box((front - 0.03, 0, (deck + top) / 2), (0.05, width, top - deck), "paint", colour)
 
 
@@ -257,23 +308,45 @@ def draw_bus(rng: np.random.Generator, length: float, height: float, colour: Vec
     decks = [(1.15, min(height - 0.45, 2.55))] + ([(3.0, height - 0.35)] if height > 4 else [])
     lower = 0.32
     for sill, lintel in [*decks, (height, height)]:
-        sketch.prism([(back, lower), (front - 0.03, lower), (front, (lower + sill) / 2), (front - 0.03, sill), (back, sill)], (-half, half), "paint", colour)
+        sketch.prism(
+            [(back, lower), (front - 0.03, lower), (front, (lower + sill) / 2), (front - 0.03, sill), (back, sill)],
+            (-half, half),
+            "paint",
+            colour,
+        )
         lower = lintel
     for sill, lintel in decks:
         pillars = np.linspace(back, front, max(3, round(length / 1.6)) + 1)
         for left, right in zip(pillars[:-1], pillars[1:], strict=True):
             for side in (-half, half):
-                corners = [(left + 0.12, side, sill), (right - 0.03, side, sill), (right - 0.03, side, lintel), (left + 0.12, side, lintel)]
+                corners = [
+                    (left + 0.12, side, sill),
+                    (right - 0.03, side, sill),
+                    (right - 0.03, side, lintel),
+                    (left + 0.12, side, lintel),
+                ]
                 sketch.polygon(corners, "glass")
                 sketch.box((left + 0.045, side * 0.97, (sill + lintel) / 2), (0.15, half * 0.06, lintel - sill), "paint", colour)
             sketch.box(((left + right) / 2, half * 0.55, sill + 0.12), (0.12, half * 0.75, 0.75), "cloth", (0.2, 0.3, 0.5))
             sketch.box(((left + right) / 2, -half * 0.55, sill + 0.12), (0.12, half * 0.75, 0.75), "cloth", (0.2, 0.3, 0.5))
         for x, name in ((front - 0.04, "glass"), (back + 0.01, "paint" if rng.random() < 0.5 else "glass")):
-            sketch.polygon([(x, -half, sill), (x, half, sill), (x, half, lintel), (x, -half, lintel)], name, colour if name == "paint" else WHITE)
+            sketch.polygon(
+                [(x, -half, sill), (x, half, sill), (x, half, lintel), (x, -half, lintel)],
+                name,
+                colour if name == "paint" else WHITE,
+            )
     for side in (-1, 1):
         if section != "rear":
             sketch.box((front - 0.03, side * half * 0.75, 0.62), (0.07, 0.40, 0.18), "headlight")
-            sketch.tube([(front - 0.2, side * half, 2.4), (front + 0.15, side * (half + 0.12), 2.2), (front + 0.15, side * (half + 0.12), 1.9)], 0.06, "plastic_dark")
+            sketch.tube(
+                [
+                    (front - 0.2, side * half, 2.4),
+                    (front + 0.15, side * (half + 0.12), 2.2),
+                    (front + 0.15, side * (half + 0.12), 1.9),
+                ],
+                0.06,
+                "plastic_dark",
+            )
         if section != "front":
             sketch.box((back + 0.01, side * half * 0.8, 0.95), (0.05, 0.18, 0.5), "taillight")
     sketch.box((front - 0.02, 0, min(height, 3.0) - 0.22), (0.05, width * 0.6, 0.2), "plastic_dark")
@@ -292,7 +365,12 @@ def draw_school_bus(rng: np.random.Generator) -> Mesh:
     nose = front - 1.5
     sketch = Sketch("vehicle.bus.rigid")
     sketch.prism([(back, 0.45), (nose, 0.45), (nose, 1.6), (back, 1.6)], (-half, half), "paint", yellow)
-    sketch.prism([(back, 2.4), (nose - 0.15, 2.4), (nose - 0.35, height - 0.05), (nose - 0.9, height), (back, height)], (-half, half), "paint", yellow)
+    sketch.prism(
+        [(back, 2.4), (nose - 0.15, 2.4), (nose - 0.35, height - 0.05), (nose - 0.9, height), (back, height)],
+        (-half, half),
+        "paint",
+        yellow,
+    )
     sketch.prism([(nose, 0.5), (front, 0.5), (front, 1.25), (nose, 1.55)], (-half * 0.78, half * 0.78), "paint", yellow)
     for side in (-half, half):
         for x in np.arange(back + 0.5, nose - 0.7, 0.85):
@@ -318,18 +396,38 @@ def draw_excavator(rng: np.random.Generator) -> Mesh:
     sketch = Sketch("vehicle.construction")
     for side in (-1, 1):
         profile = [(-1.5, 0.05), (1.5, 0.05), (1.85, 0.4), (1.6, 0.75), (-1.6, 0.75), (-1.85, 0.4)]
-        sketch.prism([(x * size, z * size) for x, z in profile], (side * 1.25 * size - 0.27, side * 1.25 * size + 0.27), "steel_dark")
+        sketch.prism(
+            [(x * size, z * size) for x, z in profile], (side * 1.25 * size - 0.27, side * 1.25 * size + 0.27), "steel_dark"
+        )
     sketch.box((0, 0, 0.75 * size), (1.9 * size, 1.9 * size, 0.35 * size), "steel_dark")
-    sketch.prism([(x * size, z * size) for x, z in ((-2.2, 0.95), (0.2, 0.95), (0.2, 1.85), (-1.9, 1.95), (-2.3, 1.6))], (-1.2 * size, 1.2 * size), "paint", colour)
+    sketch.prism(
+        [(x * size, z * size) for x, z in ((-2.2, 0.95), (0.2, 0.95), (0.2, 1.85), (-1.9, 1.95), (-2.3, 1.6))],
+        (-1.2 * size, 1.2 * size),
+        "paint",
+        colour,
+    )
     cab = [(0.1, 0.95), (1.35, 0.95), (1.45, 1.7), (1.05, 2.75), (0.1, 2.75)]
     sketch.prism([(x * size, z * size) for x, z in cab], (0.25 * size, 1.15 * size), "paint", colour)
-    sketch.polygon([(1.47 * size, 0.3 * size, 1.6 * size), (1.47 * size, 1.1 * size, 1.6 * size), (1.09 * size, 1.1 * size, 2.7 * size), (1.09 * size, 0.3 * size, 2.7 * size)], "glass")
+    sketch.polygon(
+        [
+            (1.47 * size, 0.3 * size, 1.6 * size),
+            (1.47 * size, 1.1 * size, 1.6 * size),
+            (1.09 * size, 1.1 * size, 2.7 * size),
+            (1.09 * size, 0.3 * size, 2.7 * size),
+        ],
+        "glass",
+    )
     lift, reach = rng.uniform(0.6, 1.0), rng.uniform(-1.3, -0.5)
     knee = np.array([0.9 + 3.1 * np.cos(lift), -0.15, 1.5 + 3.1 * np.sin(lift)])
     wrist = knee + 2.2 * np.array([np.cos(reach), 0.0, np.sin(reach)])
     wrist[2] = max(wrist[2], 0.9)
     for start, end, thick in ((np.array([0.5, -0.15, 1.4]), knee, 0.24), (knee, wrist, 0.18)):
-        sketch.tube(np.stack([start, (start + end) / 2 + (0, 0, 0.2), end]) * size, [thick * size, thick * 1.2 * size, thick * 0.8 * size], "paint", colour)
+        sketch.tube(
+            np.stack([start, (start + end) / 2 + (0, 0, 0.2), end]) * size,
+            [thick * size, thick * 1.2 * size, thick * 0.8 * size],
+            "paint",
+            colour,
+        )
     bucket = [(0.0, 0.15), (0.45, 0.0), (0.35, -0.6), (-0.1, -0.75), (-0.25, -0.3)]
     sketch.prism([((wrist[0] + x) * size, (wrist[2] + z) * size) for x, z in bucket], (-0.65 * size, 0.35 * size), "steel_dark")
     return sketch.mesh()
@@ -360,7 +458,12 @@ def draw_roller(rng: np.random.Generator) -> Mesh:
     size = float(rng.uniform(0.85, 1.1))
     sketch = Sketch("vehicle.construction")
     sketch.tube([(1.5 * size, -0.95 * size, 0.65 * size), (1.5 * size, 0.95 * size, 0.65 * size)], 0.65 * size, "metal", sides=14)
-    sketch.prism([(x * size, z * size) for x, z in ((-2.2, 0.6), (0.7, 0.6), (0.7, 1.3), (-2.0, 1.5))], (-0.8 * size, 0.8 * size), "paint", (0.95, 0.72, 0.1))
+    sketch.prism(
+        [(x * size, z * size) for x, z in ((-2.2, 0.6), (0.7, 0.6), (0.7, 1.3), (-2.0, 1.5))],
+        (-0.8 * size, 0.8 * size),
+        "paint",
+        (0.95, 0.72, 0.1),
+    )
     for side in (-1, 1):
         sketch.box((1.4 * size, side * 1.02 * size, 0.8 * size), (1.7 * size, 0.1, 0.3), "paint", (0.95, 0.72, 0.1))
         sketch.wheel((-1.3 * size, side * 0.75 * size, 0.65 * size), 0.65 * size, 0.45, "paint")
@@ -430,7 +533,14 @@ def draw_bicycle(rng: np.random.Generator, rider: bool) -> Mesh:
     if rng.random() < 0.5:
         sketch.box((rear[0], 0, 0.78), (0.36, 0.22, 0.2), "plastic_dark")
     if rider:
-        draw_rider(sketch, rng, hip=(seat[0], 0.0, seat[2] + 0.14), hands=(bar[0], 0.26, bar[2]), feet=(crank[0] + 0.05, 0.12, 0.22), helmet=rng.random() < 0.6)
+        draw_rider(
+            sketch,
+            rng,
+            hip=(seat[0], 0.0, seat[2] + 0.14),
+            hands=(bar[0], 0.26, bar[2]),
+            feet=(crank[0] + 0.05, 0.12, 0.22),
+            helmet=rng.random() < 0.6,
+        )
     return sketch.mesh()
 
 
@@ -448,7 +558,9 @@ def draw_motorcycle(rng: np.random.Generator, rider: bool) -> Mesh:
     sketch.tube([(half - 0.3, -0.35, 1.03), (half - 0.25, 0.0, 0.98), (half - 0.3, 0.35, 1.03)], 0.022, "steel_dark", sides=4)
     sketch.blob((half - 0.18, 0, 0.85), (0.14, 0.12, 0.13), "headlight")
     if scooter:
-        sketch.prism([(0.05, 0.2), (0.45, 0.25), (0.42, 0.95), (0.33, 0.95), (0.27, 0.35), (0.05, 0.3)], (-0.19, 0.19), "paint", colour)
+        sketch.prism(
+            [(0.05, 0.2), (0.45, 0.25), (0.42, 0.95), (0.33, 0.95), (0.27, 0.35), (0.05, 0.3)], (-0.19, 0.19), "paint", colour
+        )
         sketch.prism([(-0.85, 0.5), (-0.1, 0.22), (0.08, 0.3), (0.0, 0.68), (-0.8, 0.72)], (-0.17, 0.17), "paint", colour)
     else:
         sketch.prism([(-0.25, 0.25), (0.3, 0.25), (0.4, 0.6), (-0.2, 0.6)], (-0.17, 0.17), "metal")
