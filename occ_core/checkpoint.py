@@ -24,7 +24,7 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: Path, model: OccupancyModel, made_by: dict[str, Any]) -> None:
-    """Writes weights to ``path`` (``.safetensors``) and config plus ``made_by`` (command, seed, scores) to the ``.json`` beside it."""
+    """Writes weights to ``path`` (``.safetensors``), config and ``made_by`` (command, seed, scores) to a ``.json`` beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, path)

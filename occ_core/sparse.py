@@ -59,7 +59,8 @@ class SparseBlock(nn.Module):
         else:
             parents, pairs = parent_pairs(volume, self.stride)
             features = convolve(volume.features, self.convolution.weight, pairs, len(parents))
-            volume = sparse_volume(features, parents, tuple(side // self.stride for side in volume.spatial_shape), volume.batch_size)
+            x, y, z = (side // self.stride for side in volume.spatial_shape)
+            volume = sparse_volume(features, parents, (x, y, z), volume.batch_size)
         return volume.replace_feature(torch.relu(self.norm(volume.features)))
 
 

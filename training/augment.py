@@ -17,9 +17,9 @@ class AugmentConfig:
 
     flip: float = 0.5
     """Mirror left and right; independently, front and back."""
-    single_sweep: float = 0.25
+    single_sweep: float = 0.2
     """Only the newest sweep is left."""
-    fewer_sweeps: float = 0.25
+    fewer_sweeps: float = 0.2
     """A random number of the oldest sweeps is dropped."""
     drop_points: float = 0.3
     """At most this share of the points is dropped, uniformly drawn."""
@@ -29,7 +29,7 @@ class AugmentConfig:
     """Intensities are multiplied by up to this factor or divided by it: sensors differ."""
     range_noise_m: float = 0.03
     """Standard deviation of noise on every coordinate."""
-    drop_camera: float = 0.05
+    drop_camera: float = 0.15
     """Per camera: it is masked."""
     drop_all_cameras: float = 0.05
     drop_lidar: float = 0.03

@@ -30,9 +30,9 @@ class TrainConfig:
     """nuScenes split to train on (``train``, ``mini_train``); None trains on all but the validation scenes below."""
     validation_scenes: int = 2
     """Without a split: this many scenes, the last by name, are kept for validation."""
-    validation_frames: int = 20
+    validation_frames: int = 12
     """Keyframes scored after every epoch, spread evenly."""
-    steps: int = 4000
+    steps: int = 2400
     batch_size: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -45,7 +45,7 @@ class TrainConfig:
     """LiDAR sweeps joined to the keyframe's."""
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
     losses: LossWeights = LossWeights()
-    epoch_steps: int = 500
+    epoch_steps: int = 300
     """After this many steps: validation, a picture, a checkpoint."""
     seed: int = 1
     workers: int = 1

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 import tyro
 from lightning_fabric import Fabric
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -54,7 +55,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     raw_model = build_model(config.model)
     if config.backbone_weights is not None and raw_model.image_encoder is not None:
         raw_model.image_encoder.load_backbone(config.backbone_weights)
-    average = AveragedModel(raw_model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True).to(fabric.device)
+    average = AveragedModel(raw_model, multi_avg_fn=partial(_average, config.ema_decay), use_buffers=True).to(fabric.device)
     optimiser = torch.optim.AdamW(raw_model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warmup_cosine(step, config))
     model, optimiser = fabric.setup(raw_model, optimiser)
@@ -144,7 +145,7 @@ def _frames(config: TrainConfig) -> tuple[NuScenesFrames, NuScenesFrames]:
         names = sorted(scene["name"] for scene in NuScenes(config.data, config.version).scenes)
         if len(names) <= config.validation_scenes:
             raise ValueError(
-                f"'{config.data}' has {len(names)} scenes, of which {config.validation_scenes} are for validation: none to train on"
+                f"'{config.data}' has {len(names)} scenes, of which {config.validation_scenes} are for validation: none is left"
             )
         train_scenes, validation_scenes = names[: -config.validation_scenes], names[-config.validation_scenes :]
     return (
@@ -158,14 +159,28 @@ def _examples(frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first
     # every process draws its own order, so that DDP needs no further sampler
     sampler = StepSampler(len(frames), config.batch_size, config.steps, config.seed + 1000 * fabric.global_rank, first_step)
     loader: DataLoader[Any] = DataLoader(
-        examples, batch_sampler=sampler, num_workers=config.workers, collate_fn=collate, prefetch_factor=4 if config.workers else None,
+        examples,
+        batch_sampler=sampler,
+        num_workers=config.workers,
+        prefetch_factor=4 if config.workers else None,
+        collate_fn=collate,
         worker_init_fn=_one_thread,
-    )  # fmt: skip
+    )
     return iter(loader)
 
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
+
+
+def _average(decay: float, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+    """Exponential moving average, in place; the first updates count more, so that the random start is forgotten."""
+    decay = min(decay, (1 + int(updates)) / (10 + int(updates)))
+    for mean, value in zip(averaged, current, strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
 
 
 def _warmup_cosine(step: int, config: TrainConfig) -> float:

@@ -10,7 +10,7 @@ from occ_core.taxonomy import IGNORE
 
 
 def lovasz_softmax(logits: Float[Tensor, "n class"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Mean over the classes present in the labels of the Lovasz extension of the Jaccard loss; voxels of label 255 do not count."""
+    """Mean over the classes in the labels of the Lovasz extension of the Jaccard loss; voxels of label 255 do not count."""
     counted = labels != IGNORE
     probabilities, labels = logits[counted].float().softmax(dim=1), labels[counted]
     present = torch.unique(labels)

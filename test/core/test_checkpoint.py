@@ -1,12 +1,11 @@
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
 
-from occ_core.checkpoint import SHIPPED, CheckpointError, load_checkpoint, save_checkpoint
+from occ_core.checkpoint import SHIPPED, CheckpointError, config_from_dict, load_checkpoint, save_checkpoint
 from occ_core.model import base, build_model, debug
-from occ_core.checkpoint import config_from_dict
-from dataclasses import asdict
 
 
 @pytest.fixture

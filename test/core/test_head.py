@@ -11,16 +11,14 @@ CLASSES = 3
 
 def make_head(max_refined: int = 100, lidar_channels: int = 0, image_channels: int = 0) -> OccupancyHead:
     torch.manual_seed(0)
-    return OccupancyHead(
-        8, lidar_channels, image_channels, CLASSES, FINE, ratio=2, refine_above=0.3, max_refined=max_refined
-    )
+    return OccupancyHead(8, lidar_channels, image_channels, CLASSES, FINE, ratio=2, refine_above=0.3, max_refined=max_refined)
 
 
 def coarse_logits(*occupied: tuple[int, int, int]) -> torch.Tensor:
     logits = torch.zeros(1, CLASSES, 4, 4, 2)
     logits[:, EMPTY] = 10.0
     for voxel in occupied:
-        logits[0, 1, *voxel] = 20.0
+        logits[(0, 1, *voxel)] = 20.0
     return logits
 
 
@@ -57,7 +55,7 @@ def test_children_of_a_voxel():
 
 
 def test_trilinear_sample_at_the_centres_of_children():
-    """A volume that equals its own x index i: coarse centre i lies at fine coordinate 2 i + 0.5, so child x reads x / 2 - 0.25."""
+    """A volume equal to its own x index i: coarse centre i lies at fine coordinate 2 i + 0.5, so child x reads x / 2 - 0.25."""
     volume = torch.arange(4.0).view(1, 1, 4, 1, 1).expand(1, 8, 4, 4, 2)
     children = torch.tensor([[0, 2, 3, 1], [0, 5, 0, 0], [0, 0, 0, 0]])
     sampled = make_head().sample_volume(volume, children)

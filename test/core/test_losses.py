@@ -34,7 +34,7 @@ def test_class_weights_by_hand():
 
 
 def test_lovasz_is_one_minus_iou_for_hard_predictions():
-    """Hard probabilities: the loss of a class is 1 - IoU. Class 0: hits 1, union 2; class 1: hits 2, union 3 -> 1 - (1/2 + 2/3) / 2."""
+    """Hard probabilities: a class loses 1 - IoU. Class 0: hits 1, union 2; class 1: hits 2, union 3: 1 - (1/2 + 2/3) / 2."""
     hard = torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 1]])
     loss = lovasz_softmax(torch.log(hard.clamp(min=1e-12)), torch.tensor([0, 0, 1, 1]))
     assert loss.item() == pytest.approx(1 - (1 / 2 + 2 / 3) / 2, abs=1e-5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from occ_core.model import OccupancyConfig, base, build_model, debug, nano, small, tiny
-from occ_core.types import Frame, collate_frames
+from occ_core.types import collate_frames
 
 
 @pytest.fixture(scope="module")

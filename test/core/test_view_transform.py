@@ -74,9 +74,8 @@ def test_sample_images_averages_over_the_cameras_that_see_a_point():
     angle = math.radians(10)
     turned[:2, :2] = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) @ turned[:2, :2]
     cameras = torch.linalg.inv(torch.stack([GRID_FROM_CAMERA, turned]))
-    found = sample_images(
-        features, INTRINSICS.expand(2, 3, 3), cameras, torch.tensor([0, 0]), STRIDE, torch.tensor([[0.0, 5.0, 0.0]]), torch.tensor([0])
-    )
+    point, of_sample = torch.tensor([[0.0, 5.0, 0.0]]), torch.tensor([0])
+    found = sample_images(features, INTRINSICS.expand(2, 3, 3), cameras, torch.tensor([0, 0]), STRIDE, point, of_sample)
     assert found.item() == pytest.approx(2.0)  # (1 + 3) / 2
 
 
