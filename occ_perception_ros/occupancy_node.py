@@ -6,9 +6,11 @@ Without a launch file, ``--topics PRESET`` connects the node to a kind of bag, e
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from occ_perception_ros.topics import PRESETS, preset_arguments
@@ -25,10 +27,9 @@ Semantic 3D occupancy of cameras and LiDAR. Parameters: ros2 param list /occupan
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM; the process's exit code: 0, or 1 after one line of reason."""
-    stopping = threading.Event()
-    # Before the imports that take seconds: Ctrl-C is answered without a traceback from the first moment on.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    # Imports and weights take seconds, on a busy machine longer than a launch waits before it kills. Until the node spins
+    # there is nothing to tidy up: Ctrl-C ends the program at once.
+    _on_signal(lambda: os._exit(0))
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "-h" in arguments or "--help" in arguments:
         print(_USAGE, end="")
@@ -37,10 +38,10 @@ def main(argv: list[str] | None = None) -> int:
         ros_arguments = _with_preset(arguments)
     except ValueError as error:
         return _fail(str(error))
-    return _run(ros_arguments, stopping)
+    return _run(ros_arguments)
 
 
-def _run(arguments: list[str], stopping: threading.Event) -> int:
+def _run(arguments: list[str]) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
@@ -60,6 +61,8 @@ def _run(arguments: list[str], stopping: threading.Event) -> int:
         return _fail(str(error))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    stopping = threading.Event()
+    _on_signal(stopping.set)
     node.get_logger().info(f"ready; waiting for point clouds on '{node.resolve_topic_name('~/input/points')}'")
     while rclpy.ok() and not stopping.is_set() and not node.worker.given_up:
         executor.spin_once(timeout_sec=0.1)
@@ -72,6 +75,11 @@ def _run(arguments: list[str], stopping: threading.Event) -> int:
     if gave_up:
         return _fail(f"{node.config.max_failures} frames in a row failed")
     return 0
+
+
+def _on_signal(action: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: action())
 
 
 def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
