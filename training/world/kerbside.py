@@ -375,4 +375,4 @@ def _side_streets(stage: Stage) -> None:
                     if number % 3 == 0:
                         stage.lamp(s, side * d, 0.0 if along < 0 else np.pi)
                     elif cross.walk_m >= 2.5 and rng.random() < 0.5:
-                        stage.tree(s, side * d, ("young", "columnar"))
+                        stage.tree(cross.s_m + along * (cross.half_m + cross.walk_m - 0.5), side * d, ("young", "columnar"))

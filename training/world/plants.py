@@ -10,12 +10,12 @@ from training.world.scene import Mesh
 TEMPERATE = ("round", "young", "columnar")
 TROPICAL = ("round", "umbrella", "palm", "young", "columnar")
 
-# Height, trunk share, trunk radius, crown radius in metres.
+# Height, trunk share, trunk radius, crown radius in metres; trunks are long enough for vehicles to pass under the crown.
 _FORMS = {
-    "round": (8.0, 0.34, 0.19, 3.1),
+    "round": (8.0, 0.42, 0.19, 3.1),
     "umbrella": (10.5, 0.48, 0.30, 5.0),
-    "columnar": (8.5, 0.20, 0.16, 1.5),
-    "young": (5.0, 0.40, 0.08, 1.5),
+    "columnar": (8.5, 0.28, 0.16, 1.3),
+    "young": (5.8, 0.58, 0.08, 1.4),
 }
 
 

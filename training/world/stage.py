@@ -132,7 +132,7 @@ class Stage:
         rng = self.rng
         form = str(rng.choice(forms or (plants.TROPICAL if self.tropical else plants.TEMPERATE)))
         variant = int(rng.integers(3))
-        stretch, wide = rng.uniform(0.8, 1.2), rng.uniform(0.85, 1.15)
+        stretch, wide = rng.uniform(0.92, 1.25), rng.uniform(0.85, 1.15)
         self.put(
             f"tree {form} {variant}",
             lambda: plants.draw_tree(rng, form, self.tropical),
