@@ -24,12 +24,16 @@ from PIL import Image
 from occ_core.checkpoint import SHIPPED, CheckpointError, load_checkpoint
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
 from occ_core.datasets.surroundocc import label_path, read_labels
+from occ_core.taxonomy import EMPTY
 from occ_core.voxel_grid import VoxelGrid
 from training.demo_processes import ChildError, Children
 from training.demo_summary import Answer, read_recording, summarise
 from training.pictures import animation, keyframe_picture, write_picture
 
 NODE = "/occupancy_node"
+INPUTS = (*(f"/{camera.lower()}/image_rect_compressed" for camera in NUSCENES_CAMERAS), "/lidar_top", "/odom")
+"""The bag's topics that the node must be connected to before the first message."""
+MIDDLEWARE = Path(__file__).parents[1] / "config" / "fastdds.xml"
 QUIET_S = 4.0
 """No answer for so long after the bag's end: there will be none."""
 
@@ -48,12 +52,21 @@ class DemoConfig:
     """Weights that the node loads."""
     image_size: tuple[int, int] = (450, 800)
     """Height and width of the rendered camera images."""
+    rate: float = 1.0
+    """Speed of the player; below 1 for a machine that does not follow at 2 Hz."""
     domain: int = 1 + os.getpid() % 101
     """ROS_DOMAIN_ID of the demo's processes: nobody else's, within those that Linux has free ports for."""
 
     def __post_init__(self) -> None:
         if self.keyframes < 2:
             raise ValueError(f"DemoConfig.keyframes must be at least 2, got {self.keyframes}")
+        if self.rate <= 0:
+            raise ValueError(f"DemoConfig.rate must be positive, got {self.rate}")
+
+    @property
+    def playing_s(self) -> float:
+        """How long the player takes."""
+        return self.keyframes / 2 / self.rate
 
 
 def run(config: DemoConfig) -> dict[str, object]:
@@ -71,6 +84,7 @@ def run(config: DemoConfig) -> dict[str, object]:
         "ROS_DOMAIN_ID": str(config.domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOCALHOST_ONLY": "1",  # the same for Humble
+        "FASTDDS_DEFAULT_PROFILES_FILE": str(MIDDLEWARE),
     }
     with Children(config.out / "logs", environment) as children:
         _say(f"building a drive of {config.keyframes} keyframes through a town (seed {config.seed}); this takes a minute or two")
@@ -84,11 +98,11 @@ def run(config: DemoConfig) -> dict[str, object]:
         children.run("nuscenes_to_bag", _module("occ_perception_ros.nuscenes_to_bag", town, bag), timeout_s=300)
 
         play_live(children, config, bag, recorded)
-        recording = read_recording(recorded, NODE, grid)
+        recording = read_recording(recorded, NODE, grid, config.rate)
         summary: dict[str, object] = {**summarise(recording, truths)}
 
         _say("running the same bag through occ_offline, to compare voxel by voxel")
-        settings = ["--checkpoint", config.checkpoint, "--out", offline]
+        settings = ["--checkpoint", config.checkpoint, "--out", offline, "--assembler.calibration-file", bag / "calibration.yaml"]
         children.run("occ_offline", _module("occ_perception_ros.offline", bag, *settings), timeout_s=600)
         summary["offline_equal"] = equals_offline(recording.answers, offline)
 
@@ -114,23 +128,34 @@ def play_live(children: Children, config: DemoConfig, bag: Path, recorded: Path)
     )
     children.wait(lambda: "READY" in recorder.log(), "the node to be ready", timeout_s=90)
 
-    _say("playing the bag in real time")
-    player = children.start("player", _module("occ_perception_ros.bag_play", bag))
+    _say(f"playing {config.keyframes / 2:.0f} s of sensor data at rate {config.rate:g}")
+    settings = ["--rate", config.rate, "--wait-subscribers", *INPUTS]
+    player = children.start("player", _module("occ_perception_ros.bag_play", bag, *settings))
     answers = Counter(r"ANSWER (\d+)", "answer", config.keyframes)
     started = time.monotonic()
 
     def over() -> bool:
         answers.show(recorder.log())
-        quiet_since = max(answers.changed, started + config.keyframes / 2)
+        quiet_since = max(answers.changed, started + config.playing_s)
         return player.returncode is not None and (answers.count >= config.keyframes or time.monotonic() - quiet_since > QUIET_S)
 
-    children.wait(over, "the bag to be played and answered", timeout_s=90 + config.keyframes, ending=player)
+    children.wait(over, "the bag to be played and answered", timeout_s=90 + 2 * config.playing_s, ending=player)
     for child in (player, recorder, node):
         children.stop(child)
 
 
 def equals_offline(answers: dict[int, Answer], offline: Path) -> bool:
-    """Whether ``occ_offline`` gave the same voxels, label and probability, for every answer."""
+    """Whether ``occ_offline`` gave every answer too, with the same label in every voxel and its probability, to the last bit."""
+    for stamp_ns, answer in answers.items():
+        path = offline / f"{stamp_ns}.npz"
+        if not path.exists():
+            return False
+        with np.load(path) as other:
+            occupied = answer.labels != EMPTY  # the node publishes no empty voxel
+            same_labels = np.array_equal(answer.labels, other["labels"])
+            if not same_labels or not np.array_equal(answer.probability[occupied], other["probability"][occupied]):
+                return False
+    return True
 
 
 def paint(

@@ -28,8 +28,8 @@ class Answer:
     """uint8 [X, Y, Z]."""
     probability: np.ndarray
     """float32 [X, Y, Z], 0 where the label is empty."""
-    received_ns: int
-    """Wall clock at the recorder."""
+    latency_ms: float
+    """From the instant that the LiDAR sweep is stamped with, on the player's time line, to its coming at the recorder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,6 @@ class Recording:
     """By header stamp."""
     stage_ms: dict[str, list[float]]
     """Values of every ``debug/processing_time`` topic, in order."""
-    wall_minus_stamp_ns: int
-    """Wall clock minus header stamps of the played messages, at the fastest message: what the player's pace alone gives."""
 
 
 class Summary(TypedDict):
@@ -56,31 +54,42 @@ class Summary(TypedDict):
     stage_ms: dict[str, float]
 
 
-def read_recording(bag: Path, node: str, grid: VoxelGrid) -> Recording:
-    """Reads the outputs of ``node`` (a full name such as ``/occupancy_node``).
+def read_recording(bag: Path, node: str, grid: VoxelGrid, rate: float) -> Recording:
+    """Reads the outputs of ``node`` (a full name such as ``/occupancy_node``), fed by a player of speed ``rate``.
 
     Raises:
         ValueError: nothing was recorded of the node or of the odometry; points lie off the grid or off voxel centres.
     """
-    answers: dict[int, Answer] = {}
+    voxels: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    arrivals: dict[str, list[tuple[int, int]]] = {f"{node}/{ANSWERS_TOPIC}": [], ODOMETRY_TOPIC: []}  # (stamp, wall clock)
     stage_ms: dict[str, list[float]] = {}
-    offsets_ns: list[int] = []
     times = f"{node}/{TIMES_TOPIC}"
     with BagReader(bag) as reader:
-        wanted = [t for t in reader.topics if t in (f"{node}/{ANSWERS_TOPIC}", ODOMETRY_TOPIC) or t.startswith(times)]
-        for recorded in reader.messages(wanted):
+        for recorded in reader.messages([t for t in reader.topics if t in arrivals or t.startswith(times)]):
             message = reader.decode(recorded)
             if recorded.topic.startswith(times):
                 stage_ms.setdefault(recorded.topic.removeprefix(times).removesuffix("_ms"), []).append(float(message.data))
                 continue
             stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-            if recorded.topic == ODOMETRY_TOPIC:
-                offsets_ns.append(recorded.stamp_ns - stamp_ns)
-            else:
-                answers[stamp_ns] = Answer(*voxels_from_cloud(message, grid), recorded.stamp_ns)
-    if not answers or not offsets_ns:
-        raise ValueError(f"{bag} holds {len(answers)} answers of {node} and {len(offsets_ns)} of {ODOMETRY_TOPIC}; expected both")
-    return Recording(answers, stage_ms, min(offsets_ns))
+            arrivals[recorded.topic].append((stamp_ns, recorded.stamp_ns))
+            if recorded.topic != ODOMETRY_TOPIC:
+                voxels[stamp_ns] = voxels_from_cloud(message, grid)
+    if not all(arrivals.values()):
+        counts = {topic: len(found) for topic, found in arrivals.items()}
+        raise ValueError(f"{bag} holds so many messages: {counts}; expected some of each")
+    answers, odometry = arrivals.values()
+    # Odometry is played at its stamp; its fastest message tells where the player's time line lies on the wall clock.
+    first_ns = odometry[0][0]
+    delays_ms = [_delay_ms(stamp, wall, first_ns, rate) for stamp, wall in odometry]
+    return Recording(
+        {stamp: Answer(*voxels[stamp], _delay_ms(stamp, wall, first_ns, rate) - min(delays_ms)) for stamp, wall in answers},
+        stage_ms,
+    )
+
+
+def _delay_ms(stamp_ns: int, wall_ns: int, first_ns: int, rate: float) -> float:
+    """How long after ``first_ns``, played at once, a message came later than its stamp says."""
+    return (wall_ns - first_ns - (stamp_ns - first_ns) / rate) / 1e6
 
 
 def voxels_from_cloud(cloud: Any, grid: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +137,7 @@ def summarise(recording: Recording, truths: dict[int, np.ndarray]) -> Summary:
     for stamp_ns in answered:
         score.update(torch.from_numpy(recording.answers[stamp_ns].labels), torch.from_numpy(truths[stamp_ns]))
     scores = score.compute()
-    latency_ms = [(recording.answers[s].received_ns - s - recording.wall_minus_stamp_ns) / 1e6 for s in answered]
+    latency_ms = [recording.answers[stamp_ns].latency_ms for stamp_ns in answered]
     return Summary(
         frames_in=len(truths),
         frames_out=len(answered),

@@ -71,7 +71,7 @@ def truth(*voxels: tuple[int, int, int, int]) -> np.ndarray:
 
 def test_the_summary_of_a_recording(tmp_path: Path) -> None:
     record(tmp_path / "bag")
-    recording = read_recording(tmp_path / "bag", "/n", GRID)
+    recording = read_recording(tmp_path / "bag", "/n", GRID, rate=1.0)
     answer = recording.answers[FIRST_NS]
     assert np.argwhere(answer.labels).tolist() == [[0, 0, 0], [2, 0, 0]]
     assert answer.labels[2, 0, 0] == CAR and answer.probability[2, 0, 0] == np.float32(0.5)
@@ -91,11 +91,20 @@ def test_the_summary_of_a_recording(tmp_path: Path) -> None:
     assert summary["stage_ms"] == {"forward": 44.0}
 
 
+def test_latency_at_half_speed(tmp_path: Path) -> None:
+    record(tmp_path / "bag")
+    # Played at 0.5, the odometry of 0, 500, 1000 ms was due at 0, 1000, 2000 ms, and came at 3, 500, 1001: the fastest by its
+    # stamp is the last, 999 ms early. So the answers at 100 ms (due 0) and 1300 ms (due 2000) are 1099 and 299 ms late.
+    recording = read_recording(tmp_path / "bag", "/n", GRID, rate=0.5)
+    assert recording.answers[FIRST_NS].latency_ms == pytest.approx(1099.0)
+    assert recording.answers[THIRD_NS].latency_ms == pytest.approx(299.0)
+
+
 def test_no_answer_is_an_error(tmp_path: Path) -> None:
     record(tmp_path / "bag")
-    with pytest.raises(ValueError, match="0 answers of /other"):
-        read_recording(tmp_path / "bag", "/other", GRID)
-    recording = read_recording(tmp_path / "bag", "/n", GRID)
+    with pytest.raises(ValueError, match="'/other/output/occupancy_points': 0"):
+        read_recording(tmp_path / "bag", "/other", GRID, rate=1.0)
+    recording = read_recording(tmp_path / "bag", "/n", GRID, rate=1.0)
     with pytest.raises(ValueError, match="none of 1 keyframes"):
         summarise(recording, {SECOND_NS: truth()})
 
