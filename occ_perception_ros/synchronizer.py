@@ -43,7 +43,7 @@ class SyncConfig:
     """Fewer images than this make no set; 0 allows LiDAR alone once all cameras are lost."""
     sweeps: int = field(default=10, metadata={"range": (1, 100)})
     """How many sweeps, the anchor included, a set carries."""
-    regression_s: float = field(default=1.0, metadata={"range": (0.01, 3600.0)})
+    regression_s: float = field(default=0.5, metadata={"range": (0.01, 3600.0)})
     """A sweep older than the newest by more than this is a new pass (a bag's loop), by less a straggler that is dropped."""
     max_memory_gap_s: float = field(default=2.0, metadata={"range": (0.1, 3600.0)})
     """Sweeps further apart than this share no memory."""

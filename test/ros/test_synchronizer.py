@@ -96,7 +96,7 @@ def test_a_camera_that_comes_back_takes_part_again() -> None:
 
 
 def test_without_cameras_there_is_no_set_unless_lidar_alone_is_allowed() -> None:
-    lost = {camera: (1000, 10_000) for camera in CAMERAS}
+    lost = dict.fromkeys(CAMERAS, (1000, 10_000))
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     assert anchors(feed(sync, drive(4000, without=lost))) == [0, 500]
     assert sync.counts["below_min_cameras"] > 0

@@ -1,0 +1,53 @@
+"""Weather and region: absent, stale, wrong, over a jump in time."""
+
+from __future__ import annotations
+
+import pytest
+
+from occ_core.types import DriveContext
+from occ_perception_ros.context import ContextCache, ContextConfig
+
+NS = 10**9
+
+
+def test_defaults_hold_until_a_topic_comes() -> None:
+    cache = ContextCache(ContextConfig(default_weather="rain"))
+    assert cache.at(5 * NS) == DriveContext("rain", "unknown")
+    assert cache.stale(5 * NS) == []  # never came: nothing to warn of
+    cache.set("weather", " Night ", 5 * NS)
+    cache.set("region", "boston-seaport", 5 * NS)
+    assert cache.at(6 * NS) == DriveContext("night", "boston-seaport")
+
+
+def test_what_is_too_old_is_not_believed() -> None:
+    cache = ContextCache(ContextConfig(max_age_s=10.0))
+    cache.set("weather", "rain", 5 * NS)
+    assert cache.at(15 * NS).weather == "rain"
+    assert cache.at(16 * NS).weather == "unknown"
+    assert cache.stale(16 * NS) == ["weather"]
+
+
+def test_a_label_from_before_the_sensors_ages_from_the_first_frame() -> None:
+    cache = ContextCache(ContextConfig(max_age_s=10.0))
+    cache.set("weather", "rain", None)
+    assert [cache.at(second * NS).weather for second in (100, 110, 111)] == ["rain", "rain", "unknown"]
+
+
+def test_a_latched_label_survives_a_jump_back() -> None:
+    cache = ContextCache(ContextConfig(max_age_s=10.0))
+    cache.set("weather", "rain", 500 * NS)
+    cache.restart()
+    assert cache.at(5 * NS).weather == "rain"
+
+
+def test_an_unknown_label_is_refused_and_the_old_one_stays() -> None:
+    cache = ContextCache(ContextConfig())
+    cache.set("weather", "rain", NS)
+    with pytest.raises(ValueError, match="weather 'hail' is unknown; expected one of"):
+        cache.set("weather", "hail", NS)
+    assert cache.at(NS).weather == "rain"
+
+
+def test_wrong_defaults_are_told_together() -> None:
+    with pytest.raises(ValueError, match="default_weather must be one of .*; default_region must be one of .*; max_age_s"):
+        ContextConfig(default_weather="hail", default_region="mars", max_age_s=0.0)

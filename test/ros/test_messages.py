@@ -1,0 +1,152 @@
+"""Sensor messages to numpy: every encoding, every defect that bags are known for."""
+
+from __future__ import annotations
+
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from occ_perception_ros.calibration import CameraModel
+from occ_perception_ros.messages import check_header, image_from_message, points_from_message
+
+MODEL = CameraModel((2, 3), np.array([[3.0, 0, 1.0], [0, 3.0, 0.5], [0, 0, 1]]), np.eye(4))
+RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+
+
+def image(encoding: str, pixels: np.ndarray, padding: int = 0) -> Image:
+    rows = pixels.reshape(pixels.shape[0], -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
+    return Image(height=2, width=3, encoding=encoding, step=rows.shape[1], data=array("B", rows.tobytes()))
+
+
+def cloud(records: np.ndarray, row_padding: int = 0, height: int = 1) -> PointCloud2:
+    kinds = {"<f4": 7, "<f8": 8, "|u1": 2, "<u2": 4}
+    step, width = records.dtype.itemsize, len(records) // height
+    rows = records.reshape(height, width).view(np.uint8).reshape(height, -1)
+    rows = np.pad(rows, ((0, 0), (0, row_padding)), constant_values=7)
+    assert records.dtype.fields is not None
+    fields = [PointField(name=n, offset=o, datatype=kinds[d.str], count=1) for n, (d, o) in records.dtype.fields.items()]
+    return PointCloud2(
+        height=height, width=width, fields=fields, point_step=step, row_step=rows.shape[1], data=array("B", rows.tobytes())
+    )
+
+
+def points(rows: list[tuple[float, ...]], dtype: list[tuple[str, str]] | None = None) -> np.ndarray:
+    return np.array(rows, dtype or [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "|u1")])
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "expected"),
+    [
+        ("rgb8", RGB, RGB),
+        ("bgr8", RGB[:, :, ::-1], RGB),
+        ("8UC3", RGB[:, :, ::-1], RGB),
+        ("rgba8", np.dstack([RGB, np.full((2, 3), 9, np.uint8)]), RGB),
+        ("bgra8", np.dstack([RGB[:, :, ::-1], np.full((2, 3), 9, np.uint8)]), RGB),
+        ("mono8", RGB[:, :, 0], np.repeat(RGB[:, :, :1], 3, axis=2)),
+    ],
+)
+def test_encodings(encoding: str, pixels: np.ndarray, expected: np.ndarray, padding: int) -> None:
+    pixels_rgb, intrinsics = image_from_message("cam", image(encoding, pixels, padding), MODEL)
+    np.testing.assert_array_equal(pixels_rgb, expected)
+    np.testing.assert_array_equal(intrinsics, MODEL.intrinsics)
+
+
+def test_a_reduced_jpeg_has_reduced_intrinsics() -> None:
+    full = np.full((64, 96, 3), 128, np.uint8)
+    message = CompressedImage(format="jpeg", data=array("B", cv2.imencode(".jpg", full)[1].tobytes()))
+    model = CameraModel((64, 96), np.array([[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]]), np.eye(4))
+    pixels, intrinsics = image_from_message("cam", message, model, min_width=24)
+    assert pixels.shape == (16, 24, 3)
+    # a quarter: f / 4; centre (c + 0.5) / 4 - 0.5
+    np.testing.assert_allclose(intrinsics, [[20, 0, 11.5], [0, 20, 7.5], [0, 0, 1]])
+
+
+def test_images_that_cannot_be_used_name_their_camera() -> None:
+    good = image("rgb8", RGB)
+    short = image("rgb8", RGB)
+    short.data = short.data[:-1]
+    stepped = image("rgb8", RGB)
+    stepped.step = 8
+    other_size = CameraModel((4, 6), MODEL.intrinsics, np.eye(4))
+    whole = cv2.imencode(".jpg", RGB)[1].tobytes()
+    for message, model, reason in (
+        (image("yuv422", RGB), MODEL, "encoding 'yuv422' is not supported"),
+        (short, MODEL, "17 bytes of data, but 2 rows of step 9 need 18"),
+        (stepped, MODEL, "step 8 is less than a row"),
+        (good, other_size, "it is 3x2, but its camera_info is for 6x4"),
+        (CompressedImage(format="jpeg", data=array("B", b"no jpeg at all")), MODEL, "not a JPEG"),
+        (CompressedImage(format="jpeg", data=array("B", whole[:-20])), MODEL, "truncated"),
+        (CompressedImage(format="jpeg", data=array("B", b"")), MODEL, "not a JPEG"),
+    ):
+        with pytest.raises(ValueError, match=f"image of 'cam': .*{reason}"):
+            image_from_message("cam", message, model)
+
+
+def test_points_by_name_with_padding_between_rows() -> None:
+    records = points([(1, 2, 3, 40, 5), (4, 5, 6, 50, 6), (7, 8, 9, 60, 7), (1, 1, 1, 70, 8)])
+    found, dropped = points_from_message(cloud(records, row_padding=3, height=2))
+    np.testing.assert_array_equal(found, [[1, 2, 3, 40], [4, 5, 6, 50], [7, 8, 9, 60], [1, 1, 1, 70]])
+    assert found.dtype == np.float32 and dropped == {"not_finite": 0, "zero": 0, "over_limit": 0}
+
+
+def test_other_field_types_and_orders() -> None:
+    dtype = [("ring", "<u2"), ("intensity", "|u1"), ("z", "<f8"), ("x", "<f8"), ("y", "<f8")]
+    found, _ = points_from_message(cloud(points([(1, 200, 3, 1, 2)], dtype)))
+    np.testing.assert_array_equal(found, [[1, 2, 3, 200]])
+    bare = points([(1, 2, 3)], [("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
+    np.testing.assert_array_equal(points_from_message(cloud(bare))[0], [[1, 2, 3, 0]])
+
+
+def test_points_that_are_none_are_left_out_and_counted() -> None:
+    nan, inf = float("nan"), float("inf")
+    records = points([(nan, 1, 1, 1, 0), (1, inf, 1, 1, 0), (0, 0, 0, 9, 0), (1, 1, 1, nan, 0), (1, 2, 3, 4, 0)])
+    found, dropped = points_from_message(cloud(records))
+    np.testing.assert_array_equal(found, [[1, 2, 3, 4]])
+    assert dropped == {"not_finite": 3, "zero": 1, "over_limit": 0}
+
+
+def test_too_many_points_are_thinned() -> None:
+    records = points([(i + 1, 0, 0, 0, 0) for i in range(10)])
+    found, dropped = points_from_message(cloud(records), max_points=4)
+    assert found[:, 0].tolist() == [1, 4, 7, 10] and dropped["over_limit"] == 6  # every third
+
+
+def test_an_empty_cloud_is_no_error() -> None:
+    found, _ = points_from_message(PointCloud2())
+    assert found.shape == (0, 4)
+
+
+def test_clouds_that_cannot_be_used_say_why() -> None:
+    records = points([(1, 2, 3, 4, 5)])
+    big_endian, truncated, narrow = cloud(records), cloud(records), cloud(records)
+    big_endian.is_bigendian = True
+    truncated.data = truncated.data[:-1]
+    narrow.point_step = 10
+    no_z = points([(1, 2)], [("x", "<f4"), ("y", "<f4")])
+    whole_z = points([(1, 2, 3)], [("x", "<f4"), ("y", "<f4"), ("z", "<u2")])
+    for message, reason in (
+        (big_endian, "big-endian"),
+        (truncated, "truncated: 16 bytes, but 1 rows of 17 need 17"),
+        (narrow, "point_step 10"),
+        (cloud(no_z), "no field 'z' .it has x:<f4, y:<f4"),
+        (cloud(whole_z), "'z' is no float"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            points_from_message(message)
+
+
+def test_headers_without_stamp_or_frame_are_refused() -> None:
+    header = Header(frame_id="cam_front")
+    with pytest.raises(ValueError, match="'cam' has a zero header stamp"):
+        check_header("cam", header)
+    header.stamp.sec, header.stamp.nanosec = 12, 34
+    assert check_header("cam", header) == 12_000_000_034
+    header.frame_id = ""
+    with pytest.raises(ValueError, match="'cam' has an empty header.frame_id"):
+        check_header("cam", header)
