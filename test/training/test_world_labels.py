@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from training.world.box_world import at, box, box_drive, plane
 
 from occ_core.taxonomy import CLASS_ID
 from occ_core.voxel_grid import SURROUNDOCC_GRID
+from training.world.box_world import at, box, box_drive, plane
 from training.world.labels import DriveLabels, sample_surface, vote
 from training.world.masks import CameraView, SweepView, camera_mask, lidar_mask
 from training.world.meshes import CATEGORY_ID
@@ -108,9 +108,9 @@ def one_ring(range_m: float) -> SweepView:
 
 def test_lidar_mask_holds_what_beams_pass_and_meet() -> None:
     mask = lidar_mask([one_ring(10.2)], SURROUNDOCC_GRID)
-    # Ring 24 looks -30.67 + 24 * 4/3 = 1.33 degrees up and rises to 0.24 m: inside layer 10 (0..0.5 m). Along +y it is free
-    # to 10 m, met at 10.2 (index 120), unknown behind.
-    assert mask[100, 101:121, 10].all()
+    # Ring 24 looks -30.67 + 24 * 4/3 = 1.33 degrees up and rises to 0.24 m: inside layer 10 (0..0.5 m). Along +y it is the
+    # beam nearest to the centres from 7.2 m on (0.25 m up is 2 degrees there), and it ends at 10.2 m (index 120).
+    assert mask[100, 115:121, 10].all()
     assert not mask[100, 122:].any()
     assert not mask[:, :, :10].any() and not mask[:, :, 11:].any()
 

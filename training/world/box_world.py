@@ -54,7 +54,7 @@ def box_drive(weather: str = "clear", speed_mps: float = SPEED_MPS, name: str = 
     wall = box((WALL_X_M, -30.0, 0.0), (WALL_X_M + 1.0, 30.0, 12.0), "static.manmade", "plaster")
     return Drive(
         name=name,
-        static=join([plane(120.0, "flat.driveable_surface", "asphalt"), wall]),
+        static=join([plane(75.0, "flat.driveable_surface", "asphalt"), wall]),
         actors=(Actor("car", "vehicle.car", "vehicle.parked", car, CAR_WLH_M, lambda time_s: at(*CAR_XY_M)),),
         world_from_ego=lambda time_s: at(speed_mps * time_s, 0.0),
         duration_s=duration_s,

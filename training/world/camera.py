@@ -176,7 +176,7 @@ def _add_puddle_mirror(
     weather: Weather,
     rng: np.random.Generator,
 ) -> None:
-    """Mixes the mirrored scene into the wet ground pixels ``wet`` of ``colour``, more at grazing angles and where water stands."""
+    """Mixes the mirrored scene into the wet ground pixels ``wet`` of ``colour``, more where water stands."""
     # Asphalt is rough below the film: each pixel's mirror is tilted a little, which draws reflections out towards the eye.
     tilted = normal[wet] + rng.normal(0.0, 0.03, (len(wet), 3)).astype(np.float32)
     tilted /= np.linalg.norm(tilted, axis=1, keepdims=True)

@@ -104,7 +104,7 @@ def _column(azimuth: np.ndarray, lidar: Lidar) -> np.ndarray:
 
 
 def camera_mask(views: Iterable[CameraView], grid: VoxelGrid) -> np.ndarray:
-    """uint8 [X, Y, Z]: 1 where the voxel's centre is inside an image and not deeper behind a surface than a voxel's half diagonal."""
+    """uint8 [X, Y, Z]: 1 where the voxel's centre is inside an image and at most half a voxel's diagonal behind a surface."""
     centres = _centres(grid)
     seen = np.zeros(len(centres), bool)
     slack = grid.voxel_size_m * 3**0.5 / 2

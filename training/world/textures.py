@@ -1,4 +1,4 @@
-"""Procedural surface patterns: tiles with ever coarser copies (mipmaps), all in one table so that one look-up serves all pixels."""
+"""Procedural surface patterns: tiles with ever coarser copies (mipmaps), all in one table."""
 
 from __future__ import annotations
 
