@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Must come before the first import of occ_core: from here on a wrong shape fails at the function's border.
 install_import_hook("occ_core", "beartype.beartype")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+# Seeded like every other test, and no time limit an example: a busy machine is no failure.
+settings.register_profile("repository", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("repository")
 
 
 def pytest_configure() -> None:

@@ -37,7 +37,7 @@ class OccupancyScore:
         self.num_classes = num_classes
         self.confusion: Int[Tensor, "truth prediction"] = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
-    def update(self, prediction: UInt8[Tensor, "..."], truth: UInt8[Tensor, "..."]) -> None:
+    def update(self, prediction: UInt8[Tensor, "*predicted"], truth: UInt8[Tensor, "*true"]) -> None:
         """Adds one or more grids of class ids; 255 in ``truth`` is ignored.
 
         Raises:
