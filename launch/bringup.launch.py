@@ -8,8 +8,9 @@ import os
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction, RegisterEventHandler
-from launch.event_handlers import OnProcessExit
+from launch.event_handlers import OnProcessExit, OnProcessIO
 from launch.events import Shutdown
+from launch.events.process import ProcessIO
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -84,7 +85,8 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     ]
     if bag:
         play = ["ros2", "bag", "play", bag, "--clock", "100", "--rate", value("rate")]
-        actions.append(ExecuteProcess(cmd=play + (["--loop"] if value("loop") == "true" else []), output="screen"))
+        player = ExecuteProcess(cmd=play + (["--loop"] if value("loop") == "true" else []), output="screen")
+        actions.append(_after_line(node, b"ready;", player))
     if value("rviz") == "true":
         actions.append(
             Node(
@@ -97,6 +99,17 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             )
         )
     return actions
+
+
+def _after_line(process: Node, words: bytes, action: ExecuteProcess) -> RegisterEventHandler:
+    """Starts ``action`` when the process has logged ``words``: weights take seconds to load, and a bag that plays meanwhile loses
+    its beginning."""
+    waiting = [action]
+
+    def on_output(event: ProcessIO) -> list[LaunchDescriptionEntity] | None:
+        return [waiting.pop()] if waiting and words in event.text else None
+
+    return RegisterEventHandler(OnProcessIO(target_action=process, on_stdout=on_output, on_stderr=on_output))
 
 
 def _rviz_remappings(preset: TopicPreset | None, namespace: str) -> list[tuple[str, str]]:
