@@ -49,6 +49,7 @@ class Health:
         self._counts: Counter[str] = Counter()
         self._facts: dict[str, str] = {}
         self._started_s: float | None = None
+        self._first_sweep_s: float | None = None
         self._last_output_s: float | None = None
         self._processing_ms = 0.0
         self._last_trouble = ""
@@ -61,6 +62,8 @@ class Health:
             health = self._sensors[sensor]
             health.last_stamp_ns = stamp_ns
             health.arrivals_s.append(now_s)
+            if sensor == "points" and self._first_sweep_s is None:
+                self._first_sweep_s = now_s
 
     def trouble(self, sensor: str, text: str) -> None:
         """Something keeps a sensor from being received."""
@@ -129,14 +132,14 @@ class Health:
         lidar = self._sensors["points"]
         if self._clock_trouble:
             return ERROR, self._clock_trouble
-        if not lidar.arrivals_s:
+        if self._first_sweep_s is None:
             waited = now_s - self._started_s
             text = lidar.trouble or f"no point cloud on '{lidar.topic}' for {waited:.1f} s"
             return (ERROR if lidar.trouble else STALE if waited > self._silence_s else OK), text
         if now_s - lidar.arrivals_s[-1] > self._silence_s:
             return STALE, f"no point cloud on '{lidar.topic}' for {now_s - lidar.arrivals_s[-1]:.1f} s"
-        answered_s = self._last_output_s if self._last_output_s is not None else lidar.arrivals_s[0]
-        if now_s - max(answered_s, self._started_s) > self._silence_s:
+        answered_s = self._first_sweep_s if self._last_output_s is None else self._last_output_s
+        if now_s - answered_s > self._silence_s:
             return ERROR, f"no output for {now_s - answered_s:.1f} s: {self._last_trouble or 'no set of sensors is complete'}"
         if self._last_trouble:
             return WARN, self._last_trouble

@@ -1,0 +1,90 @@
+"""What the diagnostics say of which state; times in seconds of a monotonic clock."""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from occ_perception_ros.diagnostics import ERROR, OK, STALE, WARN, Health
+
+
+def health() -> Health:
+    topics = {"cam_front": "/cam_front/image", "points": "/lidar_top"}
+    return Health("occupancy_node", topics, silence_s=2.0, max_processing_ms=500)
+
+
+def run(h: Health, start_s: float, end_s: float, masked: dict[str, str] | None = None, processing_ms: float = 100.0) -> None:
+    """Sweeps and images at 10 Hz, an answer to each."""
+    for tick in range(round(start_s * 10), round(end_s * 10)):
+        h.seen("points", tick * 10**8, tick / 10)
+        if not masked:
+            h.seen("cam_front", tick * 10**8, tick / 10)
+        h.answered(masked or {}, processing_ms, tick / 10, {"context_weather": "rain"})
+
+
+def status(h: Health, name: str, now_s: float) -> tuple[DiagnosticStatus, dict[str, str]]:
+    found = next(s for s in h.message(0, now_s).status if s.name == name)
+    return found, {value.key: value.value for value in found.values}
+
+
+def test_a_running_node_is_ok_and_tells_its_numbers() -> None:
+    h = health()
+    run(h, 0, 3)
+    h.count("frames_in", 30)
+    h.count("frames_out", 29)
+    h.count("dropped")
+    overall, values = status(h, "occupancy_node", 3.0)
+    assert (overall.level, overall.message) == (OK, "running")
+    assert (values["frames_in"], values["frames_out"], values["dropped"]) == ("30", "29", "1")
+    assert values["context_weather"] == "rain"
+    camera, values = status(h, "occupancy_node: cam_front", 3.0)
+    assert camera.level == OK and values["is_fused"] == "True" and values["rate_hz"] == "10.0"
+    assert values["age_ms"] == "100" and values["last_stamp"] == "2.900000000" and values["topic"] == "/cam_front/image"
+
+
+def test_nothing_yet_is_patient_then_stale() -> None:
+    h = health()
+    assert h.overall(10.0)[0] == OK
+    assert h.overall(13.0) == (STALE, "no point cloud on '/lidar_top' for 3.0 s")
+
+
+def test_a_masked_camera_warns_with_its_reason() -> None:
+    h = health()
+    run(h, 0, 1)
+    run(h, 1, 4, masked={"cam_front": "silent"})
+    assert h.overall(4.0) == (WARN, "camera 'cam_front' is masked: silent")
+    assert status(h, "occupancy_node: cam_front", 4.0)[0].level == STALE  # its last image is 3 s old
+
+
+def test_a_lidar_that_stops_is_stale() -> None:
+    h = health()
+    run(h, 0, 3)
+    assert h.overall(6.0) == (STALE, "no point cloud on '/lidar_top' for 3.1 s")
+
+
+def test_sweeps_without_answers_are_an_error_that_says_why() -> None:
+    h = health()
+    run(h, 0, 1)
+    for tick in range(10, 40):
+        h.seen("points", tick * 10**8, tick / 10)
+    h.failed("fewer than min_cameras (1) cameras are fresh")
+    assert h.overall(4.0) == (ERROR, "no output for 3.1 s: fewer than min_cameras (1) cameras are fresh")
+    run(h, 4, 5)
+    assert h.overall(5.0)[0] == OK
+
+
+def test_slow_frames_stale_context_and_a_missing_clock() -> None:
+    h = health()
+    run(h, 0, 1, processing_ms=800.0)
+    assert h.overall(1.0) == (WARN, "a frame took 800 ms, more than 500 ms")
+    run(h, 1, 2)
+    h.tell(context_stale=["weather"])
+    assert h.overall(2.0) == (WARN, "weather are stale; their defaults are taken")
+    h.tell(clock_trouble="nothing comes on /clock")
+    assert h.overall(2.0) == (ERROR, "nothing comes on /clock")
+
+
+def test_an_incompatible_publisher_is_named() -> None:
+    h = health()
+    h.trouble("cam_front", "incompatible")
+    found, _ = status(h, "occupancy_node: cam_front", 0.0)
+    assert (found.level, found.message) == (ERROR, "incompatible")
