@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from occ_perception_ros.topics import PRESETS, preset_arguments
 
@@ -25,20 +25,9 @@ Semantic 3D occupancy of cameras and LiDAR. Parameters: ros2 param list /occupan
 """
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the node until SIGINT or SIGTERM; the process's exit code: 0, or 1 after one line of reason."""
-    # Imports and weights take seconds, on a busy machine longer than a launch waits before it kills. Until the node spins
-    # there is nothing to tidy up: Ctrl-C ends the program at once.
-    _on_signal(lambda: os._exit(0))
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if "-h" in arguments or "--help" in arguments:
-        print(_USAGE, end="")
-        return 0
-    try:
-        ros_arguments = _with_preset(arguments)
-    except ValueError as error:
-        return _fail(str(error))
-    code = _run(ros_arguments)
+def main() -> NoReturn:
+    """The program: ``run``, and then the end of the process."""
+    code = run(sys.argv[1:])
     # Everything is closed. Taking torch and DDS apart costs another second of processor time, on a busy machine more than a
     # launch waits after Ctrl-C before it kills.
     sys.stdout.flush()
@@ -46,7 +35,22 @@ def main(argv: list[str] | None = None) -> int:
     os._exit(code)
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
+    """Runs the node until SIGINT or SIGTERM; the process's exit code: 0, or 1 after one line of reason."""
+    # Imports and weights take seconds, on a busy machine longer than a launch waits before it kills. Until the node spins
+    # there is nothing to tidy up: Ctrl-C ends the program at once.
+    _on_signal(lambda: os._exit(0))
+    if "-h" in arguments or "--help" in arguments:
+        print(_USAGE, end="")
+        return 0
+    try:
+        ros_arguments = _with_preset(arguments)
+    except ValueError as error:
+        return _fail(str(error))
+    return _spin(ros_arguments)
+
+
+def _spin(arguments: list[str]) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
@@ -139,4 +143,4 @@ def _fail(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
