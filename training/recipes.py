@@ -32,7 +32,7 @@ class TrainConfig:
     """Without a split: this many scenes, the last by name, are kept for validation."""
     validation_frames: int = 12
     """Keyframes scored after every epoch, spread evenly."""
-    steps: int = 2400
+    steps: int = 1800
     batch_size: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
