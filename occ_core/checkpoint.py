@@ -61,11 +61,12 @@ def load_checkpoint(path: Path | str) -> tuple[OccupancyModel, dict[str, Any]]:
 
 def config_from_dict(values: dict[str, Any]) -> OccupancyConfig:
     """The inverse of ``dataclasses.asdict`` for ``OccupancyConfig``, from JSON (where tuples are lists)."""
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    grid, encoder = values["grid"], values["image_encoder"]
-    plain["grid"] = VoxelGrid(tuple(grid["range_m"]), grid["voxel_size_m"])
-    plain["image_encoder"] = ImageEncoderConfig(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in encoder.items()}
-    )
+    plain = _tuples(values)
+    plain["grid"] = VoxelGrid(**_tuples(values["grid"]))
+    plain["image_encoder"] = ImageEncoderConfig(**_tuples(values["image_encoder"]))
     plain["depth"] = DepthBins(**values["depth"])
     return OccupancyConfig(**plain)
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

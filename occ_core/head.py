@@ -58,6 +58,7 @@ class OccupancyHead(nn.Module):
         super().__init__()
         self.fine, self.ratio, self.refine_above, self.max_refined = fine, ratio, refine_above, max_refined
         self.coarse = nn.Conv3d(channels, classes, 1)
+        assert self.coarse.bias is not None
         with torch.no_grad():  # most voxels are empty: start from 15 % occupied, or all would be refined at first
             self.coarse.bias[EMPTY] = math.log((classes - 1) * 0.85 / 0.15)
         hidden = 2 * channels

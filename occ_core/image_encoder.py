@@ -55,6 +55,8 @@ class ImageEncoder(nn.Module):
             nn.GroupNorm(8, config.out_channels),
             nn.ReLU(inplace=True),
         )
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
 

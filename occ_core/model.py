@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from occ_core.fusion import ConcatFusion
-from occ_core.head import HeadOutput, OccupancyHead
+from occ_core.head import HeadOutput, OccupancyHead, SampleImages
 from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig
 from occ_core.lidar_encoder import LidarEncoder
 from occ_core.taxonomy import NUM_CLASSES
@@ -187,7 +187,7 @@ class OccupancyModel(nn.Module):
             features = frame.intrinsics.new_zeros(0, self.config.image_encoder.out_channels, height, width)
         return Cameras(features, frame.intrinsics[sample, camera], frame.grid_from_camera[sample, camera], sample)
 
-    def _image_sampler(self, cameras: Cameras | None):  # noqa: ANN202 - SampleImages or None
+    def _image_sampler(self, cameras: Cameras | None) -> SampleImages | None:
         if cameras is None:
             return None
         camera_from_grid = torch.linalg.inv(cameras.grid_from_camera)

@@ -8,13 +8,14 @@ torch: gather, multiply, add.
 from __future__ import annotations
 
 from itertools import product
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from spconv import pytorch as spconv
 from torch import Tensor, nn
 
-SparseVolume = spconv.SparseConvTensor
+SparseVolume: TypeAlias = spconv.SparseConvTensor
 """``features`` [V, C] and ``indices`` [V, 4] (batch, x, y, z; int32) of the non-empty voxels of a volume."""
 
 Pairs = list[tuple[Tensor, Tensor]]
@@ -40,11 +41,11 @@ class SparseBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, share: str) -> None:
         super().__init__()
         self.stride, self.share = stride, share
-        self.convolution: nn.Module
-        if stride == 1:
-            self.convolution = spconv.SubMConv3d(in_channels, out_channels, 3, bias=False, indice_key=share)
-        else:
-            self.convolution = spconv.SparseConv3d(in_channels, out_channels, stride, stride=stride, bias=False)
+        self.convolution: Any = (
+            spconv.SubMConv3d(in_channels, out_channels, 3, bias=False, indice_key=share)
+            if stride == 1
+            else spconv.SparseConv3d(in_channels, out_channels, stride, stride=stride, bias=False)
+        )
         self.norm = nn.LayerNorm(out_channels)
 
     def forward(self, volume: SparseVolume) -> SparseVolume:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -72,12 +73,11 @@ def collate_frames(frames: list[Frame]) -> Frame:
     if len(sizes) != 1:
         raise ValueError(f"frames to be batched differ in [camera, 3, height, width]: {sorted(sizes)}; use one image size")
     joined = {f.name: [getattr(frame, f.name) for frame in frames] for f in fields(Frame)}
-    return Frame(
-        **{
-            name: torch.cat(values) if isinstance(values[0], Tensor) else tuple(item for value in values for item in value)
-            for name, values in joined.items()
-        }
-    )
+    batched: dict[str, Any] = {
+        name: torch.cat(values) if isinstance(values[0], Tensor) else tuple(item for value in values for item in value)
+        for name, values in joined.items()
+    }
+    return Frame(**batched)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,12 @@ def street() -> tuple[np.ndarray, np.ndarray]:
     return labels, random.random(shape).astype(np.float32)
 
 
+def _read_bgr(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    return image
+
+
 @contextmanager
 def town() -> Iterator[Keyframe]:
     """The last keyframe of a small generated drive, with nine sweeps before it, at nuScenes' full image size."""
@@ -191,7 +197,7 @@ def loader() -> Iterator[Contest]:
             age_s = np.full((len(points), 1), (keyframe.stamp_ns - sweep.stamp_ns) / NS)
             clouds.append(np.concatenate([moved, points[:, 3:4], age_s], axis=1)[kept])
         return frame_from_sensors(
-            [cv2.cvtColor(cv2.imread(str(view.path)), cv2.COLOR_BGR2RGB) for view in views],
+            [np.ascontiguousarray(_read_bgr(view.path)[..., ::-1]) for view in views],
             [view.intrinsics for view in views],
             [grid_from_world @ view.world_from_camera for view in views],
             np.concatenate(clouds).astype(np.float32),

@@ -67,7 +67,7 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         return self.steps - self.first_step
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, order = -1, np.empty(0)
+        epoch, order = -1, np.empty(0, dtype=np.int64)
         for step in range(self.first_step, self.steps):
             batch = []
             for position in range(step * self.batch_size, (step + 1) * self.batch_size):

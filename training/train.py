@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import tyro
 from lightning_fabric import Fabric
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -76,7 +77,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     bar = tqdm(total=config.steps, initial=first_step, unit="step", dynamic_ncols=True, disable=not fabric.is_global_zero)
     for step, example in enumerate(_examples(training, config, fabric, first_step), start=first_step + 1):
         model.train()
-        frame, labels, coarse_labels = (part.to(fabric.device) for part in example)
+        frame, labels = example.frame.to(fabric.device), example.labels.to(fabric.device)
+        coarse_labels = example.coarse_labels.to(fabric.device)
         prediction = model(frame)
         losses = objective(prediction, frame, labels, coarse_labels, weights, config.losses, config.model)
         if not torch.isfinite(losses["total"]):
