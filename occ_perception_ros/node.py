@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 from typing import Any, Protocol
 
 import torch
@@ -94,11 +95,10 @@ class OccupancyNode(Node):
         self._outputs = _Outputs(self)
         self.health = self._make_health()
         self._arrivals_s: OrderedDict[int, float] = OrderedDict()
-        self._last_arrival_s = time.monotonic()
+        self._silent_ticks = 0
         self._last_published_s: float | None = None
         self._counted: dict[str, int] = {}
         self._told_offsets = False
-        self._flushed = True
         self._last_level: bytes | None = None
         self._last_diagnostics_s = 0.0
         self._started_s = time.monotonic()
@@ -162,7 +162,7 @@ class OccupancyNode(Node):
 
         def store(message: Any) -> list[FrameParts]:
             now_s = time.monotonic()
-            self._last_arrival_s, self._flushed = now_s, False
+            self._silent_ticks = 0
             if sensor is not None:
                 stamp = stamp_ns(message.header)
                 self.health.seen(sensor, stamp, now_s)
@@ -256,9 +256,10 @@ class OccupancyNode(Node):
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        if not self._flushed and now_s - self._last_arrival_s > max(1.0, 2 * self.config.sync.timeout_s):
-            self._flushed = True  # the inputs went silent: no stamp will end the waiting
-            self.collector.signal(self.assembler.flush())
+        # Ticks that found nothing new, not seconds: where the processor was taken away, messages are still in the queues.
+        self._silent_ticks += 1
+        if self._silent_ticks == ceil(max(1.0, 2 * self.config.sync.timeout_s) / TICK_S):
+            self.collector.signal(self.assembler.flush())  # the inputs went silent: no stamp will end the waiting
         self._notice_refusals()
         self._suggest_offsets()
         stale = []

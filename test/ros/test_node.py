@@ -226,6 +226,16 @@ def test_a_camera_that_never_comes_is_masked_and_named(graph: Callable[..., Grap
     assert told()[0].level == DiagnosticStatus.WARN
 
 
+def test_silence_ends_the_waiting_for_an_image(graph: Callable[..., Graph]) -> None:
+    live = graph()
+    live.connect()
+    last_image = max(i for i, (topic, _) in enumerate(live.messages) if topic == "/cam_back/image_rect_compressed")
+    live.play(last=last_image)
+    live.play(first=last_image + 1)
+    live.settle(3)
+    assert [int(frame.camera_mask.sum()) for frame in live.engine.frames] == [6, 6, 5]
+
+
 def test_a_corrupt_image_is_masked_and_counted(graph: Callable[..., Graph]) -> None:
     def truncate(topic: str, data: bytes) -> bytes:
         if topic != "/cam_front/image_rect_compressed":
