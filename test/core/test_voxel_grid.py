@@ -47,7 +47,7 @@ def test_all_centres_are_symmetric_about_the_middle(grid):
     centres = grid.all_centres()
     assert centres.shape == (*grid.shape, 3)
     middle = (np.array(grid.range_m[:3]) + np.array(grid.range_m[3:])) / 2
-    np.testing.assert_allclose(centres.numpy().mean(axis=(0, 1, 2)), middle, atol=1e-4)
+    np.testing.assert_allclose(centres.double().numpy().mean(axis=(0, 1, 2)), middle, atol=1e-4)
 
 
 def test_points_on_the_border():
