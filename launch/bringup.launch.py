@@ -7,7 +7,14 @@ import os
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction, RegisterEventHandler
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
 from launch.event_handlers import OnProcessExit, OnProcessIO
 from launch.events import Shutdown
 from launch.events.process import ProcessIO
@@ -18,6 +25,7 @@ from occ_perception_ros.topics import PRESETS, TopicPreset
 
 PACKAGE = "occ_perception_ros"
 TRUE_FALSE = ["true", "false"]
+MIDDLEWARE_PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -62,10 +70,12 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         raise FileNotFoundError(f"bag '{bag}' does not exist; nuscenes_to_bag makes bags of nuScenes scenes")
     sim_time = value("use_sim_time") == "true" or (value("use_sim_time") == "auto" and bool(bag))
     preset = PRESETS.get(value("topics"))
-    # Later entries win: package defaults < preset < params_file < command line.
+    # Later entries win: package defaults < preset < that a bag is played < params_file < command line.
     parameters: list = [os.path.join(share, "config", "occupancy_node.yaml")]
     if preset is not None:
         parameters.append(dict(preset.parameters))
+    if bag:
+        parameters.append({"input_qos": "reliable"})  # a player offers what was recorded; best effort would lose images
     if value("params_file"):
         parameters.append(value("params_file"))
     given = {name: value(name) for name in ("checkpoint", "device", "calibration_file") if value(name)}
@@ -87,6 +97,8 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         play = ["ros2", "bag", "play", bag, "--clock", "100", "--rate", value("rate")]
         player = ExecuteProcess(cmd=play + (["--loop"] if value("loop") == "true" else []), output="screen")
         actions.append(_after_line(node, b"ready;", player))
+        if MIDDLEWARE_PROFILE not in os.environ:  # node and player share memory that holds more than one sweep
+            actions.insert(0, SetEnvironmentVariable(MIDDLEWARE_PROFILE, os.path.join(share, "config", "fastdds.xml")))
     if value("rviz") == "true":
         actions.append(
             Node(

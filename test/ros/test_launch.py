@@ -42,13 +42,15 @@ def test_a_bag_brings_player_clock_and_simulated_time(bringup: Any, tmp_path: Pa
     from launch import LaunchContext
 
     monkeypatch.setattr(bringup, "get_package_share_directory", lambda package: str(tmp_path))
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
     context = LaunchContext()
     for argument in bringup.arguments():
         argument.execute(context)
     context.launch_configurations |= {"bag": str(tmp_path), "rviz": "true", "device": "cpu"}
     actions = bringup.bringup(context)
     kinds = [type(action).__name__ for action in actions]
-    assert kinds == ["Node", "RegisterEventHandler", "RegisterEventHandler", "Node"]  # the player waits for the node
+    # the player waits for the node; the environment comes first
+    assert kinds == ["SetEnvironmentVariable", "Node", "RegisterEventHandler", "RegisterEventHandler", "Node"]
     context.launch_configurations |= {"bag": "", "rviz": "false"}
     assert [type(action).__name__ for action in bringup.bringup(context)] == ["Node", "RegisterEventHandler"]
     context.launch_configurations["bag"] = "/nowhere/bag"
