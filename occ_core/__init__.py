@@ -1,9 +1,13 @@
 """3D semantic occupancy from cameras and LiDAR."""
 
-from occ_core.checkpoint import load_checkpoint
-from occ_core.inference import OccupancyEngine
-from occ_core.model import OccupancyConfig, OccupancyModel, build_model
-from occ_core.types import DriveContext, Frame, Occupancy
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from occ_core.checkpoint import load_checkpoint
+    from occ_core.inference import OccupancyEngine
+    from occ_core.model import OccupancyConfig, OccupancyModel, build_model
+    from occ_core.types import DriveContext, Frame, Occupancy
 
 __all__ = [
     "DriveContext",
@@ -15,3 +19,18 @@ __all__ = [
     "build_model",
     "load_checkpoint",
 ]
+
+_MODULES = {
+    "checkpoint": ("load_checkpoint",),
+    "inference": ("OccupancyEngine",),
+    "model": ("OccupancyConfig", "OccupancyModel", "build_model"),
+    "types": ("DriveContext", "Frame", "Occupancy"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use: tools that only read data should not wait seconds for the network's packages."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"occ_core.{module}"), name)
+    raise AttributeError(f"module 'occ_core' has no attribute '{name}'")

@@ -116,7 +116,7 @@ class OccupancyHead(nn.Module):
                 continue
             points = at[which].flip(1).view(1, 1, 1, -1, 3).to(volume.dtype)  # grid_sample wants the last axis first
             found = F.grid_sample(volume[sample : sample + 1], points, align_corners=False, padding_mode="border")
-            sampled = sampled.index_copy(0, which, found[0, :, 0, 0].T)
+            sampled = sampled.index_copy(0, which, found[0, :, 0, 0].T.to(sampled.dtype))
         return sampled
 
     def look_up(self, lidar: SparseVolume, children: Int[Tensor, "child 4"]) -> Float[Tensor, "child channel"]:

@@ -7,6 +7,7 @@ torch: gather, multiply, add.
 
 from __future__ import annotations
 
+import logging
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -14,6 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from spconv import pytorch as spconv
 from torch import Tensor, nn
+
+# spconv asks torch at every tensor whether it is being traced, which torch answers with a warning about its own names
+logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 SparseVolume: TypeAlias = spconv.SparseConvTensor
 """``features`` [V, C] and ``indices`` [V, 4] (batch, x, y, z; int32) of the non-empty voxels of a volume."""

@@ -121,6 +121,6 @@ def sample_images(
             continue
         at = torch.stack([u[which], v[which]], dim=-1).view(1, 1, -1, 2).to(features.dtype)
         found = F.grid_sample(features[k : k + 1], at, align_corners=False, padding_mode="border")[0, :, 0].T  # [S, C]
-        total = total.index_add(0, which, found)
+        total = total.index_add(0, which, found.to(total.dtype))  # autocast samples in float32
         seen_by[which] += 1
     return total / seen_by.clamp(min=1)[:, None].to(total.dtype)

@@ -47,3 +47,11 @@ def test_moving_to_a_device_moves_every_tensor():
     tensors = [moved.images, moved.camera_mask, moved.intrinsics, moved.grid_from_camera, moved.world_from_grid, *moved.points]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert moved.stamp_ns == (7,) and moved.context == (DriveContext("rain"),)
+
+
+def test_the_public_names_can_all_be_imported() -> None:
+    import occ_core
+
+    assert all(getattr(occ_core, name).__name__ == name for name in occ_core.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = occ_core.Nothing
