@@ -131,12 +131,24 @@ class OccupancyHead(nn.Module):
 
 def classify(output: HeadOutput, ratio: int) -> tuple[UInt8[Tensor, "batch x y z"], Float[Tensor, "batch x y z"]]:
     """Labels and their probabilities on the fine grid; a voxel that was not refined is what its parent is."""
-    coarse_probability, coarse_label = output.coarse.float().softmax(dim=1).max(dim=1)  # [B, X, Y, Z]
-    probability, label = upsample(coarse_probability, ratio), upsample(coarse_label.to(torch.uint8), ratio)
-    fine_probability, fine_label = output.fine.float().softmax(dim=1).max(dim=1)  # [child]
+    coarse_label, coarse_probability = decide(output.coarse)  # [B, X, Y, Z]
+    label, probability = upsample(coarse_label, ratio), upsample(coarse_probability, ratio)
     at = output.children.unbind(1)
-    probability[at], label[at] = fine_probability, fine_label.to(torch.uint8)
+    label[at], probability[at] = decide(output.fine)  # [child]
     return label, probability
+
+
+def decide(logits: Float[Tensor, "n class *voxels"]) -> tuple[UInt8[Tensor, "n *voxels"], Float[Tensor, "n *voxels"]]:
+    """The class of each voxel and its probability.
+
+    A voxel is empty where that is more probable than all classes together, and otherwise the most probable of them: where the
+    classes share the probability of being occupied, the largest of all logits would leave holes.
+    """
+    probabilities = logits.float().softmax(dim=1)
+    empty = probabilities[:, EMPTY]
+    best, label = probabilities[:, EMPTY + 1 :].max(dim=1)
+    is_empty = empty > 0.5
+    return torch.where(is_empty, EMPTY, label + EMPTY + 1).to(torch.uint8), torch.where(is_empty, empty, best)
 
 
 def upsample(volume: Shaped[Tensor, "batch x y z"], ratio: int) -> Shaped[Tensor, "batch fx fy fz"]:

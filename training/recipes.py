@@ -32,7 +32,7 @@ class TrainConfig:
     """Without a split: this many scenes, the last by name, are kept for validation."""
     validation_frames: int = 12
     """Keyframes scored after every epoch, spread evenly."""
-    steps: int = 1800
+    steps: int = 4000
     batch_size: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -79,7 +79,7 @@ def nano_town() -> TrainConfig:
 
 def tiny_town() -> TrainConfig:
     """The shipped checkpoint, on generated towns."""
-    return TrainConfig(model=tiny_model(), data=Path("data/town_train"), out=Path("out/train/tiny_town"))
+    return TrainConfig(model=tiny_model(), data=Path("data/town_train"), out=Path("out/train/tiny_town"), steps=1350)
 
 
 def tiny_nuscenes() -> TrainConfig:

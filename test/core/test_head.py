@@ -1,6 +1,6 @@
 import torch
 
-from occ_core.head import HeadOutput, OccupancyHead, classify
+from occ_core.head import HeadOutput, OccupancyHead, classify, decide
 from occ_core.sparse import sparse_volume
 from occ_core.taxonomy import EMPTY
 from occ_core.voxel_grid import VoxelGrid
@@ -76,3 +76,10 @@ def test_classify_takes_the_child_where_refined_and_the_parent_elsewhere():
     assert label[0, 7, 7, 3] == 2 and abs(probability[0, 7, 7, 3].item() - 0.7) < 1e-6
     assert (label[0, :2, :2, :2] == 1).all()  # not refined, the parent says class 1
     assert label.sum() == 2 + 8
+
+
+def test_occupied_where_the_classes_together_are_more_probable_than_empty():
+    """0.4 empty against 0.35 + 0.25: occupied, by the larger class. 0.6 empty: empty."""
+    label, probability = decide(torch.log(torch.tensor([[0.4, 0.35, 0.25], [0.6, 0.3, 0.1]])))
+    assert label.tolist() == [1, EMPTY]
+    torch.testing.assert_close(probability, torch.tensor([0.35, 0.6]))
