@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.world.box_world import CAR_WLH_M, WALL_X_M, at, box_drive
-from training.world.camera import View, render
+from training.world.camera import Scenery, View, render
 from training.world.lidar import EGO_CATEGORY, Sweep, actors_as_passed, scan
 from training.world.lights import LampSet
 from training.world.meshes import CATEGORY_ID
@@ -30,7 +30,7 @@ def view_of(drive: Drive, time_s: float = 0.0, seed: int = 3) -> View:
     sky = Sky(weather, np.random.default_rng(1))
     actors = caster.actors_at(time_s, near_m=pose[:3, 3])
     lamps = LampSet(drive, drive.world_from_ego(time_s), actors.world_from_actor)
-    return render(caster, FRONT, SIZE, pose, actors, lamps, sky, weather, np.random.default_rng(seed))
+    return render(Scenery(caster, actors, lamps, sky, weather), FRONT, SIZE, pose, np.random.default_rng(seed))
 
 
 def sweep_of(drive: Drive, end_s: float = 0.5, seed: int = 3) -> Sweep:
@@ -158,3 +158,18 @@ def test_images_and_jpegs_repeat_with_the_seed_and_differ_without() -> None:
 def test_unknown_weather_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="'snow'.*clear, rain, night, rain at night"):
         settings("snow")
+
+
+def test_large_images_agree_with_pixel_by_pixel_casting() -> None:
+    drive = box_drive(speed_mps=0.0)
+    caster, size = RayCaster(drive), (450, 800)
+    pose = drive.world_from_ego(0.0) @ FRONT.ego_from_camera
+    actors = caster.actors_at(0.0, near_m=pose[:3, 3])
+    row, column = np.mgrid[0 : size[0], 0 : size[1]]
+    pixels = np.stack([column, row, np.ones_like(row)], axis=-1).reshape(-1, 3)
+    rays = pixels @ np.linalg.inv(FRONT.intrinsics(size)).T @ pose[:3, :3].T
+    rays = (rays / np.linalg.norm(rays, axis=1, keepdims=True)).astype(np.float32)
+    fast, exact = caster.cast_image(pose[:3, 3], rays, size, actors), caster.cast(pose[:3, 3], rays, actors)
+    assert {-1, 0} == set(exact.actor.tolist()) and np.isinf(exact.range_m).any()
+    assert np.array_equal(fast.material, exact.material) and np.array_equal(fast.actor, exact.actor)
+    assert fast.range_m == pytest.approx(exact.range_m, rel=1e-3)

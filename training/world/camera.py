@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from training.world.lights import LampSet
@@ -22,6 +21,7 @@ _TEXTURE = np.array([TEXTURE_ID[material.texture] for material in MATERIALS], np
 _SPECULAR = np.array([material.specular for material in MATERIALS], np.float32)
 _EMISSION = np.array([material.emission for material in MATERIALS], np.float32)
 _FLAT_CATEGORIES = (24, 25, 26)
+_PIECE = 32_768
 _HALF_FROM_WIDTH = 800
 """From this image width on, light is computed for every second pixel in both directions."""
 _LAMP_LIGHT = 6.0
@@ -38,57 +38,73 @@ class View:
     """float32 [H, W], along the optical axis; inf in the sky."""
 
 
+@dataclass(frozen=True)
+class Scenery:
+    """What there is to see at one moment, and the light it stands in."""
+
+    caster: RayCaster
+    actors: ActorsAt
+    lamps: LampSet
+    sky: Sky
+    weather: Weather
+
+
 def render(
-    caster: RayCaster,
-    camera: Camera,
-    size: tuple[int, int],
-    world_from_camera: np.ndarray,
-    actors: ActorsAt,
-    lamps: LampSet,
-    sky: Sky,
-    weather: Weather,
-    rng: np.random.Generator,
+    scenery: Scenery, camera: Camera, size: tuple[int, int], world_from_camera: np.ndarray, rng: np.random.Generator
 ) -> View:
     """The image of ``camera`` at ``size`` (height, width) from the pose ``world_from_camera`` [4, 4]."""
     height, width = size
     intrinsics = camera.intrinsics(size)
     directions, along = _pixel_rays(intrinsics, size, world_from_camera)
     eye = world_from_camera[:3, 3].astype(np.float32)
-    hits = caster.cast(eye, directions, actors)
-    hit = np.flatnonzero(hits.hit)
-
+    hits = scenery.caster.cast_image(eye, directions, size, scenery.actors)
+    is_hit = hits.hit
+    light = _light(scenery, hits, eye, directions, size)
     radiance = np.empty((height * width, 3), np.float32)
-    above = np.flatnonzero(~hits.hit)
-    radiance[above] = sky.radiance(directions[above])
-    distance = hits.range_m[hit]
-    points = eye + directions[hit] * distance[:, None]
-    normal, material = hits.normal[hit], hits.material[hit]
-    cosine = np.abs(np.einsum("ni,ni->n", normal, directions[hit]))
-    pattern = _pattern(points, normal, material, distance / np.float32(intrinsics[0, 0]) / np.sqrt(np.maximum(cosine, 0.04)))
-    albedo = _RGB[material] * hits.tint[hit] * pattern[:, COLOUR]
-    flat = np.isin(hits.category[hit], _FLAT_CATEGORIES)
-    if weather.wet:
-        albedo[flat] *= 1.0 - 0.45 * weather.wet
+    # In pieces that fit the processor's cache.
+    for start in range(0, height * width, _PIECE):
+        piece = np.arange(start, min(start + _PIECE, height * width))
+        above, met = piece[~is_hit[piece]], piece[is_hit[piece]]
+        radiance[above] = scenery.sky.radiance(directions[above])
+        radiance[met] = _seen(scenery, hits, met, eye, directions[met], light[met], np.float32(1.0 / intrinsics[0, 0]), rng)
+    image = develop(radiance.reshape(height, width, 3), scenery.sky.exposure, scenery.weather, rng)
+    return View(image, (hits.range_m * along).reshape(height, width))
 
-    stride = 2 if width >= _HALF_FROM_WIDTH else 1
-    light = _upsampled_light(caster, hits, eye, directions, size, stride, actors, lamps, sky, weather)[hit]
-    colour = albedo * light
+
+def _seen(
+    scenery: Scenery,
+    hits: Hits,
+    pixel: np.ndarray,
+    eye: np.ndarray,
+    directions: np.ndarray,
+    light: np.ndarray,
+    pixel_angle: np.float32,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Light float32 [K, 3] that arrives from what the rays of the pixels ``pixel`` [K] met."""
+    sky, weather = scenery.sky, scenery.weather
+    distance, normal, material = hits.range_m[pixel], hits.normal[pixel], hits.material[pixel]
+    points = eye + directions * distance[:, None]
+    cosine = np.abs(np.einsum("ni,ni->n", normal, directions))
+    pattern = _pattern(points, normal, material, distance * pixel_angle / np.sqrt(np.maximum(cosine, 0.04)))
+    colour = _RGB[material] * hits.tint[pixel] * pattern[:, COLOUR] * light
+    flat = np.isin(hits.category[pixel], _FLAT_CATEGORIES)
+    if weather.wet:
+        colour[flat] *= 1.0 - 0.45 * weather.wet
     if weather.lamps:
         colour += (_EMISSION[material] * _LAMP_LIGHT)[:, None] * _RGB[material]
         colour += pattern[:, LIGHT, None] * _WINDOW_LIGHT * sky.window_share
 
-    gloss = _SPECULAR[material] * (0.25 + 0.75 * (1.0 - cosine) ** 3)
-    shiny = np.flatnonzero(gloss > 0.02)
-    mirrored = _mirrored(directions[hit[shiny]], normal[shiny])
-    colour[shiny] += gloss[shiny, None] * (sky.environment(mirrored) - colour[shiny])
+    shiny = np.flatnonzero(_SPECULAR[material] > 0.05)
+    gloss = _SPECULAR[material[shiny]] * (0.25 + 0.75 * (1.0 - cosine[shiny]) ** 3)
+    mirrored = _mirrored(directions[shiny], normal[shiny])
+    colour[shiny] += gloss[:, None] * (sky.environment(mirrored) - colour[shiny])
     if weather.wet:
         wet = np.flatnonzero(flat & (normal[:, 2] > 0.8))
-        _add_puddle_mirror(colour, wet, points, directions[hit], normal, cosine, caster, actors, lamps, sky, weather, rng)
-    veil = np.exp(-distance / weather.visibility_m)[:, None]
-    radiance[hit] = colour * veil + sky.haze * (1.0 - veil)
-
-    image = develop(radiance.reshape(height, width, 3), sky.exposure, weather, rng)
-    return View(image, (hits.range_m * along).reshape(height, width))
+        reflected, share = _wet_reflection(scenery, points[wet], directions[wet], normal[wet], cosine[wet], rng)
+        colour[wet] += share * (reflected - colour[wet])
+    veil = np.exp(-distance / np.float32(weather.visibility_m))[:, None]
+    return colour * veil + sky.haze * (1.0 - veil)
 
 
 def _pixel_rays(intrinsics: np.ndarray, size: tuple[int, int], world_from_camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,46 +131,37 @@ def _pattern(points: np.ndarray, normal: np.ndarray, material: np.ndarray, footp
     return pattern
 
 
-def _upsampled_light(
-    caster: RayCaster,
-    hits: Hits,
-    eye: np.ndarray,
-    directions: np.ndarray,
-    size: tuple[int, int],
-    stride: int,
-    actors: ActorsAt,
-    lamps: LampSet,
-    sky: Sky,
-    weather: Weather,
-) -> np.ndarray:
-    """Irradiance float32 [H*W, 3], computed for every ``stride``-th pixel and spread over its neighbours."""
+def _light(scenery: Scenery, hits: Hits, eye: np.ndarray, directions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Irradiance float32 [H*W, 3]; in large images every second pixel's in both directions, spread over its neighbours."""
     height, width = size
+    stride = 2 if width >= _HALF_FROM_WIDTH else 1
     chosen = np.arange(height * width).reshape(height, width)[::stride, ::stride]
     pixel = chosen.ravel()
-    pixel = pixel[hits.hit[pixel]]
+    met = np.flatnonzero(hits.hit[pixel])
+    pixel = pixel[met]
     points = eye + directions[pixel] * hits.range_m[pixel, None]
-    computed = np.zeros((height * width, 3), np.float32)
-    computed[pixel] = irradiance(caster, points, hits.normal[pixel], actors, lamps, sky, weather)
+    computed = np.zeros((chosen.size, 3), np.float32)
+    computed[met] = irradiance(scenery, points, hits.normal[pixel])
     if stride == 1:
         return computed
-    coarse = computed[chosen]
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST).reshape(-1, 3)
+    spread = computed.reshape(*chosen.shape, 3).repeat(stride, axis=0).repeat(stride, axis=1)
+    return np.ascontiguousarray(spread[:height, :width]).reshape(-1, 3)
 
 
-def irradiance(
-    caster: RayCaster, points: np.ndarray, normal: np.ndarray, actors: ActorsAt, lamps: LampSet, sky: Sky, weather: Weather
-) -> np.ndarray:
+def irradiance(scenery: Scenery, points: np.ndarray, normal: np.ndarray) -> np.ndarray:
     """Light on surface points [N, 3] with normals [N, 3]: sky, sun with shadows, lamps; float32 [N, 3]."""
+    sky = scenery.sky
     openness = 0.35 + 0.65 * (0.5 + 0.5 * normal[:, 2:3])
     light = openness * sky.ambient
-    if weather.sun:
+    if scenery.weather.sun:
         facing = normal @ sky.sun_direction
         lit = np.flatnonzero(facing > 0)
         start = points[lit] + normal[lit] * 0.03
-        sunny = lit[~caster.blocked(start, np.broadcast_to(sky.sun_direction, start.shape), np.inf, actors)]
+        towards_sun = np.broadcast_to(sky.sun_direction, start.shape)
+        sunny = lit[~scenery.caster.blocked(start, towards_sun, np.inf, scenery.actors)]
         light[sunny] += facing[sunny, None] * sky.sun_colour
-    if weather.lamps:
-        light += lamps.irradiance(points, normal)
+    if scenery.weather.lamps:
+        light += scenery.lamps.irradiance(points, normal)
     return light.astype(np.float32)
 
 
@@ -162,35 +169,33 @@ def _mirrored(directions: np.ndarray, normal: np.ndarray) -> np.ndarray:
     return directions - 2.0 * np.einsum("ni,ni->n", directions, normal)[:, None] * normal
 
 
-def _add_puddle_mirror(
-    colour: np.ndarray,
-    wet: np.ndarray,
+def _wet_reflection(
+    scenery: Scenery,
     points: np.ndarray,
     directions: np.ndarray,
     normal: np.ndarray,
     cosine: np.ndarray,
-    caster: RayCaster,
-    actors: ActorsAt,
-    lamps: LampSet,
-    sky: Sky,
-    weather: Weather,
     rng: np.random.Generator,
-) -> None:
-    """Mixes the mirrored scene into the wet ground pixels ``wet`` of ``colour``, more where water stands."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """What wet ground mirrors, float32 [N, 3], and the share of it in what is seen, [N, 1]: more where water stands."""
+    sky = scenery.sky
     # Asphalt is rough below the film: each pixel's mirror is tilted a little, which draws reflections out towards the eye.
-    tilted = normal[wet] + rng.normal(0.0, 0.03, (len(wet), 3)).astype(np.float32)
+    tilted = normal + rng.normal(0.0, 0.03, normal.shape).astype(np.float32)
     tilted /= np.linalg.norm(tilted, axis=1, keepdims=True)
-    way = _mirrored(directions[wet], tilted)
+    way = _mirrored(directions, tilted)
     way[:, 2] = np.maximum(way[:, 2], 1e-3)
-    hits = caster.cast(points[wet] + tilted * 0.02, way, actors)
+    way /= np.linalg.norm(way, axis=1, keepdims=True)
+    hits = scenery.caster.cast(points + tilted * 0.02, way, scenery.actors)
     seen = sky.radiance(way)
     met = np.flatnonzero(hits.hit)
-    albedo = _RGB[hits.material[met]] * hits.tint[met]
-    at = points[wet][met] + way[met] * hits.range_m[met, None]
-    seen[met] = albedo * (sky.ambient * 0.7 + (lamps.irradiance(at, hits.normal[met]) if weather.lamps else 0.0))
-    if weather.lamps:
-        seen[met] += (_EMISSION[hits.material[met]] * _LAMP_LIGHT)[:, None] * _RGB[hits.material[met]]
-    puddle = noise(points[wet, 0] / 19.0, points[wet, 1] / 19.0)
+    material = hits.material[met]
+    light = sky.ambient * np.float32(0.7)
+    if scenery.weather.lamps:
+        light = light + scenery.lamps.irradiance(points[met] + way[met] * hits.range_m[met, None], hits.normal[met])
+    seen[met] = _RGB[material] * hits.tint[met] * light
+    if scenery.weather.lamps:
+        seen[met] += (_EMISSION[material] * _LAMP_LIGHT)[:, None] * _RGB[material]
+    puddle = noise(points[:, 0] / 19.0, points[:, 1] / 19.0)
     # Schlick's law for water (2 % head-on), helped where a film stands.
-    share = np.minimum(0.02 + 0.98 * (1.0 - cosine[wet]) ** 5, 0.6) * np.clip(0.9 * puddle + 0.15, 0.0, 1.0) * weather.wet
-    colour[wet] += share[:, None] * (seen - colour[wet])
+    share = np.minimum(0.02 + 0.98 * (1.0 - cosine) ** 5, 0.6) * np.clip(0.9 * puddle + 0.15, 0.0, 1.0) * scenery.weather.wet
+    return seen, share[:, None]

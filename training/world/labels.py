@@ -39,18 +39,21 @@ def sample_surface(mesh: Mesh, spacing_m: float, rng: np.random.Generator) -> tu
     Each triangle gets area / spacing^2 points, its fraction rounded by chance; inside it they lie on a shifted additive
     (R2) sequence, which leaves fewer holes than chance would.
     """
-    a, b, c = (mesh.vertices[mesh.triangles[:, corner]].astype(np.float64) for corner in range(3))
+    a, b, c = (mesh.vertices[mesh.triangles[:, corner]] for corner in range(3))
     area = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
     expected = area / spacing_m**2
     count = np.floor(expected + rng.random(len(expected))).astype(np.int64)
     triangle = np.repeat(np.arange(len(count)), count)
     step = np.arange(len(triangle)) - np.repeat(np.cumsum(count) - count, count)
     shift = rng.random((len(count), 2))[triangle]
-    u, v = ((shift[:, axis] + step * ratio) % 1.0 for axis, ratio in enumerate((0.7548776662466927, 0.5698402909980532)))
+    u, v = (
+        ((shift[:, axis] + step * ratio) % 1.0).astype(np.float32)
+        for axis, ratio in enumerate((0.7548776662466927, 0.5698402909980532))
+    )
     outside = u + v > 1.0
     u, v = np.where(outside, 1.0 - u, u)[:, None], np.where(outside, 1.0 - v, v)[:, None]
     points = a[triangle] * (1.0 - u - v) + b[triangle] * u + c[triangle] * v
-    return points.astype(np.float32), triangle
+    return points, triangle
 
 
 class DriveLabels:

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from occ_core.voxel_grid import SURROUNDOCC_GRID
 from training.world import tables
-from training.world.camera import View, render
+from training.world.camera import Scenery, View, render
 from training.world.labels import DriveLabels
 from training.world.lidar import Sweep, actors_as_passed, scan
 from training.world.lights import LampSet
@@ -178,10 +178,9 @@ class SceneWriter:
         # The beam passes an actor when the camera there fires, except where the sweep's end meets its beginning.
         actors = self.caster.actors_at(time_s, near_m=world_from_ego[:3, 3]) if camera.channel == "CAM_BACK_LEFT" else passed
         lamps = LampSet(self.drive, world_from_ego, actors.world_from_actor)
-        view = render(
-            self.caster, camera, self.options.image_size, world_from_ego @ camera.ego_from_camera, actors,
-            lamps, self.sky, self.weather, self._rng(camera.channel, keyframe),
-        )  # fmt: skip
+        scenery = Scenery(self.caster, actors, lamps, self.sky, self.weather)
+        pose, rng = world_from_ego @ camera.ego_from_camera, self._rng(camera.channel, keyframe)
+        view = render(scenery, camera, self.options.image_size, pose, rng)
         filename = f"samples/{camera.channel}/{self._file(camera.channel, time_s, 'jpg')}"
         (self.root / filename).write_bytes(encode_jpeg(view.image))
         self._add_sensor_data(camera.channel, filename, time_s, keyframe, True, self.options.image_size)
