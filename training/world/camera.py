@@ -160,7 +160,7 @@ def irradiance(scenery: Scenery, points: np.ndarray, normal: np.ndarray) -> np.n
         towards_sun = np.broadcast_to(sky.sun_direction, start.shape)
         sunny = lit[~scenery.caster.blocked(start, towards_sun, np.inf, scenery.actors)]
         light[sunny] += facing[sunny, None] * sky.sun_colour
-    if scenery.weather.lamps:
+    if scenery.weather.dark:
         light += scenery.lamps.irradiance(points, normal)
     return light.astype(np.float32)
 
@@ -190,7 +190,7 @@ def _wet_reflection(
     met = np.flatnonzero(hits.hit)
     material = hits.material[met]
     light = sky.ambient * np.float32(0.7)
-    if scenery.weather.lamps:
+    if scenery.weather.dark:
         light = light + scenery.lamps.irradiance(points[met] + way[met] * hits.range_m[met, None], hits.normal[met])
     seen[met] = _RGB[material] * hits.tint[met] * light
     if scenery.weather.lamps:

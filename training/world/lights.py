@@ -28,17 +28,18 @@ class LampSet:
             powers.append(power)
             radii.append(radius)
 
-        def add_vehicle(pose: np.ndarray, front_m: float, back_m: float, half_width_m: float) -> None:
-            for side in (-half_width_m, half_width_m):
-                add((pose @ [front_m, side, 0.65, 1])[:3], pose[:3, :3] @ [1.0, 0.0, -0.045], 40.0, _HEADLIGHT, 45.0)
+        def add_vehicle(pose: np.ndarray, front_m: float, back_m: float, headlights_m: tuple[float, ...]) -> None:
+            for side_m in headlights_m:
+                power = _HEADLIGHT * np.float32(2 / len(headlights_m))
+                add((pose @ [front_m, side_m, 0.65, 1])[:3], pose[:3, :3] @ [1.0, 0.0, -0.045], 40.0, power, 45.0)
             add((pose @ [back_m, 0.0, 0.8, 1])[:3], pose[:3, :3] @ [-1.0, 0.0, -0.2], 1.5, _TAIL_LIGHT, 8.0)
 
-        add_vehicle(world_from_ego, 3.8, -1.0, 0.65)
+        add_vehicle(world_from_ego, 3.8, -1.0, (-0.65, 0.65))
         for actor, pose in zip(drive.actors, world_from_actor, strict=True):
             driving = actor.attribute != "vehicle.parked" and actor.category.startswith(_VEHICLES)
             if driving and np.hypot(*(pose[:2, 3] - here)) < _REACH_M:
-                width, length, _ = actor.size_wlh
-                add_vehicle(pose, length / 2, -length / 2, 0.36 * width)
+                length = actor.size_wlh[1]
+                add_vehicle(pose, length / 2, -length / 2, (0.0,))  # from outside a pair looks like one lamp
         near = np.hypot(*(drive.lamps[:, :2] - here).T) < _REACH_M if len(drive.lamps) else np.zeros(0, bool)
         for lamp in drive.lamps[near]:
             add(lamp.astype(np.float64), np.array([0.0, 0.0, -1.0]), 1.2, _STREET_LAMP, 22.0)

@@ -22,7 +22,6 @@ class Sky:
         )
         self._cloud_shift = rng.uniform(0, 1, 2).astype(np.float32)
         self._weather = weather
-        self._dark = weather.sky < 0.1
         blue, grey = np.array([0.80, 0.93, 1.12], np.float32), np.array([0.97, 1.0, 1.03], np.float32)
         cover = np.float32(weather.sky_cover)
         self.ambient = np.float32(weather.sky) * (blue * (1 - cover) + grey * cover)
@@ -30,11 +29,11 @@ class Sky:
         """Irradiance on a surface that faces the sun."""
         self.zenith = self.ambient * np.array([0.5, 0.65, 0.9], np.float32) * (1 - 0.3 * cover) + self.ambient * 0.6 * cover
         self.horizon = self.ambient * np.array([1.25, 1.2, 1.1], np.float32)
-        if self._dark:
+        if weather.dark:
             self.horizon = self.horizon + np.array([0.02, 0.014, 0.009], np.float32)
         self.haze = self.horizon * np.float32(0.9)
-        self.window_share = np.float32(1.0 if self._dark else 0.6)
-        self.exposure = 4.5 if self._dark else 1.25 / (0.6 * weather.sky + 0.55 * weather.sun + 0.12 + weather.wet)
+        self.window_share = np.float32(1.0 if weather.dark else 0.6)
+        self.exposure = 4.5 if weather.dark else 1.25 / (0.6 * weather.sky + 0.55 * weather.sun + 0.12 + weather.wet)
 
     def radiance(self, directions: np.ndarray) -> np.ndarray:
         """Light from the sky along unit ``directions`` [N, 3], float32 [N, 3]."""

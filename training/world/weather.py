@@ -30,6 +30,11 @@ class Weather:
     backscatter: float
     """Share of beams that a raindrop near the car throws back."""
 
+    @property
+    def dark(self) -> bool:
+        """Whether lamps light the scene noticeably."""
+        return self.sky < 0.1
+
 
 WEATHER_SETTINGS: dict[str, Weather] = {
     "clear": Weather(
