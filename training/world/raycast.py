@@ -46,8 +46,8 @@ def _scene(vertices: np.ndarray, triangles: np.ndarray) -> o3d.t.geometry.Raycas
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     if len(triangles):
         scene.add_triangles(
-            o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
-            o3d.core.Tensor(np.ascontiguousarray(triangles, np.uint32)),
+            o3d.core.Tensor.from_numpy(np.ascontiguousarray(vertices, np.float32)),
+            o3d.core.Tensor.from_numpy(np.ascontiguousarray(triangles, np.uint32)),
         )
     return scene
 
@@ -175,4 +175,4 @@ def _rays(origins: np.ndarray, directions: np.ndarray) -> o3d.core.Tensor:
     rays = np.empty((len(directions), 6), np.float32)
     rays[:, :3] = origins
     rays[:, 3:] = directions
-    return o3d.core.Tensor(rays)
+    return o3d.core.Tensor.from_numpy(rays)
