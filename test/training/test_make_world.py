@@ -20,6 +20,7 @@ from training.make_world import WorldConfig, make_scene, make_world, part_path
 from training.world import tables
 from training.world.box_world import CAR_WLH_M, at, box_drive
 from training.world.rig import CAMERAS
+from training.world.scene import Drive
 from training.world.tables import Records
 from training.world.writer import SceneOptions, SceneWriter, points_in_box
 
@@ -34,7 +35,7 @@ def digests(root: Path) -> dict[str, str]:
     }
 
 
-def moving_box_drive():
+def moving_box_drive() -> Drive:
     """The car drives along x at 2 m/s, 4 m left of the ego."""
     drive = box_drive(duration_s=OPTIONS.duration_s)
     return dataclasses.replace(

@@ -172,4 +172,4 @@ def test_large_images_agree_with_pixel_by_pixel_casting() -> None:
     fast, exact = caster.cast_image(pose[:3, 3], rays, size, actors), caster.cast(pose[:3, 3], rays, actors)
     assert {-1, 0} == set(exact.actor.tolist()) and np.isinf(exact.range_m).any()
     assert np.array_equal(fast.material, exact.material) and np.array_equal(fast.actor, exact.actor)
-    assert fast.range_m == pytest.approx(exact.range_m, rel=1e-3)
+    np.testing.assert_allclose(fast.range_m, exact.range_m, rtol=1e-3)
