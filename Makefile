@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # Shared libraries that open3d and OpenCV load from the system, and the Debian package of each.
-LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libgomp.so.1:libgomp1 libX11.so.6:libx11-6
+LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libgomp.so.1:libgomp1 libX11.so.6:libx11-6 libusb-1.0.so.0:libusb-1.0-0
 
 .PHONY: env demo test bench
 

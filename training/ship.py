@@ -28,6 +28,8 @@ class ShipConfig:
     """nuScenes data root with labels, of scenes not trained on."""
     keyframes: Path | None = None
     """nuScenes data root of real keyframes, scored by ``--benchmark keyframe``."""
+    refine_above: float = 0.5
+    """Coarse voxels likelier than this to be occupied are refined; in training more are, to learn from."""
     to: Path = SHIPPED
     note: str = ""
     """What else a user should know of how it was made."""
@@ -38,6 +40,7 @@ def ship(config: ShipConfig) -> dict[str, Any]:
     trained = load_file(config.checkpoint)
     weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in trained.items()}
     description = json.loads(config.checkpoint.with_suffix(".json").read_text())
+    description["config"]["refine_above"] = config.refine_above
     config.to.parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, config.to)
     _write(config.to, description)

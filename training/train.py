@@ -49,6 +49,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         raise FileExistsError(f"'{config.out}' holds a training already; continue it with --resume or give another --out")
     fabric = Fabric(accelerator=config.device, devices="auto" if config.device != "cpu" else 1, precision=_precision(config))
     fabric.launch()
+    # on the CPU too some gradients are added by threads in any order; only so is a resumed run the same to the last bit
+    torch.use_deterministic_algorithms(fabric.device.type == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
 

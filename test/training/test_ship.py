@@ -22,6 +22,7 @@ def test_shipped_weights_are_half_as_large_and_load(trained: Path, box_town: Pat
     scores = ship(ShipConfig(trained, data=box_town, to=to, note="a test"))
     assert to.stat().st_size < 0.6 * trained.stat().st_size
     loaded, description = load_checkpoint(to)
+    assert loaded.config.refine_above == 0.5
     half = load_file(trained)["head.coarse.weight"].half().float()
     assert torch.equal(loaded.state_dict()["head.coarse.weight"], half)
     assert description["made_by"] == {
