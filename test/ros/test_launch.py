@@ -46,12 +46,12 @@ def test_a_bag_brings_player_clock_and_simulated_time(bringup: Any, tmp_path: Pa
     context = LaunchContext()
     for argument in bringup.arguments():
         argument.execute(context)
-    context.launch_configurations |= {"bag": str(tmp_path), "rviz": "true", "device": "cpu"}
+    context.launch_configurations.update({"bag": str(tmp_path), "rviz": "true", "device": "cpu"})
     actions = bringup.bringup(context)
     kinds = [type(action).__name__ for action in actions]
     # the player waits for the node; the environment comes first
     assert kinds == ["SetEnvironmentVariable", "Node", "RegisterEventHandler", "RegisterEventHandler", "Node"]
-    context.launch_configurations |= {"bag": "", "rviz": "false"}
+    context.launch_configurations.update({"bag": "", "rviz": "false"})
     assert [type(action).__name__ for action in bringup.bringup(context)] == ["Node", "RegisterEventHandler"]
     context.launch_configurations["bag"] = "/nowhere/bag"
     with pytest.raises(FileNotFoundError, match="bag '/nowhere/bag' does not exist"):
