@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from occ_core.volume_encoder import Pointwise
+
 
 class ConcatFusion(nn.Module):
     """Concatenates the two volumes along channels and reduces by a 1x1x1 convolution."""
@@ -13,10 +15,10 @@ class ConcatFusion(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.reduce = nn.Sequential(
-            nn.Conv3d(2 * channels, channels, 1, bias=False), nn.GroupNorm(8, channels), nn.ReLU(inplace=True)
+            Pointwise(2 * channels, channels, bias=False), nn.GroupNorm(8, channels), nn.ReLU(inplace=True)
         )
 
     def forward(
         self, image_volume: Float[Tensor, "batch channel x y z"], lidar_volume: Float[Tensor, "batch channel x y z"]
     ) -> Float[Tensor, "batch channel x y z"]:
-        return self.reduce(torch.cat([image_volume, lidar_volume], dim=1).contiguous(memory_format=torch.channels_last_3d))
+        return self.reduce(torch.cat([image_volume, lidar_volume], dim=1))

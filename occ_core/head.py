@@ -16,12 +16,18 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor, nn
 
+from occ_core.interpolate import interpolate
 from occ_core.sparse import SparseVolume, linear_index
 from occ_core.taxonomy import EMPTY
+from occ_core.volume_encoder import Pointwise
 from occ_core.voxel_grid import VoxelGrid
 
 SampleImages = Callable[[Tensor, Tensor], Tensor]
 """Points [P, 3] in metres and their samples [P] -> image features [P, C]."""
+
+
+CACHED_CHILDREN = 16_384
+"""Children refined at a time: their features then stay in the processor's cache."""
 
 
 class HeadOutput(NamedTuple):
@@ -57,7 +63,8 @@ class OccupancyHead(nn.Module):
     ) -> None:
         super().__init__()
         self.fine, self.ratio, self.refine_above, self.max_refined = fine, ratio, refine_above, max_refined
-        self.coarse = nn.Conv3d(channels, classes, 1)
+        self.classes = classes
+        self.coarse = Pointwise(channels, classes)
         assert self.coarse.bias is not None
         with torch.no_grad():  # most voxels are empty: start from 15 % occupied, or all would be refined at first
             self.coarse.bias[EMPTY] = math.log((classes - 1) * 0.85 / 0.15)
@@ -73,14 +80,17 @@ class OccupancyHead(nn.Module):
         self, volume: Float[Tensor, "batch channel x y z"], lidar: SparseVolume | None, sample_images: SampleImages | None
     ) -> HeadOutput:
         coarse = self.coarse(volume)
-        parents = self.choose(coarse.detach(), lidar)
-        children, corner = self.split(parents)
-        features = [self.sample_volume(volume, children), F.one_hot(corner, self.ratio**3).to(volume.dtype)]
-        if lidar is not None:
-            features.append(self.look_up(lidar, children))
-        if sample_images is not None:
-            features.append(sample_images(self.fine.centres(children[:, 1:]), children[:, 0]))
-        return HeadOutput(coarse, self.refine(torch.cat(features, dim=1)), children)
+        children, corner = self.split(self.choose(coarse.detach(), lidar))
+        rows = self.rows(lidar) if lidar is not None else None
+        fine = [coarse.new_zeros(0, self.classes)]
+        for part, part_corner in zip(children.split(CACHED_CHILDREN), corner.split(CACHED_CHILDREN), strict=True):
+            features = [self.sample_volume(volume, part), F.one_hot(part_corner, self.ratio**3).to(volume.dtype)]
+            if lidar is not None and rows is not None:
+                features.append(self.look_up(lidar, rows, part))
+            if sample_images is not None:
+                features.append(sample_images(self.fine.centres(part[:, 1:]), part[:, 0]))
+            fine.append(self.refine(torch.cat(features, dim=1)))
+        return HeadOutput(coarse, torch.cat(fine), children)
 
     def choose(self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume | None) -> Int[Tensor, "parent 4"]:
         """The coarse voxels to refine; there may be none."""
@@ -107,26 +117,22 @@ class OccupancyHead(nn.Module):
         self, volume: Float[Tensor, "batch channel x y z"], children: Int[Tensor, "child 4"]
     ) -> Float[Tensor, "child channel"]:
         """The volume at the children's centres, trilinear."""
-        shape = children.new_tensor(self.fine.shape)
-        at = (children[:, 1:].float() + 0.5) / shape * 2 - 1  # align_corners=False: -1 and 1 are the grid's faces
-        sampled = volume.new_zeros(len(children), volume.shape[1])
-        for sample in range(volume.shape[0]):
-            which = (children[:, 0] == sample).nonzero()[:, 0]
-            if which.numel() == 0:
-                continue
-            points = at[which].flip(1).view(1, 1, 1, -1, 3).to(volume.dtype)  # grid_sample wants the last axis first
-            found = F.grid_sample(volume[sample : sample + 1], points, align_corners=False, padding_mode="border")
-            sampled = sampled.index_copy(0, which, found[0, :, 0, 0].T.to(sampled.dtype))
-        return sampled
+        position = (children[:, 1:].float() + 0.5) / self.ratio - 0.5  # coarse centres lie at integers
+        return interpolate(volume, position, children[:, 0])
 
-    def look_up(self, lidar: SparseVolume, children: Int[Tensor, "child 4"]) -> Float[Tensor, "child channel"]:
-        """The LiDAR feature of each child's own voxel; zero where it holds no return."""
+    def rows(self, lidar: SparseVolume) -> Int[Tensor, " voxel"]:
+        """For every fine voxel of the batch, flattened, the row of its LiDAR feature; -1 where it holds no return."""
         x, y, z = self.fine.shape
-        slot = torch.full((lidar.batch_size * x * y * z,), -1, dtype=torch.long, device=children.device)
-        slot[linear_index(lidar.indices, self.fine.shape)] = torch.arange(len(lidar.indices), device=children.device)
-        at = slot[linear_index(children, self.fine.shape)]  # [child], -1 where empty
+        rows = torch.full((lidar.batch_size * x * y * z,), -1, dtype=torch.long, device=lidar.indices.device)
+        rows[linear_index(lidar.indices, self.fine.shape)] = torch.arange(len(lidar.indices), device=rows.device)
+        return rows
+
+    def look_up(
+        self, lidar: SparseVolume, rows: Int[Tensor, " voxel"], children: Int[Tensor, "child 4"]
+    ) -> Float[Tensor, "child channel"]:
+        """The LiDAR feature of each child's own voxel; zero where it holds no return."""
         padded = torch.cat([lidar.features, lidar.features.new_zeros(1, lidar.features.shape[1])])  # -1 reads the zero row
-        return padded[at]
+        return padded[rows[linear_index(children, self.fine.shape)]]
 
 
 def classify(output: HeadOutput, ratio: int) -> tuple[UInt8[Tensor, "batch x y z"], Float[Tensor, "batch x y z"]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from occ_core.interpolate import interpolate
 from occ_core.voxel_grid import VoxelGrid
 
 
@@ -113,14 +113,12 @@ def sample_images(
     for k in range(features.shape[0]):
         in_camera = points @ camera_from_grid[k, :3, :3].T + camera_from_grid[k, :3, 3]  # [P, 3]
         depth = in_camera[:, 2].clamp(min=0.1)
-        u = (in_camera[:, 0] / depth * intrinsics[k, 0, 0] + intrinsics[k, 0, 2] + 0.5) / (stride * w) * 2 - 1  # in [-1, 1]
-        v = (in_camera[:, 1] / depth * intrinsics[k, 1, 1] + intrinsics[k, 1, 2] + 0.5) / (stride * h) * 2 - 1
-        seen = (in_camera[:, 2] > 0.1) & (u.abs() < 1) & (v.abs() < 1) & (point_sample == sample[k])
-        which = seen.nonzero()[:, 0]
-        if which.numel() == 0:
-            continue
-        at = torch.stack([u[which], v[which]], dim=-1).view(1, 1, -1, 2).to(features.dtype)
-        found = F.grid_sample(features[k : k + 1], at, align_corners=False, padding_mode="border")[0, :, 0].T  # [S, C]
-        total = total.index_add(0, which, found.to(total.dtype))  # autocast samples in float32
+        u = in_camera[:, 0] / depth * intrinsics[k, 0, 0] + intrinsics[k, 0, 2]
+        v = in_camera[:, 1] / depth * intrinsics[k, 1, 1] + intrinsics[k, 1, 2]
+        cell = (torch.stack([v, u], dim=1) + 0.5) / stride - 0.5  # (row, column), centres at integers
+        inside = ((cell > -0.5) & (cell < cell.new_tensor([h, w]) - 0.5)).all(dim=1)
+        which = (inside & (in_camera[:, 2] > 0.1) & (point_sample == sample[k])).nonzero()[:, 0]
+        found = interpolate(features, cell[which], torch.full_like(which, k))  # [S, C]
+        total = total.index_add(0, which, found)
         seen_by[which] += 1
     return total / seen_by.clamp(min=1)[:, None].to(total.dtype)

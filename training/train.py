@@ -51,7 +51,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     fabric.launch()
     # on the CPU too some gradients are added by threads in any order; only so is a resumed run the same to the last bit
     torch.use_deterministic_algorithms(fabric.device.type == "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
 

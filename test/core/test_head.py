@@ -65,7 +65,8 @@ def test_trilinear_sample_at_the_centres_of_children():
 
 def test_lidar_features_come_from_the_child_s_own_voxel():
     lidar = sparse_volume(torch.tensor([[5.0, 6.0]]), torch.tensor([[0, 2, 4, 1]]), FINE.shape, 1)
-    found = make_head().look_up(lidar, torch.tensor([[0, 2, 4, 1], [0, 2, 4, 0]]))
+    head = make_head()
+    found = head.look_up(lidar, head.rows(lidar), torch.tensor([[0, 2, 4, 1], [0, 2, 4, 0]]))
     assert found.tolist() == [[5.0, 6.0], [0.0, 0.0]]
 
 

@@ -5,6 +5,7 @@ import torch
 
 from occ_core.model import OccupancyConfig, base, build_model, debug, nano, small, tiny
 from occ_core.types import collate_frames
+from occ_core.volume_encoder import Pointwise
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,15 @@ def test_presets_are_those_of_the_papers():
     for preset in (tiny(), small(), base()):
         assert preset.grid.shape == (200, 200, 16) and preset.coarse_grid.shape == (100, 100, 8)
     assert nano().grid.range_m == tiny().grid.range_m and nano().grid.shape == (100, 100, 8)
+
+
+def test_pointwise_equals_torch_s_own_convolution_in_values_and_gradients():
+    generator = torch.Generator().manual_seed(0)
+    ours = Pointwise(4, 6)
+    theirs = torch.nn.Conv3d(4, 6, 1)
+    theirs.load_state_dict(ours.state_dict())
+    volume = torch.randn(2, 4, 3, 5, 2, generator=generator)
+    (ours(volume).square().sum()).backward()
+    (theirs(volume).square().sum()).backward()
+    torch.testing.assert_close(ours(volume), theirs(volume), atol=1e-6, rtol=1e-5)  # float32, four products a sum
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, atol=1e-4, rtol=1e-5)

@@ -1,0 +1,34 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from occ_core.interpolate import interpolate
+
+
+def test_bilinear_by_hand():
+    """Values 0 1 / 2 3: a quarter of the way down, half of the way right: 0.75 * 0.5 + 0.25 * 2.5 = 1.0."""
+    values = torch.tensor([[0.0, 1.0], [2.0, 3.0]])[None, None]
+    found = interpolate(values, torch.tensor([[0.25, 0.5], [1.0, 1.0], [-3.0, 9.0]]), torch.zeros(3, dtype=torch.long))
+    assert found[:, 0].tolist() == [1.0, 3.0, 1.0]  # beyond the border: the corner (0, 1)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (4, 5, 6)])
+def test_equals_grid_sample_in_values_and_gradients(size: tuple[int, ...]):
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(2, 3, *size, generator=generator, requires_grad=True)
+    twin = values.detach().clone().requires_grad_()
+    position = torch.rand(50, len(size), generator=generator) * (torch.tensor(size) + 1) - 1  # some beyond the border
+    sample = torch.randint(0, 2, (50,), generator=generator)
+    ours = interpolate(values, position, sample)
+    at = ((position + 0.5) / torch.tensor(size) * 2 - 1).flip(1)  # grid_sample: [-1, 1] over the faces, last axis first
+    theirs = torch.stack(
+        [
+            F.grid_sample(twin[s : s + 1], a.view(1, *[1] * len(size), -1), align_corners=False, padding_mode="border").flatten()
+            for s, a in zip(sample.tolist(), at, strict=True)
+        ]
+    )
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)  # float32, values of order 1
+    upstream = torch.randn(50, 3, generator=generator)
+    (ours * upstream).sum().backward()
+    (theirs * upstream).sum().backward()
+    torch.testing.assert_close(values.grad, twin.grad, atol=1e-5, rtol=1e-5)
