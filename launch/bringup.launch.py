@@ -70,12 +70,12 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         raise FileNotFoundError(f"bag '{bag}' does not exist; nuscenes_to_bag makes bags of nuScenes scenes")
     sim_time = value("use_sim_time") == "true" or (value("use_sim_time") == "auto" and bool(bag))
     preset = PRESETS.get(value("topics"))
-    # Later entries win: package defaults < preset < that a bag is played < params_file < command line.
+    # Later entries win: package defaults < preset < such a bag is played < params_file < command line.
     parameters: list = [os.path.join(share, "config", "occupancy_node.yaml")]
     if preset is not None:
         parameters.append(dict(preset.parameters))
-    if bag:
-        parameters.append({"input_qos": "reliable"})  # a player offers what was recorded; best effort would lose images
+    if bag and value("topics") == "nuscenes":
+        parameters.append({"input_qos": "reliable"})  # as nuscenes_to_bag recorded it; best effort would lose images
     if value("params_file"):
         parameters.append(value("params_file"))
     given = {name: value(name) for name in ("checkpoint", "device", "calibration_file") if value(name)}

@@ -23,7 +23,9 @@ def bf16_is_fast(device: torch.device) -> bool:
     """Whether the processor computes in bfloat16 itself (elsewhere it is emulated and slower than float32)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    # torch has no public name for this, and releases differ in the private ones
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check is not None and check() for check in checks)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

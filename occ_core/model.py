@@ -52,11 +52,8 @@ class OccupancyConfig:
             raise ValueError("OccupancyConfig: camera and lidar are both off; a model needs at least one sensor")
         if self.channels % 8:
             raise ValueError(f"OccupancyConfig.channels must be a multiple of 8 (group norms), got {self.channels}")
-        multiple = self.image_encoder.stride * 4
-        if any(side % 32 for side in self.image_size):
-            raise ValueError(
-                f"OccupancyConfig.image_size must be multiples of 32 (and of {multiple // 4}), got {self.image_size}"
-            )
+        if any(side % 32 for side in self.image_size):  # the backbone's last stride
+            raise ValueError(f"OccupancyConfig.image_size must be multiples of 32, got {self.image_size}")
         self.coarse_grid.coarser(2 ** (len(self.volume_blocks) - 1))  # raises where the levels do not fit
 
     @property

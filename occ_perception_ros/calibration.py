@@ -227,7 +227,10 @@ def load_calibration(path: Path, tree: TransformTree) -> dict[str, CameraModel]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"calibration_file {path} does not exist; nuscenes_to_bag writes calibration.yaml beside its bag")
-    content = yaml.safe_load(path.read_text())
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("frames"), dict):
         raise ValueError(f"{path} must hold a map 'frames', one entry a sensor frame")
     for frame, entry in content["frames"].items():

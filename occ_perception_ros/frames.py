@@ -158,6 +158,8 @@ class FrameAssembler:
         self._bad_info: dict[str, str] = {}
         self._awaiting_pose: list[SensorSet] = []
         self._last_pose: tuple[int, np.ndarray] | None = None
+        self._sweeps_from_ns = 0
+        """Older sweeps were taken before the vehicle was moved."""
         self._reset_reason: str | None = None
 
     def add_image(self, camera: str, message: Any) -> list[FrameParts]:
@@ -251,6 +253,7 @@ class FrameAssembler:
     def _forget(self, stamp_ns: int | None) -> None:
         self._awaiting_pose.clear()
         self._last_pose = None
+        self._sweeps_from_ns = 0
         self.context.restart()
         if stamp_ns is not None:
             self.tree.keep_around(stamp_ns, self.config.sync.regression_s)
@@ -290,11 +293,11 @@ class FrameAssembler:
         world_from_grid = self.tree.lookup(world, grid, chosen.stamp_ns)
         grid_from_world = invert_pose(world_from_grid)
         reset_reason = self._reset_reason or chosen.reset_reason
-        sweeps = chosen.sweeps
         jump = self._ego_jump(chosen.stamp_ns, world_from_grid)
         if jump is not None:
             reset_reason = reset_reason or jump
-            sweeps = sweeps[-1:]
+            self._sweeps_from_ns = chosen.stamp_ns
+        sweeps = [(stamp, sweep) for stamp, sweep in chosen.sweeps if stamp >= self._sweeps_from_ns]
         placed = []
         for stamp, sweep in sweeps:
             try:

@@ -210,6 +210,12 @@ class OccupancyNode(Node):
     # --- the worker ---
 
     def _answer(self, job: _Job) -> None:
+        try:
+            self._answer_frame(job)
+        except FrameError as error:
+            self._on_failure(error)  # the sensor's fault, however often: only failures of our own end the node
+
+    def _answer_frame(self, job: _Job) -> None:
         parts = job.parts
         started_s = time.monotonic()
         if parts.reset_reason is not None:

@@ -90,12 +90,11 @@ def drivable_map(labels: np.ndarray, grid: VoxelGrid, vehicle_height_m: float) -
         int8 ``[X, Y]``, and the road's height in metres in the grid frame: the median top of driveable surface (the grid's bottom
         where there is none).
     """
-    height = labels.shape[2]
-    level = np.arange(height)
+    level = np.arange(labels.shape[2])
     driveable = labels == CLASS_ID["driveable_surface"]
     standing = (labels != EMPTY) & ~np.isin(labels, _FLAT)
     has_road = driveable.any(axis=2)
-    road_top = height - 1 - np.argmax(driveable[:, :, ::-1], axis=2)  # highest driveable voxel of the column
+    road_top = np.argmax(driveable, axis=2)  # lowest driveable voxel of the column: what lies higher is a bridge, or a mistake
     typical_top = int(np.median(road_top[has_road])) if has_road.any() else 0
     base = np.where(has_road, road_top, typical_top)
     clearance = int(np.ceil(vehicle_height_m / grid.voxel_size_m))

@@ -102,14 +102,16 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
                 writer.add_scalar(f"loss/{name}", loss.item(), step)
             writer.add_scalar("learning_rate", schedule.get_last_lr()[0], step)
         if step % config.epoch_steps == 0 or step == config.steps:
+            unfinished = state_path.with_suffix(".part")  # a stop while it is written must not cost the last one
             fabric.save(
-                state_path,
+                unfinished,
                 {
                     "model": raw_model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
                     "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "step": step,
                 },
             )  # fmt: skip
             if fabric.is_global_zero:
+                unfinished.replace(state_path)
                 _report(cast(OccupancyModel, average.module), validation, config, writer, step)
     bar.close()
     writer.close()

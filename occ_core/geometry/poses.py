@@ -45,7 +45,13 @@ def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
 
 
 def pose_matrix(translation_m: Numbers, wxyz: Numbers) -> np.ndarray:
-    """``a_from_b``, float64 ``[4, 4]``, from the position of b's origin in a and b's orientation ``(w, x, y, z)`` in a."""
+    """``a_from_b``, float64 ``[4, 4]``, from the position of b's origin in a and b's orientation ``(w, x, y, z)`` in a.
+
+    Raises:
+        ValueError: a number is not finite, or the quaternion is no rotation.
+    """
+    if not np.isfinite(np.asarray(translation_m, dtype=np.float64)).all():
+        raise ValueError(f"a position must be three finite numbers, got {list(translation_m)}")
     pose = np.eye(4)
     pose[:3, :3] = rotation_from_quaternion(wxyz)
     pose[:3, 3] = translation_m
