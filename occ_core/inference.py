@@ -13,10 +13,18 @@ import torch
 from occ_core.checkpoint import load_checkpoint
 from occ_core.head import classify
 from occ_core.model import OccupancyModel
+from occ_core.sparse import HAS_CUDA
 from occ_core.types import Frame, Occupancy
 
 Precision = Literal["auto", "fp32", "bf16"]
 log = logging.getLogger(__name__)
+
+
+def best_device() -> torch.device:
+    """CUDA where torch and spconv both have it, the CPU elsewhere."""
+    if torch.cuda.is_available() and not HAS_CUDA:
+        log.warning("spconv is its CPU build; for the GPU: pip install --force-reinstall --no-deps spconv-cu120 cumm-cu120")
+    return torch.device("cuda" if torch.cuda.is_available() and HAS_CUDA else "cpu")
 
 
 def bf16_is_fast(device: torch.device) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 from jaxtyping import Float, Int
 from spconv import pytorch as spconv
+from spconv.cppconstants import CPU_ONLY_BUILD
 from torch import Tensor, nn
 
 # spconv asks torch at every tensor whether it is being traced, which torch answers with a warning about its own names
@@ -21,6 +22,9 @@ logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 SparseVolume: TypeAlias = spconv.SparseConvTensor
 """``features`` [V, C] and ``indices`` [V, 4] (batch, x, y, z; int32) of the non-empty voxels of a volume."""
+
+HAS_CUDA = not CPU_ONLY_BUILD
+"""Whether the installed spconv can compute on a GPU."""
 
 Pairs = list[tuple[Tensor, Tensor]]
 """For every cell of the kernel, in C order: the rows of the input and of the output that it joins."""

@@ -103,13 +103,13 @@ def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
 
     from occ_core.checkpoint import SHIPPED
     from occ_core.datasets.frames import frame_from_sensors
-    from occ_core.inference import OccupancyEngine
+    from occ_core.inference import OccupancyEngine, best_device
     from occ_core.types import DriveContext
     from occ_perception_ros.parameters import ParameterError
 
     device = config.device
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = best_device().type
     elif device.startswith("cuda") and not torch.cuda.is_available():
         raise ParameterError(f"device is '{device}', but torch sees no CUDA device; use device:=cpu")
     engine = OccupancyEngine.from_checkpoint(config.checkpoint or SHIPPED, device, config.precision)

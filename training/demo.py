@@ -121,6 +121,7 @@ def play_live(children: Children, config: DemoConfig, bag: Path, recorded: Path)
         "checkpoint": config.checkpoint.resolve(),
         "calibration_file": (bag / "calibration.yaml").resolve(),
         "input_qos": "reliable",
+        "device": "cpu",  # as occ_offline, with which the answers are compared
     }
     arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
     node = children.start(

@@ -25,7 +25,7 @@ from occ_core.checkpoint import save_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
-from occ_core.inference import OccupancyEngine, bf16_is_fast
+from occ_core.inference import OccupancyEngine, best_device, bf16_is_fast
 from occ_core.losses.cross_entropy import class_weights
 from occ_core.model import OccupancyModel, build_model
 from training.data import Example, StepSampler, TrainingExamples, collate, count_voxels
@@ -47,7 +47,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     state_path = config.out / "state.pt"
     if state_path.exists() and not resume:
         raise FileExistsError(f"'{config.out}' holds a training already; continue it with --resume or give another --out")
-    fabric = Fabric(accelerator=config.device, devices="auto" if config.device != "cpu" else 1, precision=_precision(config))
+    device = best_device() if config.device == "auto" else torch.device(config.device)
+    fabric = Fabric(accelerator=device.type, devices="auto" if device.type != "cpu" else 1, precision=_precision(config, device))
     fabric.launch()
     # on the CPU too some gradients are added by threads in any order; only so is a resumed run the same to the last bit
     torch.use_deterministic_algorithms(fabric.device.type == "cpu")
@@ -198,8 +199,7 @@ def _warmup_cosine(step: int, config: TrainConfig) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
 
 
-def _precision(config: TrainConfig) -> Any:
-    device = torch.device("cuda" if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()) else "cpu")
+def _precision(config: TrainConfig, device: torch.device) -> Any:
     fast = config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast(device))
     return "bf16-mixed" if fast else "32-true"
 
