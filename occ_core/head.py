@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor, nn
 
@@ -82,9 +81,11 @@ class OccupancyHead(nn.Module):
         coarse = self.coarse(volume)
         children, corner = self.split(self.choose(coarse.detach(), lidar))
         rows = self.rows(lidar) if lidar is not None else None
+        volume = volume.contiguous(memory_format=torch.channels_last_3d)  # a voxel's channels side by side: gathered as one row
+        which_corner = torch.eye(self.ratio**3, dtype=volume.dtype, device=volume.device)  # one-hot rows
         fine = [coarse.new_zeros(0, self.classes)]
         for part, part_corner in zip(children.split(CACHED_CHILDREN), corner.split(CACHED_CHILDREN), strict=True):
-            features = [self.sample_volume(volume, part), F.one_hot(part_corner, self.ratio**3).to(volume.dtype)]
+            features = [self.sample_volume(volume, part), which_corner[part_corner]]
             if lidar is not None and rows is not None:
                 features.append(self.look_up(lidar, rows, part))
             if sample_images is not None:

@@ -67,13 +67,13 @@ class LidarEncoder(nn.Module):
         sample = torch.cat([torch.full((len(cloud),), number, device=cloud.device) for number, cloud in enumerate(points)])
         cloud = torch.cat(points)
         index = self.voxels.index(cloud[:, :3])
-        inside = self.voxels.contains(index)
+        inside = self.voxels.contains(index).nonzero()[:, 0]  # rows, once: a mask would be searched for each of the three
         cloud, index, sample = cloud[inside], index[inside], sample[inside]
         linear = linear_index(torch.cat([sample[:, None], index], dim=1), shape)
         holds_points = torch.zeros(len(points) * x * y * z, dtype=torch.bool, device=cloud.device)
         holds_points[linear] = True
         occupied = holds_points.nonzero()[:, 0]  # [V], sorted
-        voxel = torch.searchsorted(occupied, linear)  # [P]
+        voxel = (holds_points.cumsum(0) - 1)[linear]  # [P], row of each point's voxel in occupied
         count = torch.bincount(voxel, minlength=len(occupied))  # [V]
         hidden = self.point(self.describe(cloud, index, count[voxel]))  # [P, C]
         mean = hidden.new_zeros(len(occupied), hidden.shape[1]).index_add(0, voxel, hidden) / count[:, None]

@@ -36,13 +36,13 @@ class OccupancyConfig:
     depth: DepthBins = DepthBins()
     lidar_voxel_m: float = 0.5
     """Voxels in which points are gathered before the sparse convolutions."""
-    volume_blocks: tuple[int, ...] = (1, 1, 1)
+    volume_blocks: tuple[int, ...] = (0, 1, 2)
     """Residual blocks per level of the 3D encoder."""
     factorised_convolutions: bool = True
     """3x3x1 then 1x1x3 in the 3D encoder: less than half the work of 3x3x3."""
     refine_above: float = 0.3
     """Coarse voxels whose probability of being occupied exceeds this are refined."""
-    max_refined: int = 24_000
+    max_refined: int = 16_000
     """Coarse voxels refined per batch at most."""
     camera: bool = True
     lidar: bool = True
@@ -54,6 +54,10 @@ class OccupancyConfig:
             raise ValueError(f"OccupancyConfig.channels must be a multiple of 8 (group norms), got {self.channels}")
         if any(side % 32 for side in self.image_size):  # the backbone's last stride
             raise ValueError(f"OccupancyConfig.image_size must be multiples of 32, got {self.image_size}")
+        if not self.volume_blocks or self.volume_blocks[0] < 0 or any(blocks < 1 for blocks in self.volume_blocks[1:]):
+            raise ValueError(
+                f"OccupancyConfig.volume_blocks must be 0 or more, then at least 1 per level, got {self.volume_blocks}"
+            )
         self.coarse_grid.coarser(2 ** (len(self.volume_blocks) - 1))  # raises where the levels do not fit
 
     @property

@@ -12,6 +12,10 @@ from occ_core.interpolate import interpolate
 from occ_core.voxel_grid import VoxelGrid
 
 
+NEAREST_M = 0.1
+"""Nothing nearer to a camera is looked up in its image."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DepthBins:
     """Depths along the optical axis that a feature may lie at: ``min_m``, ``min_m + step_m``, ... below ``max_m``."""
@@ -107,18 +111,15 @@ def sample_images(
     point_sample: Int[Tensor, " point"],
 ) -> Float[Tensor, "point channel"]:
     """Mean over the cameras that see a point of the image feature it projects to; zero where none sees it."""
-    h, w = features.shape[-2:]
-    total = torch.zeros(points.shape[0], features.shape[1], dtype=features.dtype, device=points.device)
-    seen_by = torch.zeros(points.shape[0], device=points.device)
-    for k in range(features.shape[0]):
-        in_camera = points @ camera_from_grid[k, :3, :3].T + camera_from_grid[k, :3, 3]  # [P, 3]
-        depth = in_camera[:, 2].clamp(min=0.1)
-        u = in_camera[:, 0] / depth * intrinsics[k, 0, 0] + intrinsics[k, 0, 2]
-        v = in_camera[:, 1] / depth * intrinsics[k, 1, 1] + intrinsics[k, 1, 2]
-        cell = (torch.stack([v, u], dim=1) + 0.5) / stride - 0.5  # (row, column), centres at integers
-        inside = ((cell > -0.5) & (cell < cell.new_tensor([h, w]) - 0.5)).all(dim=1)
-        which = (inside & (in_camera[:, 2] > 0.1) & (point_sample == sample[k])).nonzero()[:, 0]
-        found = interpolate(features, cell[which], torch.full_like(which, k))  # [S, C]
-        total = total.index_add(0, which, found)
-        seen_by[which] += 1
-    return total / seen_by.clamp(min=1)[:, None].to(total.dtype)
+    height, width = features.shape[-2:]
+    in_camera = torch.baddbmm(
+        camera_from_grid[:, None, :3, 3], points.expand(len(features), -1, -1), camera_from_grid[:, :3, :3].mT
+    )  # [K, P, 3]
+    pixel = torch.bmm(in_camera, intrinsics.mT)[..., :2] / in_camera[..., 2:].clamp(min=NEAREST_M)  # (u, v)
+    cell = (pixel.flip(-1) + 0.5) / stride - 0.5  # (row, column), centres at integers
+    inside = ((cell > -0.5) & (cell < cell.new_tensor([height, width]) - 0.5)).all(dim=-1)
+    seen = inside & (in_camera[..., 2] > NEAREST_M) & (point_sample == sample[:, None])
+    camera, point = seen.nonzero(as_tuple=True)  # [S]
+    found = interpolate(features, cell[camera, point], camera)  # [S, C]
+    total = features.new_zeros(len(points), features.shape[1]).index_add(0, point, found)
+    return total / seen.sum(dim=0).clamp(min=1)[:, None].to(total.dtype)

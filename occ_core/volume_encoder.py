@@ -51,7 +51,8 @@ class VolumeEncoder(nn.Module):
     Args:
         channels: of the volume that comes and goes.
         blocks: residual blocks per level; level l works with ``channels * 2**l`` channels. Its number of levels minus one
-            halvings must divide the volume's shape.
+            halvings must divide the volume's shape. Level 0 may have none: its blocks cost most, and the sparse encoder has
+            convolved at this resolution already.
     """
 
     def __init__(self, channels: int, blocks: tuple[int, ...], *, factorised: bool) -> None:
@@ -62,8 +63,12 @@ class VolumeEncoder(nn.Module):
         for level, count in enumerate(blocks):
             out = channels * 2**level
             stride = 1 if level == 0 else 2
-            stage = [ResidualBlock(width, out, stride=stride, factorised=factorised)]
-            stage += [ResidualBlock(out, out, stride=1, factorised=factorised) for _ in range(count - 1)]
+            stage = [
+                ResidualBlock(width, out, stride=stride, factorised=factorised)
+                if block == 0
+                else ResidualBlock(out, out, stride=1, factorised=factorised)
+                for block in range(count)
+            ]
             self.levels.append(nn.Sequential(*stage))
             self.lateral.append(Pointwise(out, channels))
             width = out
@@ -77,5 +82,5 @@ class VolumeEncoder(nn.Module):
         merged = maps.pop()
         while maps:
             finer = maps.pop()
-            merged = finer + F.interpolate(merged, size=finer.shape[-3:], mode="trilinear", align_corners=False)
+            merged = finer + F.interpolate(merged, size=finer.shape[-3:], mode="nearest")
         return self.out(merged)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from occ_core.datasets.frames import frame_from_sensors
-from occ_core.geometry.points import accumulate_sweeps, transform_points
+from occ_core.geometry.points import accumulate_sweeps
 from occ_core.geometry.poses import invert_pose
 from occ_core.types import DriveContext, Frame
 from occ_perception_ros.calibration import (
@@ -387,7 +387,7 @@ def build_frame(parts: FrameParts, cameras: Sequence[str], image_size: tuple[int
             dropped = sweep_dropped
             if len(points) == 0:
                 raise FrameError(f"the point cloud at {stamp / NS:.3f} s holds no usable point (left out: {dropped})")
-    points = transform_points(parts.grid_from_lidar, accumulate_sweeps(clouds))
+    points = accumulate_sweeps(clouds, parts.grid_from_lidar)
     frame = frame_from_sensors(
         images, intrinsics, poses, points, parts.world_from_grid, parts.stamp_ns, parts.context, image_size
     )

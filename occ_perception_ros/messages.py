@@ -148,13 +148,13 @@ def points_from_message(message: Any, max_points: int | None = None) -> tuple[np
     })
     rows = data[: height * row_step].reshape(height, row_step)[:, : width * point_step]
     cloud = np.ascontiguousarray(rows).view(dtype).reshape(-1)
-    points = np.zeros((len(cloud), 4), np.float32)
-    for column, name in enumerate(names):
-        points[:, column] = cloud[name]
-    finite = np.isfinite(points).all(axis=1)
-    zero = finite & (points[:, :3] == 0).all(axis=1)
+    rows = np.zeros((4, len(cloud)), np.float32)  # coordinate rows: numpy works several times faster along them
+    for row, name in zip(rows, names, strict=False):  # intensity may be missing
+        row[:] = cloud[name]
+    finite = np.isfinite(rows).all(axis=0)
+    zero = finite & (rows[:3] == 0).all(axis=0)
     dropped["not_finite"], dropped["zero"] = int((~finite).sum()), int(zero.sum())
-    points = points[finite & ~zero]
+    points = np.take(rows, np.flatnonzero(finite & ~zero), axis=1).T
     if max_points is not None and len(points) > max_points:
         kept = points[:: -(-len(points) // max_points)]
         dropped["over_limit"] = len(points) - len(kept)

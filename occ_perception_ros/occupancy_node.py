@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn
 
 from occ_perception_ros.topics import PRESETS, preset_arguments
@@ -98,6 +99,13 @@ def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
         CheckpointError: the checkpoint is not usable.
         ParameterError: the device is not there.
     """
+    # A thread that ends: OpenMP gives every thread that computes helpers of its own, and where they all are more than the
+    # processor's cores they sleep between two operations instead of waiting awake. The worker would take twice the time.
+    with ThreadPoolExecutor(max_workers=1) as passing:
+        return passing.submit(_load_engine, config).result()
+
+
+def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
     import numpy as np
     import torch
 
@@ -110,14 +118,18 @@ def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
     device = config.device
     if device == "auto":
         device = best_device().type
-    elif device.startswith("cuda") and not torch.cuda.is_available():
-        raise ParameterError(f"device is '{device}', but torch sees no CUDA device; use device:=cpu")
+    elif device.startswith("cuda"):
+        count = torch.cuda.device_count()
+        if (torch.device(device).index or 0) >= count:
+            raise ParameterError(f"device is '{device}', but torch sees {count} CUDA devices; use device:=cpu")
     engine = OccupancyEngine.from_checkpoint(config.checkpoint or SHIPPED, device, config.precision)
-    image_size = engine.model.config.image_size
-    nothing = [None] * len(config.cameras)
+    height, width = image_size = engine.model.config.image_size
+    cameras = len(config.cameras)
+    images = [np.zeros((height, width, 3), np.uint8)] * cameras
+    intrinsics = [np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]])] * cameras
     points = np.array([[10.0, 10.0, -1.0, 10.0, 0.0]], np.float32)
     # The first step allocates and picks kernels: better now than in the first frame of the drive.
-    engine.step(frame_from_sensors(nothing, nothing, nothing, points, np.eye(4), 1, DriveContext(), image_size))
+    engine.step(frame_from_sensors(images, intrinsics, [np.eye(4)] * cameras, points, np.eye(4), 1, DriveContext(), image_size))
     engine.reset("start")
     return engine, image_size
 

@@ -17,24 +17,24 @@ class AugmentConfig:
 
     flip: float = 0.5
     """Mirror left and right; independently, front and back."""
-    single_sweep: float = 0.2
+    single_sweep: float = 0.1
     """Only the newest sweep is left."""
-    fewer_sweeps: float = 0.2
+    fewer_sweeps: float = 0.15
     """A random number of the oldest sweeps is dropped."""
-    drop_points: float = 0.3
+    drop_points: float = 0.2
     """At most this share of the points is dropped, uniformly drawn."""
-    drop_intensity: float = 0.15
+    drop_intensity: float = 0.05
     """All intensities are set to 0: what remains is shape."""
-    scale_intensity: float = 2.0
+    scale_intensity: float = 1.4
     """Intensities are multiplied by up to this factor or divided by it: sensors differ."""
     range_noise_m: float = 0.03
     """Standard deviation of noise on every coordinate."""
-    drop_camera: float = 0.15
+    drop_camera: float = 0.08
     """Per camera: it is masked."""
-    drop_all_cameras: float = 0.05
-    drop_lidar: float = 0.03
+    drop_all_cameras: float = 0.03
+    drop_lidar: float = 0.02
     """No points at all."""
-    brightness: float = 0.3
+    brightness: float = 0.2
     """Images times a factor up to 1 plus or minus this, and the same for contrast."""
 
 

@@ -79,7 +79,9 @@ def nano_town() -> TrainConfig:
 
 def tiny_town() -> TrainConfig:
     """The shipped checkpoint, on generated towns."""
-    return TrainConfig(model=tiny_model(), data=Path("data/town_train"), out=Path("out/train/tiny_town"), steps=1350)
+    return TrainConfig(
+        model=tiny_model(), data=Path("data/town_train"), out=Path("out/train/tiny_town"), steps=4200, learning_rate=1.5e-3
+    )
 
 
 def tiny_nuscenes() -> TrainConfig:

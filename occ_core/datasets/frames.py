@@ -65,7 +65,7 @@ def frame_from_sensors(
         poses[index] = pose
         mask[index] = True
     return Frame(
-        images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()[None],
+        images=torch.from_numpy(pixels).permute(0, 3, 1, 2)[None],
         camera_mask=torch.from_numpy(mask)[None],
         intrinsics=torch.from_numpy(cameras)[None],
         grid_from_camera=torch.from_numpy(poses)[None],

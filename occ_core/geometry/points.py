@@ -25,14 +25,17 @@ def transform_points(a_from_b: np.ndarray, points: np.ndarray) -> np.ndarray:
     return moved
 
 
-def accumulate_sweeps(sweeps: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> np.ndarray:
-    """Joins sweeps in the sensor frame of the newest, making up for the ego vehicle's motion.
+def accumulate_sweeps(
+    sweeps: Sequence[tuple[np.ndarray, np.ndarray, int]], grid_from_newest: np.ndarray | None = None
+) -> np.ndarray:
+    """Joins sweeps in the sensor frame of the newest, or in a grid frame, making up for the ego vehicle's motion.
 
     Points that are not finite, that lie exactly at the sensor (drop-outs) or on the ego vehicle (``EGO_BOX_M``) are left out.
 
     Args:
         sweeps: ``(points [N, >=4] with x, y, z in metres in the sensor frame and intensity, world_from_sensor [4, 4],
             stamp_ns)`` each, the newest last.
+        grid_from_newest: ``[4, 4]``, from the sensor frame of the newest sweep; None: that frame is the grid's.
 
     Returns:
         float32 ``[M, 5]``: x, y, z, intensity, age in seconds (0 for the newest sweep), in the order of ``sweeps``.
@@ -43,7 +46,8 @@ def accumulate_sweeps(sweeps: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> n
     if not sweeps:
         raise ValueError("accumulate_sweeps needs at least one sweep, got none")
     _, world_from_newest, newest_ns = sweeps[-1]
-    newest_from_world = invert_pose(world_from_newest)
+    grid_from_newest = np.eye(4) if grid_from_newest is None else grid_from_newest
+    grid_from_world = grid_from_newest @ invert_pose(world_from_newest)
     joined = []
     for points, world_from_sensor, stamp_ns in sweeps:
         if points.ndim != 2 or points.shape[1] < 4:
@@ -53,9 +57,10 @@ def accumulate_sweeps(sweeps: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> n
         # Coordinate rows [4, N] instead of points [N, 4]: the same arithmetic, three times as fast in numpy.
         rows = np.ascontiguousarray(points[:, :4].T, dtype=np.float32)
         rows = np.take(rows, np.flatnonzero(_is_return(rows)), axis=1)  # a boolean index is slower
-        if stamp_ns != newest_ns:
-            newest_from_sensor = (newest_from_world @ world_from_sensor).astype(np.float32)
-            rows[:3] = newest_from_sensor[:3, :3] @ rows[:3] + newest_from_sensor[:3, 3:]
+        grid_from_sensor = grid_from_newest if stamp_ns == newest_ns else grid_from_world @ world_from_sensor
+        if not np.array_equal(grid_from_sensor, np.eye(4)):
+            rotation, translation = grid_from_sensor[:3, :3].astype(np.float32), grid_from_sensor[:3, 3:].astype(np.float32)
+            rows[:3] = rotation @ rows[:3] + translation
         age_s = np.full((1, rows.shape[1]), (newest_ns - stamp_ns) * 1e-9, dtype=np.float32)
         joined.append(np.concatenate([rows, age_s]))
     return np.ascontiguousarray(np.concatenate(joined, axis=1).T)
