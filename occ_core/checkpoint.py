@@ -50,6 +50,8 @@ def load_checkpoint(path: Path | str) -> tuple[OccupancyModel, dict[str, Any]]:
     try:
         description = json.loads(described.read_text())
         model = build_model(config_from_dict(description["config"]))
+        if not isinstance(description["frame_id"], str):
+            raise ValueError(f"frame_id must be a name, got {description['frame_id']!r}")
     except (KeyError, TypeError, ValueError) as err:
         raise CheckpointError(f"'{described}' does not describe a model of this version: {err!r}") from err
     try:

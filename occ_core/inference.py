@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
@@ -57,8 +56,6 @@ class OccupancyEngine:
         self.model = model.to(self.device).eval()
         self.precision = precision
         self.frame_id = frame_id
-        self.stage_ms: dict[str, float] = {}
-        """Milliseconds that the stages of the last step took."""
 
     @classmethod
     def from_checkpoint(
@@ -75,17 +72,11 @@ class OccupancyEngine:
     @torch.inference_mode()
     def step(self, frame: Frame) -> Occupancy:
         """Predicts the occupancy of a frame; the result lies on the CPU."""
-        started = time.perf_counter()
         frame = frame.to(self.device)
         with autocast(self.device, self.precision):
             prediction = self.model(frame)
-        forward = time.perf_counter()
         labels, probability = classify(prediction.head, self.model.config.cascade_ratio)
-        occupancy = Occupancy(
-            labels.cpu(), probability.cpu(), self.model.config.grid, stamp_ns=frame.stamp_ns, frame_id=self.frame_id
-        )
-        self.stage_ms = {"forward": (forward - started) * 1e3, "classify": (time.perf_counter() - forward) * 1e3}
-        return occupancy
+        return Occupancy(labels.cpu(), probability.cpu(), self.model.config.grid, stamp_ns=frame.stamp_ns, frame_id=self.frame_id)
 
     def reset(self, reason: str) -> None:
         """Called at every discontinuity of the drive (a jump in time or place, a request); this model keeps nothing to forget."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from occ_core.interpolate import interpolate
 from occ_core.voxel_grid import VoxelGrid
 
-
 NEAREST_M = 0.1
 """Nothing nearer to a camera is looked up in its image."""
 
@@ -84,6 +83,8 @@ class ViewTransform(nn.Module):
         volume = volume.index_add(0, target[inside], lifted * weight[:, None].to(lifted.dtype))
         return volume.view(batch_size, x, y, z, self.out_channels).permute(0, 4, 1, 2, 3), depth_logits
 
+    @torch.autocast("cpu", enabled=False)  # bfloat16 would move points by decimetres
+    @torch.autocast("cuda", enabled=False)
     def lift(
         self, intrinsics: Float[Tensor, "image 3 3"], grid_from_camera: Float[Tensor, "image 4 4"], size: tuple[int, int]
     ) -> Float[Tensor, "image bin h w 3"]:
@@ -101,6 +102,8 @@ class ViewTransform(nn.Module):
         return torch.einsum("kij,kdhwj->kdhwi", rotation, points) + translation.view(-1, 1, 1, 1, 3)
 
 
+@torch.autocast("cpu", enabled=False)  # bfloat16 would move pixels
+@torch.autocast("cuda", enabled=False)
 def sample_images(
     features: Float[Tensor, "image channel h w"],
     intrinsics: Float[Tensor, "image 3 3"],

@@ -176,7 +176,7 @@ def camera_model(camera: str, info: Any) -> CameraModel:
         raise ValueError(f"camera_info of '{camera}' has the size {info.width}x{info.height}; set width and height")
     intrinsics = p[:, :3] if p[0, 0] else k
     for name, matrix in (("K", k), ("P", intrinsics)):
-        if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or matrix[2, 2] != 1:
+        if not _is_pinhole(matrix):
             raise ValueError(
                 f"camera_info of '{camera}' has no usable {name}: {matrix.ravel().tolist()}; is the camera calibrated? "
                 "calibration_file can give its intrinsics"
@@ -189,6 +189,10 @@ def camera_model(camera: str, info: Any) -> CameraModel:
     rectified_from_camera = np.eye(4)
     rectified_from_camera[:3, :3] = r
     return CameraModel((int(info.height), int(info.width)), intrinsics.copy(), rectified_from_camera)
+
+
+def _is_pinhole(intrinsics: np.ndarray) -> bool:
+    return bool(np.isfinite(intrinsics).all() and intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0 and intrinsics[2, 2] == 1)
 
 
 def transform_from_message(transform: Any) -> np.ndarray:
@@ -247,6 +251,8 @@ def load_calibration(path: Path, tree: TransformTree) -> dict[str, CameraModel]:
         try:
             height, width = entry["size"]
             intrinsics = np.array(entry["intrinsics"], dtype=np.float64).reshape(3, 3)
+            if not _is_pinhole(intrinsics) or min(height, width) < 1:
+                raise ValueError("the focal lengths, or the size, are not positive")
             models[str(camera)] = CameraModel((int(height), int(width)), intrinsics, np.eye(4))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(

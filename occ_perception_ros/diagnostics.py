@@ -62,6 +62,7 @@ class Health:
             health = self._sensors[sensor]
             health.last_stamp_ns = stamp_ns
             health.arrivals_s.append(now_s)
+            health.trouble = ""  # somebody else publishes what is received
             if sensor == "points" and self._first_sweep_s is None:
                 self._first_sweep_s = now_s
 

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from occ_core.datasets.frames import frame_from_sensors
-from occ_core.geometry.points import accumulate_sweeps
+from occ_core.geometry.points import EGO_BOX_M, accumulate_sweeps
 from occ_core.geometry.poses import invert_pose
-from occ_core.types import DriveContext, Frame
+from occ_core.types import DriveContext, Frame, Occupancy
 from occ_perception_ros.calibration import (
     CameraModel,
     TransformError,
@@ -35,6 +35,14 @@ from occ_perception_ros.topics import CAMERAS
 
 class FrameError(ValueError):
     """No frame can be built of these parts; the text says why."""
+
+
+class Engine(Protocol):
+    """What answers frames: ``occ_core.inference.OccupancyEngine``."""
+
+    def step(self, frame: Frame) -> Occupancy: ...
+
+    def reset(self, reason: str) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +65,9 @@ class AssemblerConfig:
     """Faster than this between two frames, the vehicle was moved: another scene."""
     max_points: int = field(default=400_000, metadata={"range": (1, 100_000_000)})
     """A sweep's points above this number are thinned."""
+    ego_box_m: tuple[float, ...] = EGO_BOX_M
+    """Returns in here come from the vehicle itself and are left out: x_min, y_min, z_min, x_max, y_max, z_max in the LiDAR's
+    frame; nuScenes' car by default."""
     sync: SyncConfig = SyncConfig()
     context: ContextConfig = ContextConfig()
 
@@ -66,6 +77,8 @@ class AssemblerConfig:
             problems.append(f"cameras must be distinct names, got {list(self.cameras)}")
         if not self.grid_frame or not self.world_frame:
             problems.append("grid_frame and world_frame must be named")
+        if len(self.ego_box_m) != 6 or any(low > high for low, high in zip(self.ego_box_m[:3], self.ego_box_m[3:], strict=False)):
+            problems.append(f"ego_box_m must be x_min, y_min, z_min, x_max, y_max, z_max, got {list(self.ego_box_m)}")
         for name, spec in self.__dataclass_fields__.items():
             if "range" in spec.metadata:
                 low, high = spec.metadata["range"]
@@ -79,7 +92,7 @@ class Sweep:
     """One point cloud message, decoded once however many frames it serves."""
 
     def __init__(self, message: Any, max_points: int) -> None:
-        self.frame_id: str = message.header.frame_id
+        self.frame_id: str = message.header.frame_id.lstrip("/")
         self._message: Any = message
         self._max_points = max_points
         self._decoded: tuple[np.ndarray, dict[str, int]] | None = None
@@ -120,6 +133,8 @@ class FrameParts:
     grid_from_lidar: np.ndarray
     world_from_grid: np.ndarray
     context: DriveContext
+    ego_box_m: tuple[float, ...]
+    """As in ``AssemblerConfig``."""
     reset_reason: str | None
     """Why the memory of earlier frames does not hold for this one; ``None``: it holds."""
 
@@ -208,7 +223,8 @@ class FrameAssembler:
             except ValueError as error:
                 self._warn("odometry", f"odometry at {stamp / NS:.3f} s is not usable: {error}")
             else:
-                self.tree.add_moving(message.header.frame_id, message.child_frame_id, stamp, pose)
+                parent, child = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
+                self.tree.add_moving(parent, child, stamp, pose)
         return self._collect([])
 
     def add_transforms(self, message: Any, static: bool) -> list[FrameParts]:
@@ -313,7 +329,7 @@ class FrameAssembler:
                 masked[camera] = self._bad_info.get(camera, "no camera_info has come")
                 continue
             try:
-                world_from_camera = self.tree.lookup(world, message.header.frame_id, stamp)
+                world_from_camera = self.tree.lookup(world, message.header.frame_id.lstrip("/"), stamp)
             except TransformError as error:
                 masked[camera] = str(error)
                 continue
@@ -332,6 +348,7 @@ class FrameAssembler:
             grid_from_lidar=self.tree.lookup(grid, anchor.frame_id, chosen.stamp_ns),
             world_from_grid=world_from_grid,
             context=self.context.at(chosen.stamp_ns),
+            ego_box_m=self.config.ego_box_m,
             reset_reason=reset_reason,
         )
 
@@ -387,7 +404,7 @@ def build_frame(parts: FrameParts, cameras: Sequence[str], image_size: tuple[int
             dropped = sweep_dropped
             if len(points) == 0:
                 raise FrameError(f"the point cloud at {stamp / NS:.3f} s holds no usable point (left out: {dropped})")
-    points = accumulate_sweeps(clouds, parts.grid_from_lidar)
+    points = accumulate_sweeps(clouds, parts.grid_from_lidar, parts.ego_box_m)
     frame = frame_from_sensors(
         images, intrinsics, poses, points, parts.world_from_grid, parts.stamp_ns, parts.context, image_size
     )

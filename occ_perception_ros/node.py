@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
@@ -23,10 +23,10 @@ from std_msgs.msg import Float64, String
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
-from occ_core.types import Frame, Occupancy
+from occ_core.types import Occupancy
 from occ_perception_ros.diagnostics import Health
 from occ_perception_ros.filters import FrameCollector, Subscriber
-from occ_perception_ros.frames import FrameAssembler, FrameError, FrameParts, FrameReport, build_frame
+from occ_perception_ros.frames import Engine, FrameAssembler, FrameError, FrameParts, FrameReport, build_frame
 from occ_perception_ros.markers import marker_array_bytes
 from occ_perception_ros.messages import stamp_ns
 from occ_perception_ros.outputs import occupancy_grid, occupancy_points_bytes
@@ -45,16 +45,6 @@ DIAGNOSTICS_PERIOD_S = 1.0
 CLOCK_PATIENCE_S = 5.0
 STOP_TIMEOUT_S = 2.0
 STAGES = ("collect", "decode", "model", "publish", "total")
-
-
-class Engine(Protocol):
-    """What the node needs of ``occ_core.inference.OccupancyEngine``."""
-
-    stage_ms: dict[str, float]
-
-    def step(self, frame: Frame) -> Occupancy: ...
-
-    def reset(self, reason: str) -> None: ...
 
 
 EngineFactory = Callable[[NodeConfig], tuple[Engine, tuple[int, int]]]
@@ -295,7 +285,8 @@ class OccupancyNode(Node):
 
     def _suggest_offsets(self) -> None:
         synchronizer = self.assembler.synchronizer
-        if self._told_offsets or synchronizer.counts["sets"] < 20:
+        sets = synchronizer.counts["sets"]
+        if self._told_offsets or (sets or synchronizer.counts["idle"]) < 20:
             return
         self._told_offsets = True
         configured, found = synchronizer.offsets_s(), synchronizer.suggested_offsets_s()

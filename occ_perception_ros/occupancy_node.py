@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from occ_perception_ros.topics import PRESETS, preset_arguments
 
 if TYPE_CHECKING:
-    from occ_perception_ros.node import Engine
+    from occ_perception_ros.frames import Engine
     from occ_perception_ros.parameters import NodeConfig
 
 _USAGE = f"""usage: occupancy_node [--topics {{{",".join([*PRESETS, "custom"])}}}] [--ros-args ...]
@@ -55,6 +55,7 @@ def _spin(arguments: list[str]) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
+    from rclpy.utilities import remove_ros_args
 
     from occ_core.checkpoint import CheckpointError
     from occ_perception_ros.node import OccupancyNode
@@ -64,6 +65,9 @@ def _spin(arguments: list[str]) -> int:
         rclpy.init(args=["occupancy_node", *arguments], signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rcl's parser of --ros-args has several classes of errors
         return _fail(str(error))
+    if unknown := remove_ros_args(["occupancy_node", *arguments])[1:]:
+        rclpy.try_shutdown()
+        return _fail(f"unknown arguments {unknown}; parameters and remappings follow --ros-args, see --help")
     try:
         node = OccupancyNode(load_engine)
     except (ParameterError, CheckpointError) as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED, CheckpointError
 from occ_core.inference import OccupancyEngine, Precision
-from occ_core.types import Frame, Occupancy
+from occ_core.types import Occupancy
 from occ_perception_ros.bag_reader import BagError, BagReader
-from occ_perception_ros.frames import AssemblerConfig, FrameAssembler, FrameError, FrameParts, FrameReport, build_frame
-from occ_perception_ros.topics import PRESETS
+from occ_perception_ros.frames import AssemblerConfig, Engine, FrameAssembler, FrameError, FrameParts, FrameReport, build_frame
+from occ_perception_ros.topics import PRESETS, TopicPreset
 
 LOGGER = logging.getLogger(__name__)
 
@@ -31,14 +31,6 @@ PoseSource = Literal["odometry", "tf"]
 Preset = Literal["nuscenes", "clynamen", "watonomous", "dataset_bridge"]
 Take = Callable[[Any], list[FrameParts]]
 """Stores a decoded message; returns the frames that it completes."""
-
-
-class Engine(Protocol):
-    """What is needed of ``occ_core.inference.OccupancyEngine``."""
-
-    def step(self, frame: Frame) -> Occupancy: ...
-
-    def reset(self, reason: str) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +92,7 @@ class OfflineRun:
         pose_source: PoseSource,
     ) -> None:
         preset = PRESETS[topics]
-        frames = {name: str(preset.parameters[name]) for name in ("grid_frame", "world_frame") if name in preset.parameters}
-        self.config = replace(config, **frames)  # type: ignore[arg-type]
+        self.config = with_frames_of(preset, config)
         self.counts: Counter[str] = Counter()
         """``frames`` and ``failed`` (could not be built); once the bag is over, the collector's counts beside."""
         self._bag, self._engine, self._image_size = bag, engine, image_size
@@ -165,6 +156,15 @@ class OfflineRun:
         if key not in self._told:  # once each: a camera that is missing is missing in every frame
             self._told.add(key)
             LOGGER.warning("%s", text)
+
+
+def with_frames_of(preset: TopicPreset, config: AssemblerConfig) -> AssemblerConfig:
+    """The configuration with the frame names of a kind of bag, where it does not ask for others itself."""
+    default = AssemblerConfig()
+    for name in ("grid_frame", "world_frame"):
+        if name in preset.parameters and getattr(config, name) == getattr(default, name):
+            config = replace(config, **{name: str(preset.parameters[name])})  # type: ignore[arg-type]
+    return config
 
 
 def write_answer(folder: Path, occupancy: Occupancy) -> Path:

@@ -94,7 +94,7 @@ class _Stream:
         self.last_ns: int | None = None
         """Newest stamp; on a restart, the stamp of the restart."""
         self.offsets_ns: deque[int] = deque(maxlen=50)
-        """Nearest image's stamp minus the sweep's, of the last sets."""
+        """Nearest image's stamp minus the sweep's."""
 
     def nearest(self, stamp_ns: int) -> tuple[int, Any] | None:
         """The image nearest to the sweep's stamp plus the offset."""
@@ -217,7 +217,10 @@ class LidarAnchoredSynchronizer:
         return {camera: stream.offset_ns / NS for camera, stream in self._streams.items()}
 
     def suggested_offsets_s(self) -> dict[str, float]:
-        """Median of camera stamp minus LiDAR stamp over the last sets: what ``camera_offsets_s`` ought to be."""
+        """Median of camera stamp minus LiDAR stamp: what ``camera_offsets_s`` ought to be.
+
+        Over the last sets; before the first, over the sweeps that met no image.
+        """
         return {
             camera: statistics.median(stream.offsets_ns) / NS for camera, stream in self._streams.items() if stream.offsets_ns
         }
@@ -238,12 +241,23 @@ class LidarAnchoredSynchronizer:
                 continue
             self.counts[verdict] += 1
             if verdict != "sets":
+                if verdict == "idle" and not self.counts["sets"]:
+                    self._note_offsets(stamp_ns)  # no sweep has ever met its images: the configured offsets may be wrong
                 self._pending.remove(stamp_ns)
                 continue
+            if self.counts["sets"] == 1:
+                for stream in self._streams.values():
+                    stream.offsets_ns.clear()
+            self._note_offsets(stamp_ns)
             while self._pending and self._pending[0] <= stamp_ns:
                 self._pending.popleft()
             released.append(self._set(stamp_ns, states))
         return released
+
+    def _note_offsets(self, stamp_ns: int) -> None:
+        for stream in self._streams.values():
+            if (nearest := stream.nearest(stamp_ns)) is not None:
+                stream.offsets_ns.append(nearest[0] - stamp_ns)
 
     def _state(self, stream: _Stream, stamp_ns: int) -> _Camera:
         target = stamp_ns + stream.offset_ns
@@ -280,10 +294,8 @@ class LidarAnchoredSynchronizer:
         images = {}
         for camera, stream in self._streams.items():
             nearest = stream.nearest(stamp_ns)
-            if nearest is not None:
-                stream.offsets_ns.append(nearest[0] - stamp_ns)
-                if states[camera] is _Camera.IN:
-                    images[camera] = nearest
+            if nearest is not None and states[camera] is _Camera.IN:
+                images[camera] = nearest
         # Due times advance by whole periods, so that sets that come a little early and late keep the mean rate.
         self._due_ns = max(stamp_ns, self._due_ns or stamp_ns) + round(self.config.frame_period_s * NS)
         reason, self._reset_reason = self._reset_reason, None

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,9 +26,14 @@ from occ_core.sparse import SparseBlock, linear_index, sparse_volume
 from occ_core.taxonomy import CLASS_ID, NUM_CLASSES
 from occ_core.types import Frame
 from occ_core.voxel_grid import SURROUNDOCC_GRID
+from occ_perception_ros.bag_reader import BagReader
+from occ_perception_ros.frames import AssemblerConfig, FrameAssembler, FrameParts, build_frame
 from occ_perception_ros.markers import marker_array, marker_array_bytes
+from occ_perception_ros.messages import stamp_ns
+from occ_perception_ros.nuscenes_to_bag import convert_scene
 from occ_perception_ros.outputs import occupancy_points, occupancy_points_bytes, voxel_points
 from occ_perception_ros.synchronizer import NS, NUSCENES_OFFSETS_S, LidarAnchoredSynchronizer, SyncConfig
+from occ_perception_ros.topics import PRESETS
 from training.make_world import WorldConfig, make_world
 
 IMAGE_SIZE = (128, 352)
@@ -180,6 +186,32 @@ def _message_filters(events: list[tuple[int, int]]) -> dict[str, Callable[[], li
     return {"message_filters": approximate}
 
 
+def _plain_join(clouds: list[tuple[np.ndarray, np.ndarray, int]]) -> np.ndarray:
+    """Sweeps ``(points, grid_from_sensor, stamp)`` in the grid's frame, by 4x4 products."""
+    joined = []
+    for points, grid_from_sensor, stamp in clouds:
+        homogeneous = np.concatenate([points[:, :3], np.ones((len(points), 1))], axis=1)
+        moved = (grid_from_sensor @ homogeneous.T).T[:, :3]
+        low, high = np.array(EGO_BOX_M[:3]), np.array(EGO_BOX_M[3:])
+        kept = ~((points[:, :3] > low) & (points[:, :3] < high)).all(axis=1)
+        age_s = np.full((len(points), 1), (clouds[-1][2] - stamp) / NS)
+        joined.append(np.concatenate([moved, points[:, 3:4], age_s], axis=1)[kept])
+    return np.concatenate(joined).astype(np.float32)
+
+
+def _same_frame(ours: Frame, theirs: Frame) -> bool:
+    # A JPEG that is reduced while it is decoded goes through another low-pass filter than one reduced afterwards: the
+    # images agree to two grey levels on average, everything else to rounding.
+    difference = (ours.images.float() - theirs.images.float()).abs().mean()
+    return bool(
+        difference < 2
+        and torch.allclose(ours.intrinsics, theirs.intrinsics, atol=1e-3)
+        and torch.allclose(ours.grid_from_camera, theirs.grid_from_camera, atol=1e-5)
+        and ours.points[0].shape == theirs.points[0].shape
+        and torch.allclose(ours.points[0], theirs.points[0], atol=1e-3)
+    )
+
+
 @contextmanager
 def loader() -> Iterator[Contest]:
     """A frame from its files, against full-size decoding and sweeps moved by 4x4 products as nuscenes-devkit moves them."""
@@ -187,44 +219,102 @@ def loader() -> Iterator[Contest]:
     def plain(keyframe: Keyframe) -> Frame:
         grid_from_world = invert_pose(keyframe.lidar.world_from_lidar)
         views = [keyframe.cameras[channel] for channel in NUSCENES_CAMERAS]
-        clouds = []
-        for sweep in (*reversed(keyframe.sweeps), keyframe.lidar):
-            points = sweep.read()
-            homogeneous = np.concatenate([points[:, :3], np.ones((len(points), 1))], axis=1)
-            moved = (grid_from_world @ sweep.world_from_lidar @ homogeneous.T).T[:, :3]
-            low, high = np.array(EGO_BOX_M[:3]), np.array(EGO_BOX_M[3:])
-            kept = ~((points[:, :3] > low) & (points[:, :3] < high)).all(axis=1)
-            age_s = np.full((len(points), 1), (keyframe.stamp_ns - sweep.stamp_ns) / NS)
-            clouds.append(np.concatenate([moved, points[:, 3:4], age_s], axis=1)[kept])
+        clouds = [
+            (sweep.read(), grid_from_world @ sweep.world_from_lidar, sweep.stamp_ns)
+            for sweep in (*reversed(keyframe.sweeps), keyframe.lidar)
+        ]
         return frame_from_sensors(
             [np.ascontiguousarray(_read_bgr(view.path)[..., ::-1]) for view in views],
             [view.intrinsics for view in views],
             [grid_from_world @ view.world_from_camera for view in views],
-            np.concatenate(clouds).astype(np.float32),
+            _plain_join(clouds),
             keyframe.lidar.world_from_lidar,
             keyframe.stamp_ns,
             keyframe.context,
             IMAGE_SIZE,
         )
 
-    def same(ours: Frame, theirs: Frame) -> bool:
-        # A JPEG that is reduced while it is decoded goes through another low-pass filter than one reduced afterwards: the
-        # images agree to two grey levels on average, everything else to rounding.
-        difference = (ours.images.float() - theirs.images.float()).abs().mean()
-        return bool(
-            difference < 2
-            and torch.allclose(ours.intrinsics, theirs.intrinsics, atol=1e-3)
-            and torch.allclose(ours.grid_from_camera, theirs.grid_from_camera, atol=1e-5)
-            and ours.points[0].shape == theirs.points[0].shape
-            and torch.allclose(ours.points[0], theirs.points[0], atol=1e-3)
-        )
-
     with town() as keyframe:
         yield Contest(
             ours=lambda: frame_from_keyframe(keyframe, IMAGE_SIZE),
             rivals={"full_size": lambda: plain(keyframe)},
-            same=same,
+            same=_same_frame,
         )
+
+
+@contextmanager
+def node_overhead() -> Iterator[Contest]:
+    """All that the node does to a keyframe beside the model, from the messages to the bytes of its answer, against plain ways.
+
+    The plain side is given the matched messages and their poses.
+    """
+    labels, probability = street()
+    with town() as keyframe, TemporaryDirectory() as folder:
+        nuscenes, bag = NuScenes(keyframe.lidar.path.parents[2]), Path(folder) / "bag"
+        convert_scene(nuscenes, nuscenes.scenes[0]["name"], bag)
+        config = AssemblerConfig(calibration_file=str(bag / "calibration.yaml"))
+        with BagReader(bag) as reader:
+            messages = [(message.topic, reader.decode(message)) for message in reader.messages()]
+        sweeps = {stamp_ns(message.header): message for topic, message in messages if topic == PRESETS["nuscenes"].points}
+
+        def collect() -> FrameParts:
+            assembler = FrameAssembler(config)
+            add: dict[str, Callable[[Any], list[FrameParts]]] = {
+                PRESETS["nuscenes"].points: assembler.add_points,
+                PRESETS["nuscenes"].odometry: assembler.add_odometry,
+            }
+            for camera, topic in PRESETS["nuscenes"].images().items():
+                add[topic] = partial(assembler.add_image, camera)
+                add[f"/{camera}/camera_info"] = partial(assembler.add_camera_info, camera)
+            collected = [parts for topic, message in messages if topic in add for parts in add[topic](message)]
+            return [*collected, *assembler.flush()][-1]
+
+        def ours() -> tuple[Frame, bytes, bytes]:
+            frame, _ = build_frame(collect(), config.cameras, IMAGE_SIZE)
+            return (
+                frame,
+                marker_array_bytes(labels, SURROUNDOCC_GRID, STAMP_NS, FRAME_ID),
+                occupancy_points_bytes(labels, probability, SURROUNDOCC_GRID, STAMP_NS, FRAME_ID),
+            )
+
+        matched = collect()
+
+        def plain() -> tuple[Frame, bytes, bytes]:
+            clouds = []
+            for stamp, _, world_from_lidar in matched.sweeps:
+                cloud = sweeps[stamp]
+                fields = {field.name: field.offset for field in cloud.fields if field.name in ("x", "y", "z", "intensity")}
+                dtype = np.dtype({
+                    "names": list(fields), "formats": ["<f4"] * 4, "offsets": list(fields.values()), "itemsize": cloud.point_step,
+                })  # fmt: skip
+                points = np.array(np.frombuffer(cloud.data, dtype).tolist(), dtype=np.float32)
+                clouds.append((points, invert_pose(matched.world_from_grid) @ world_from_lidar, stamp))
+            cameras = [matched.cameras[camera] for camera in config.cameras]
+            images = [cv2.imdecode(np.frombuffer(camera.message.data, np.uint8), cv2.IMREAD_COLOR) for camera in cameras]
+            frame = frame_from_sensors(
+                [np.ascontiguousarray(image[..., ::-1]) for image in images if image is not None],
+                [camera.model.intrinsics for camera in cameras],
+                [camera.grid_from_camera for camera in cameras],
+                _plain_join(clouds),
+                matched.world_from_grid,
+                matched.stamp_ns,
+                matched.context,
+                IMAGE_SIZE,
+            )
+            return (
+                frame,
+                serialize_message(marker_array(labels, SURROUNDOCC_GRID, STAMP_NS, FRAME_ID)),
+                serialize_message(occupancy_points(labels, probability, SURROUNDOCC_GRID, STAMP_NS, FRAME_ID)),
+            )
+
+        def same(ours: tuple[Frame, bytes, bytes], theirs: tuple[Frame, bytes, bytes]) -> bool:
+            kinds = (MarkerArray, PointCloud2)
+            answers = zip(kinds, ours[1:], theirs[1:], strict=True)
+            return _same_frame(ours[0], theirs[0]) and all(
+                deserialize_message(one, kind) == deserialize_message(other, kind) for kind, one, other in answers
+            )
+
+        yield Contest(ours=ours, rivals={"plain": plain}, same=same)
 
 
 @contextmanager
@@ -255,5 +345,5 @@ def model_cpu() -> Iterator[Contest]:
 
 
 CONTESTS: dict[str, Callable[[], Any]] = {
-    contest.__name__: contest for contest in (loader, markers, pointcloud, synchronizer, model_cpu)
+    contest.__name__: contest for contest in (loader, markers, pointcloud, synchronizer, node_overhead, model_cpu)
 }

@@ -124,9 +124,7 @@ def play_live(children: Children, config: DemoConfig, bag: Path, recorded: Path)
         "device": "cpu",  # as occ_offline, with which the answers are compared
     }
     arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-    node = children.start(
-        "node", _module("occ_perception_ros.occupancy_node", "--topics", "nuscenes", "--ros-args", *arguments)
-    )
+    node = children.start("node", _module("occ_perception_ros.occupancy_node", "--topics", "nuscenes", "--ros-args", *arguments))
     children.wait(lambda: "READY" in recorder.log(), "the node to be ready", timeout_s=90)
 
     _say(f"playing {config.keyframes / 2:.0f} s of sensor data at rate {config.rate:g}")
@@ -227,10 +225,15 @@ def main() -> None:
     config = tyro.cli(DemoConfig, description=__doc__)
     try:
         summary = run(config)
-    except (CheckpointError, ChildError) as error:
+    except (CheckpointError, ChildError, ValueError) as error:
         sys.exit(f"demo: {error}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    if summary["dropped"]:
+        _say(
+            f"{summary['dropped']} of {summary['frames_in']} keyframes got no answer: this machine is too slow, or too busy, for "
+            f"rate {config.rate:g}; python -m training.demo --rate 0.5 plays at half the speed"
+        )
     _say(f"done; see {config.out / 'summary.json'} and {config.out / 'animation.webp'}")
     print(json.dumps({name: value for name, value in summary.items() if name != "pictures"}, indent=2))
 

@@ -114,6 +114,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             if fabric.is_global_zero:
                 unfinished.replace(state_path)
                 _report(cast(OccupancyModel, average.module), validation, config, writer, step)
+    if first_step >= config.steps:  # stopped between its last state and its last report
+        _report(cast(OccupancyModel, average.module), validation, config, writer, first_step)
     bar.close()
     writer.close()
     return config.out / "model.safetensors"

@@ -26,16 +26,19 @@ def transform_points(a_from_b: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def accumulate_sweeps(
-    sweeps: Sequence[tuple[np.ndarray, np.ndarray, int]], grid_from_newest: np.ndarray | None = None
+    sweeps: Sequence[tuple[np.ndarray, np.ndarray, int]],
+    grid_from_newest: np.ndarray | None = None,
+    ego_box_m: Sequence[float] = EGO_BOX_M,
 ) -> np.ndarray:
     """Joins sweeps in the sensor frame of the newest, or in a grid frame, making up for the ego vehicle's motion.
 
-    Points that are not finite, that lie exactly at the sensor (drop-outs) or on the ego vehicle (``EGO_BOX_M``) are left out.
+    Points that are not finite, that lie exactly at the sensor (drop-outs) or on the ego vehicle are left out.
 
     Args:
         sweeps: ``(points [N, >=4] with x, y, z in metres in the sensor frame and intensity, world_from_sensor [4, 4],
             stamp_ns)`` each, the newest last.
         grid_from_newest: ``[4, 4]``, from the sensor frame of the newest sweep; None: that frame is the grid's.
+        ego_box_m: the ego vehicle in the sensor frame, as ``EGO_BOX_M``.
 
     Returns:
         float32 ``[M, 5]``: x, y, z, intensity, age in seconds (0 for the newest sweep), in the order of ``sweeps``.
@@ -56,7 +59,7 @@ def accumulate_sweeps(
             raise ValueError(f"sweeps must end with the newest: one of {stamp_ns} ns comes before the last of {newest_ns} ns")
         # Coordinate rows [4, N] instead of points [N, 4]: the same arithmetic, three times as fast in numpy.
         rows = np.ascontiguousarray(points[:, :4].T, dtype=np.float32)
-        rows = np.take(rows, np.flatnonzero(_is_return(rows)), axis=1)  # a boolean index is slower
+        rows = np.take(rows, np.flatnonzero(_is_return(rows, ego_box_m)), axis=1)  # a boolean index is slower
         grid_from_sensor = grid_from_newest if stamp_ns == newest_ns else grid_from_world @ world_from_sensor
         if not np.array_equal(grid_from_sensor, np.eye(4)):
             rotation, translation = grid_from_sensor[:3, :3].astype(np.float32), grid_from_sensor[:3, 3:].astype(np.float32)
@@ -79,8 +82,9 @@ def project_points(intrinsics: np.ndarray, points_camera: np.ndarray) -> tuple[n
     return homogeneous[:, :2] / in_front[:, None], depth
 
 
-def _is_return(rows: np.ndarray) -> np.ndarray:
+def _is_return(rows: np.ndarray, ego_box_m: Sequence[float]) -> np.ndarray:
     x, y, z = rows[:3]
-    x_min, y_min, z_min, x_max, y_max, z_max = EGO_BOX_M  # holds the origin, where drop-outs lie
+    x_min, y_min, z_min, x_max, y_max, z_max = ego_box_m
     on_ego = (x > x_min) & (x < x_max) & (y > y_min) & (y < y_max) & (z > z_min) & (z < z_max)
-    return np.isfinite(rows).all(axis=0) & ~on_ego
+    dropped_out = (rows[:3] == 0).all(axis=0)  # the usual box holds the origin, another may not
+    return np.isfinite(rows).all(axis=0) & ~on_ego & ~dropped_out

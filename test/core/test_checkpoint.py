@@ -62,6 +62,15 @@ def test_truncated_weights_and_foreign_json_are_refused(saved):
         load_checkpoint(path)
 
 
+def test_a_description_without_the_grids_frame_is_refused(saved):
+    described = saved[0].with_suffix(".json")
+    description = json.loads(described.read_text())
+    del description["frame_id"]
+    described.write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match="frame_id"):
+        load_checkpoint(saved[0])
+
+
 def test_shipped_checkpoint_is_small_and_loads():
     assert SHIPPED.stat().st_size + SHIPPED.with_suffix(".json").stat().st_size <= 12e6
     model, description = load_checkpoint(SHIPPED)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from occ_core.geometry.boxes import Box, points_in_box
-from occ_core.geometry.points import EGO_BOX_M, accumulate_sweeps, project_points, transform_points
+from occ_core.geometry.points import accumulate_sweeps, project_points, transform_points
 from occ_core.geometry.poses import pose_matrix, rotation_from_quaternion
 
 QUARTER_TURN = [2**-0.5, 0, 0, 2**-0.5]  # about z: x -> y, y -> -x
@@ -67,9 +67,19 @@ def test_the_ego_vehicle_is_cut_out_where_it_was_not_where_it_is():
     assert_allclose(joined[:, :3], [[0, 0, -1.8], [30, 0, 0]], atol=1e-6)
 
 
-def test_the_ego_box_holds_the_sensor():
-    low, high = np.array(EGO_BOX_M[:3]), np.array(EGO_BOX_M[3:])
-    assert (low < 0).all() and (high > 0).all()  # drop-outs at the origin rely on it
+def test_sweeps_are_joined_in_the_grids_frame():
+    # The grid lies 1 m above the sensor; the vehicle drove 10 m along y between the sweeps.
+    before = np.array([[5, 20, 0, 1]], dtype=np.float32)
+    now = np.array([[30, 0, 0, 2]], dtype=np.float32)
+    sweeps = [(before, np.eye(4), 0), (now, pose_matrix([0, 10, 0], [1, 0, 0, 0]), 10)]
+    joined = accumulate_sweeps(sweeps, grid_from_newest=pose_matrix([0, 0, -1], [1, 0, 0, 0]))
+    assert_allclose(joined[:, :3], [[5, 10, -1], [30, 0, -1]], atol=1e-6)
+
+
+def test_another_vehicle_has_another_box():
+    points = np.array([[3, 0, 0, 1], [0, 0, -1, 1], [0, 0, 0, 1]], dtype=np.float32)  # the last is a drop-out
+    joined = accumulate_sweeps([(points, np.eye(4), 0)], ego_box_m=(2.0, -1.0, -1.0, 4.0, 1.0, 1.0))
+    assert_allclose(joined[:, :3], [[0, 0, -1]])
 
 
 def test_no_ego_return_of_a_real_sweep_survives(real_data):

@@ -85,3 +85,24 @@ def test_images_of_another_sample_are_not_read():
         torch.tensor([[0.0, 5.0, 0.0]]), torch.tensor([1]),
     )  # fmt: skip
     assert found.item() == 0.0
+
+
+def test_geometry_stays_exact_under_autocast(transform: ViewTransform):
+    """A sixteen-bit product would move points at 15 m by centimetres, and pixels by whole cells of large images."""
+    features = torch.randn(1, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    points = torch.rand(50, 3, generator=torch.Generator().manual_seed(1)) * torch.tensor([6.0, 10.0, 6.0]) + torch.tensor(
+        [-3.0, 4.0, -3.0]
+    )
+
+    def both() -> tuple[torch.Tensor, torch.Tensor]:
+        zero = torch.tensor([0])
+        lifted = transform.lift(INTRINSICS[None], GRID_FROM_CAMERA[None], (4, 4))
+        camera_from_grid = GRID_FROM_CAMERA.T[None]
+        return lifted, sample_images(
+            features, INTRINSICS[None], camera_from_grid, zero, STRIDE, points, torch.zeros(50, dtype=torch.long)
+        )
+
+    exact = both()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = both()
+    assert all(torch.equal(a, b) for a, b in zip(exact, rounded, strict=True))

@@ -265,3 +265,21 @@ def test_context_reaches_the_frame_and_wrong_labels_do_not(drive: Messages) -> N
             message.data = "hail"
     parts, warnings, _ = run(drive)
     assert parts[0].context.weather == "unknown" and "'hail' is unknown" in warnings["context weather"]
+
+
+def test_frame_names_of_ros_1_with_a_slash_are_the_same_frames(drive: Messages) -> None:
+    plain, _, _ = run(deepcopy(drive))
+    for topic, message in drive:
+        if topic == "/odom":
+            message.child_frame_id = f"/{message.child_frame_id}"
+        if topic in ("/odom", "/lidar_top") or topic.endswith("compressed"):
+            message.header.frame_id = f"/{message.header.frame_id}"
+    slashed, warnings, _ = run(drive)
+    assert not warnings and all(equal(frame_of(a), frame_of(b)) for a, b in zip(plain, slashed, strict=True))
+
+
+def test_the_ego_box_is_six_numbers() -> None:
+    with pytest.raises(ValueError, match="ego_box_m must be x_min, y_min"):
+        AssemblerConfig(ego_box_m=(1.0, 2.0))
+    with pytest.raises(ValueError, match="ego_box_m must be x_min, y_min"):
+        AssemblerConfig(ego_box_m=(1.0, 0.0, 0.0, -1.0, 1.0, 1.0))

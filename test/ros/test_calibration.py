@@ -129,6 +129,7 @@ def test_a_calibration_file(tmp_path: Path) -> None:
         ("frames: {lidar: {parent: b, translation: [1, 0, 2], rotation_xyzw: [0, 0, 0, 0]}}", "frames.lidar: .*non-zero"),
         ("frames: {lidar: {parent: b, translation: [1, 0], rotation_xyzw: [0, 0, 0, 1]}}", "frames.lidar"),
         ("frames: {}\ncameras: {cam: {size: [9, 16], intrinsics: [1, 2]}}", "cameras.cam: .*9 numbers"),
+        ("frames: {}\ncameras: {cam: {size: [9, 16], intrinsics: [0, 0, 8, 0, 0, 4, 0, 0, 1]}}", "cameras.cam: .*not positive"),
         ("sensors: {}", "must hold a map 'frames'"),
     ],
 )

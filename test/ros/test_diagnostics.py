@@ -88,3 +88,6 @@ def test_an_incompatible_publisher_is_named() -> None:
     h.trouble("cam_front", "incompatible")
     found, _ = status(h, "occupancy_node: cam_front", 0.0)
     assert (found.level, found.message) == (ERROR, "incompatible")
+    h.seen("cam_front", 10**9, 1.0)  # of another publisher, which is compatible
+    found, _ = status(h, "occupancy_node: cam_front", 1.0)
+    assert found.level == OK

@@ -52,7 +52,6 @@ class FakeEngine:
     """A voxel is occupied where a point is; its class tells how many cameras took part."""
 
     def __init__(self) -> None:
-        self.stage_ms: dict[str, float] = {}
         self.frames: list[Frame] = []
         self.resets: list[str] = []
         self.fail_on: set[int] = set()
@@ -415,6 +414,8 @@ def signals() -> Iterator[None]:
         (["-p", "sync.sweeps:=0", "-p", "device:=tpu"], "sync.sweeps: 0 is no int in 1..100; device must be auto"),
         (["-p", "calibration_file:=/nowhere.yaml"], "calibration_file /nowhere.yaml does not exist"),
         (["-p", "nonsense"], "nonsense"),
+        (["-p", "device:=cuda:7"], "torch sees"),
+        (["--", "--topic", "nuscenes"], "unknown arguments ['--topic', 'nuscenes']"),
         (["--topics", "kitti"], "topics 'kitti' is unknown; expected one of"),
     ],
 )
@@ -425,3 +426,23 @@ def test_it_refuses_to_start_in_one_line(
     assert run(["--ros-args", *calibration, *arguments]) == 1
     told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("occupancy_node: ")]
     assert len(told) == 1 and reason in told[0]
+
+
+def test_loading_leaves_no_threads_that_compute_behind() -> None:
+    """They would make the worker's OpenMP threads sleep between two operations (the processor's cores are too few for all)."""
+    program = """
+import os, time, torch
+import occ_core.inference  # its libraries start threads of their own
+from occ_perception_ros.occupancy_node import load_engine
+from occ_perception_ros.parameters import NodeConfig
+threads = lambda: len(os.listdir("/proc/self/task"))
+torch.zeros(1)
+before = threads()
+load_engine(NodeConfig(device="cpu"))
+deadline = time.monotonic() + 5
+while (left := threads() - before) and time.monotonic() < deadline:
+    time.sleep(0.1)
+print(left)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "0"

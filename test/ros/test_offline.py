@@ -24,8 +24,9 @@ from occ_perception_ros.bag_reader import BagError, BagReader
 from occ_perception_ros.bag_writer import BagWriter, qos_profile
 from occ_perception_ros.frames import AssemblerConfig
 from occ_perception_ros.nuscenes_to_bag import convert_scene
-from occ_perception_ros.offline import OfflineConfig, OfflineFrame, OfflineRun, Preset, main, run_offline
+from occ_perception_ros.offline import OfflineConfig, OfflineFrame, OfflineRun, Preset, main, run_offline, with_frames_of
 from occ_perception_ros.synchronizer import SyncConfig
+from occ_perception_ros.topics import PRESETS
 
 IMAGE_SIZE = (32, 48)
 # The drive's cameras fire 5 ms after one another, the first with the sweep.
@@ -128,6 +129,12 @@ def test_a_message_that_cannot_be_decoded_is_counted(small_bag: Path, tmp_path: 
         _, answers, offline = run(copy_bag(small_bag, tmp_path / "bag", spoil))
     assert len(answers) == 3 and offline.counts["malformed"] == 1
     assert "/lidar_top" in caplog.text
+
+
+def test_a_frame_that_is_asked_for_wins_over_the_preset() -> None:
+    preset = PRESETS["watonomous"]
+    assert with_frames_of(preset, AssemblerConfig()).grid_frame == "LIDAR_TOP"
+    assert with_frames_of(preset, AssemblerConfig(grid_frame="roof")).grid_frame == "roof"
 
 
 def test_a_bag_of_another_kind_is_refused(small_bag: Path) -> None:

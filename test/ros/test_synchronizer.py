@@ -211,6 +211,15 @@ def test_offsets_are_measured() -> None:
     assert sync.suggested_offsets_s() == pytest.approx(dict(zip(CAMERAS, (-0.04, -0.03, -0.02), strict=True)))
 
 
+def test_offsets_are_measured_even_where_no_image_is_near_its_sweep() -> None:
+    # LiDAR and cameras at 2 Hz, the images 200 ms before the sweeps, the window around 0 +- 45 ms.
+    sync = LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, camera_offsets_s=(0.0,)))
+    events = [(ms - 200, camera) for ms in range(0, 10_000, 500) for camera in CAMERAS]
+    events += [(ms, "lidar") for ms in range(0, 10_000, 500)]
+    assert feed(sync, sorted(events)) == [] and sync.counts["idle"] > 15
+    assert sync.suggested_offsets_s() == pytest.approx(dict.fromkeys(CAMERAS, -0.2))
+
+
 def test_configurations_that_contradict_themselves_are_refused() -> None:
     with pytest.raises(ValueError, match="6 offsets, but there are 3 cameras"):
         LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, camera_offsets_s=NUSCENES_OFFSETS_S))

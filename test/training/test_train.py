@@ -63,6 +63,15 @@ def test_resume_continues_bit_for_bit(config: TrainConfig, tmp_path: Path):
     assert all(torch.equal(final[0][key]["exp_avg"], final[1][key]["exp_avg"]) for key in final[0])
 
 
+def test_a_stop_before_the_last_report_is_made_up_for(config: TrainConfig):
+    checkpoint = train(config)
+    weights = load_checkpoint(checkpoint)[0].state_dict()
+    for written in (checkpoint, checkpoint.with_suffix(".json")):
+        written.unlink()
+    again = load_checkpoint(train(config, resume=True))[0].state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
+
+
 def test_a_run_is_not_overwritten(config: TrainConfig):
     config.out.mkdir()
     (config.out / "state.pt").touch()
