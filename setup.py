@@ -69,6 +69,7 @@ setup(
     zip_safe=False,
     install_requires=[
         "jaxtyping",
+        "numba",
         "numpy",
         "opencv-python-headless",
         "pyyaml",

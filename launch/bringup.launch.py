@@ -94,7 +94,9 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         RegisterEventHandler(OnProcessExit(target_action=node, on_exit=[EmitEvent(event=Shutdown(reason="the node ended"))])),
     ]
     if bag:
-        play = ["ros2", "bag", "play", bag, "--clock", "100", "--rate", value("rate")]
+        # The delay lets the node find the player's topics: what is played before is lost, and a camera that is late holds
+        # the first seconds back.
+        play = ["ros2", "bag", "play", bag, "--clock", "40", "--delay", "2", "--rate", value("rate")]
         player = ExecuteProcess(cmd=play + (["--loop"] if value("loop") == "true" else []), output="screen")
         actions.append(_after_line(node, b"ready;", player))
         if MIDDLEWARE_PROFILE not in os.environ:  # node and player share memory that holds more than one sweep

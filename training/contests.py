@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,6 @@ from occ_core.datasets.frames import frame_from_keyframe, frame_from_sensors
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
 from occ_core.geometry.points import EGO_BOX_M
 from occ_core.geometry.poses import invert_pose
-from occ_core.sparse import SparseBlock, linear_index, sparse_volume
 from occ_core.taxonomy import CLASS_ID, NUM_CLASSES
 from occ_core.types import Frame
 from occ_core.voxel_grid import SURROUNDOCC_GRID
@@ -34,21 +32,12 @@ from occ_perception_ros.nuscenes_to_bag import convert_scene
 from occ_perception_ros.outputs import occupancy_points, occupancy_points_bytes, voxel_points
 from occ_perception_ros.synchronizer import NS, NUSCENES_OFFSETS_S, LidarAnchoredSynchronizer, SyncConfig
 from occ_perception_ros.topics import PRESETS
+from training.contests_core import Contest, model_cpu, neighbours
 from training.make_world import WorldConfig, make_world
 
 IMAGE_SIZE = (128, 352)
 STAMP_NS = 1_600_000_000 * NS
 FRAME_ID = "lidar_top"
-
-
-@dataclass(frozen=True)
-class Contest:
-    """Ways to the same result."""
-
-    ours: Callable[[], Any]
-    rivals: dict[str, Callable[[], Any]]
-    same: Callable[[Any, Any], bool]
-    """Whether a rival's result is ours."""
 
 
 def street() -> tuple[np.ndarray, np.ndarray]:
@@ -317,33 +306,6 @@ def node_overhead() -> Iterator[Contest]:
         yield Contest(ours=ours, rivals={"plain": plain}, same=same)
 
 
-@contextmanager
-def model_cpu() -> Iterator[Contest]:
-    """A sparse 3D convolution on the CPU, against spconv's own, which is right there with one thread only."""
-    random = torch.Generator().manual_seed(0)
-    shape = SURROUNDOCC_GRID.shape
-    cells = torch.randperm(shape[0] * shape[1] * shape[2], generator=random)[:30_000].sort().values
-    index = torch.stack([torch.zeros_like(cells), *torch.unravel_index(cells, shape)], dim=1)
-    features = torch.randn(len(cells), 32, generator=random)
-    torch.manual_seed(0)
-    block = SparseBlock(32, 32, stride=1, share="benchmark").eval()
-
-    def spconv() -> torch.Tensor:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        volume = block.convolution(sparse_volume(features, index, shape, 1))
-        torch.set_num_threads(threads)
-        order = linear_index(volume.indices, shape).argsort()
-        return torch.relu(block.norm(volume.features[order]))
-
-    with torch.inference_mode():
-        yield Contest(
-            ours=lambda: block(sparse_volume(features, index, shape, 1)).features,
-            rivals={"spconv": spconv},
-            same=lambda ours, theirs: torch.allclose(ours, theirs, atol=1e-4),
-        )
-
-
 CONTESTS: dict[str, Callable[[], Any]] = {
-    contest.__name__: contest for contest in (loader, markers, pointcloud, synchronizer, node_overhead, model_cpu)
+    contest.__name__: contest for contest in (loader, markers, pointcloud, synchronizer, node_overhead, neighbours, model_cpu)
 }
