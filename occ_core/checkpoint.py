@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.image_encoder import ImageEncoderConfig
 from occ_core.model import OccupancyConfig, OccupancyModel, build_model
 from occ_core.view_transform import DepthBins
@@ -67,6 +68,8 @@ def config_from_dict(values: dict[str, Any]) -> OccupancyConfig:
     plain["grid"] = VoxelGrid(**_tuples(values["grid"]))
     plain["image_encoder"] = ImageEncoderConfig(**_tuples(values["image_encoder"]))
     plain["depth"] = DepthBins(**values["depth"])
+    if values.get("adaptive_fusion") is not None:
+        plain["adaptive_fusion"] = AdaptiveFusionConfig(**_tuples(values["adaptive_fusion"]))
     return OccupancyConfig(**plain)
 
 

@@ -1,12 +1,40 @@
-"""Image volume and LiDAR volume -> fused volume. Here: concatenation, the fuser of TACOcc's Table III "Base"."""
+"""Image volume and LiDAR volume -> fused volume, the simple ways: add, concatenate, convolve.
+
+Concatenation is the fuser of TACOcc's Table III "Base"; the three are the rivals of VLMFusionOcc3D's Table IV.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from occ_core.volume_encoder import Pointwise
+from occ_core.volume_encoder import Pointwise, convolution
+
+
+class Fused(NamedTuple):
+    """What a fuser gives."""
+
+    volume: Float[Tensor, "batch channel x y z"]
+    neighbourhoods: Int[Tensor, "retrieval candidate"] | None = None
+    """Of the adaptive fuser: how many queries chose each number of neighbours, per direction and level."""
+
+
+class AddFusion(nn.Module):
+    """The sum of the two volumes, and a 1x1x1 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Sequential(
+            Pointwise(channels, channels, bias=False), nn.GroupNorm(8, channels), nn.ReLU(inplace=True)
+        )
+
+    def forward(
+        self, image_volume: Float[Tensor, "batch channel x y z"], lidar_volume: Float[Tensor, "batch channel x y z"]
+    ) -> Fused:
+        return Fused(self.reduce(image_volume + lidar_volume))
 
 
 class ConcatFusion(nn.Module):
@@ -20,5 +48,21 @@ class ConcatFusion(nn.Module):
 
     def forward(
         self, image_volume: Float[Tensor, "batch channel x y z"], lidar_volume: Float[Tensor, "batch channel x y z"]
-    ) -> Float[Tensor, "batch channel x y z"]:
-        return self.reduce(torch.cat([image_volume, lidar_volume], dim=1))
+    ) -> Fused:
+        return Fused(self.reduce(torch.cat([image_volume, lidar_volume], dim=1)))
+
+
+class ConvFusion(nn.Module):
+    """Concatenates the two volumes along channels and reduces by a 3x3x3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Sequential(convolution(2 * channels, channels, factorised=False), nn.ReLU(inplace=True))
+
+    def forward(
+        self, image_volume: Float[Tensor, "batch channel x y z"], lidar_volume: Float[Tensor, "batch channel x y z"]
+    ) -> Fused:
+        return Fused(self.reduce(torch.cat([image_volume, lidar_volume], dim=1)))
+
+
+SIMPLE_FUSIONS = {"add": AddFusion, "concat": ConcatFusion, "conv": ConvFusion}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from occ_core.fusion import ConcatFusion
+from occ_core.adaptive_fusion import AdaptiveFusion, AdaptiveFusionConfig
+from occ_core.fusion import SIMPLE_FUSIONS, Fused
 from occ_core.head import HeadOutput, OccupancyHead, SampleImages
 from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig
 from occ_core.lidar_encoder import LidarEncoder
@@ -36,6 +37,10 @@ class OccupancyConfig:
     depth: DepthBins = DepthBins()
     lidar_voxel_m: float = 0.5
     """Voxels in which points are gathered before the sparse convolutions."""
+    fusion: Literal["add", "concat", "conv"] = "concat"
+    """How image and LiDAR volumes are joined where there is no ``adaptive_fusion``."""
+    adaptive_fusion: AdaptiveFusionConfig | None = None
+    """TACOcc's fuser."""
     volume_blocks: tuple[int, ...] = (0, 1, 2)
     """Residual blocks per level of the 3D encoder."""
     factorised_convolutions: bool = True
@@ -50,6 +55,10 @@ class OccupancyConfig:
     def __post_init__(self) -> None:
         if not (self.camera or self.lidar):
             raise ValueError("OccupancyConfig: camera and lidar are both off; a model needs at least one sensor")
+        if self.fusion not in SIMPLE_FUSIONS:
+            raise ValueError(f"OccupancyConfig.fusion must be one of {', '.join(SIMPLE_FUSIONS)}, got '{self.fusion}'")
+        if self.adaptive_fusion is not None and not (self.camera and self.lidar):
+            raise ValueError("OccupancyConfig.adaptive_fusion joins camera and lidar, of which one is off")
         if self.channels % 8:
             raise ValueError(f"OccupancyConfig.channels must be a multiple of 8 (group norms), got {self.channels}")
         if any(side % 32 for side in self.image_size):  # the backbone's last stride
@@ -133,6 +142,8 @@ class Prediction(NamedTuple):
     head: HeadOutput
     depth_logits: Float[Tensor, "image bin h w"] | None
     """Of the cameras that are there (in the order of ``Frame.camera_mask.nonzero()``)."""
+    neighbourhoods: Int[Tensor, "retrieval candidate"] | None
+    """Of the adaptive fuser: see ``Fused``."""
 
 
 class OccupancyModel(nn.Module):
@@ -144,7 +155,7 @@ class OccupancyModel(nn.Module):
         image_encoder: ImageEncoder | None,
         view_transform: ViewTransform | None,
         lidar_encoder: LidarEncoder | None,
-        fusion: ConcatFusion | None,
+        fusion: nn.Module | None,
         volume_encoder: VolumeEncoder,
         head: OccupancyHead,
     ) -> None:
@@ -172,9 +183,9 @@ class OccupancyModel(nn.Module):
         if self.lidar_encoder is not None:
             lidar_volume, lidar = self.lidar_encoder(frame.points)  # [B, C, X, Y, Z]
             volumes.append(lidar_volume)
-        fused = volumes[0] if self.fusion is None else self.fusion(*volumes)  # [B, C, X, Y, Z]
-        fused = self.volume_encoder(fused)
-        return Prediction(self.head(fused, lidar, self._image_sampler(cameras)), depth_logits)
+        fused = Fused(*volumes) if self.fusion is None else self.fusion(*volumes)
+        volume = self.volume_encoder(fused.volume)  # [B, C, X, Y, Z]
+        return Prediction(self.head(volume, lidar, self._image_sampler(cameras)), depth_logits, fused.neighbourhoods)
 
     def see(self, frame: Frame) -> Cameras:
         """Features of the cameras that are there; those masked are not looked at, so that nothing of them can leak."""
@@ -224,7 +235,7 @@ def build_model(config: OccupancyConfig) -> OccupancyModel:
         )
         if config.lidar
         else None,
-        fusion=ConcatFusion(channels) if config.camera and config.lidar else None,
+        fusion=build_fusion(config),
         volume_encoder=VolumeEncoder(channels, config.volume_blocks, factorised=config.factorised_convolutions),
         head=OccupancyHead(
             channels,
@@ -237,6 +248,15 @@ def build_model(config: OccupancyConfig) -> OccupancyModel:
             max_refined=config.max_refined,
         ),
     )
+
+
+def build_fusion(config: OccupancyConfig) -> nn.Module | None:
+    """The fuser that the config asks for; None where there is one sensor only."""
+    if not (config.camera and config.lidar):
+        return None
+    if config.adaptive_fusion is not None:
+        return AdaptiveFusion(config.channels, config.adaptive_fusion)
+    return SIMPLE_FUSIONS[config.fusion](config.channels)
 
 
 PRESETS = {"debug": debug, "nano": nano, "tiny": tiny, "small": small, "base": base}

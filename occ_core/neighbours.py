@@ -89,7 +89,8 @@ def search_compiled(queries: Int[Tensor, "query 4"], keys: Int[Tensor, "key 4"],
     ball = _ball(radius).numpy()
     row = torch.empty(len(queries), k, dtype=torch.long)
     squared = torch.empty(len(queries), k)
-    _read_until_enough(queries.numpy(), keys.numpy(), ball, int(radius), row.numpy(), squared.numpy())
+    voxels = (voxels.long().contiguous().numpy() for voxels in (queries, keys))
+    _read_until_enough(*voxels, ball, int(radius), row.numpy(), squared.numpy())
     return Neighbours(row, squared.sqrt_())
 
 

@@ -80,7 +80,7 @@ def nano_town() -> TrainConfig:
 def tiny_town() -> TrainConfig:
     """The shipped checkpoint, on generated towns."""
     return TrainConfig(
-        model=tiny_model(), data=Path("data/town_train"), out=Path("out/train/tiny_town"), steps=4200, learning_rate=1.5e-3
+        model=tiny_model(), data=Path("data/town_train"), out=Path("out/train/tiny_town"), steps=5000, learning_rate=1.5e-3
     )
 
 

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from occ_core.adaptive_fusion import AdaptiveFusion
 from occ_core.checkpoint import save_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
@@ -67,20 +68,22 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
     training, validation = _frames(config)
     weights = class_weights(count_voxels(training)).to(fabric.device)
-    first_step = 0
-    if resume and state_path.exists():
-        state = fabric.load(state_path)
+    state = fabric.load(state_path) if resume and state_path.exists() else None
+    first_step = 0 if state is None else state["step"]
+    examples = _examples(training, config, fabric, first_step)
+    if state is not None:
         raw_model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["rng"].cpu())
-        first_step = state["step"]
+        torch.set_rng_state(state["rng"].cpu())  # last: the loader has drawn a number too
 
     writer = SummaryWriter(config.out / "curves", purge_step=first_step)
     bar = tqdm(total=config.steps, initial=first_step, unit="step", dynamic_ncols=True, disable=not fabric.is_global_zero)
-    for step, example in enumerate(_examples(training, config, fabric, first_step), start=first_step + 1):
+    for step, example in enumerate(examples, start=first_step + 1):
         model.train()
+        if isinstance(raw_model.fusion, AdaptiveFusion):
+            raw_model.fusion.anneal(step / config.steps)
         frame, labels = example.frame.to(fabric.device), example.labels.to(fabric.device)
         coarse_labels = example.coarse_labels.to(fabric.device)
         prediction = model(frame)
@@ -102,6 +105,10 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             for name, loss in losses.items():
                 writer.add_scalar(f"loss/{name}", loss.item(), step)
             writer.add_scalar("learning_rate", schedule.get_last_lr()[0], step)
+            if prediction.neighbourhoods is not None and config.model.adaptive_fusion is not None:
+                queries = prediction.neighbourhoods.sum(dim=0)  # [candidate]
+                for k, count in zip(config.model.adaptive_fusion.candidates, queries.tolist(), strict=True):
+                    writer.add_scalar(f"neighbours/k{k}", count / max(1, int(queries.sum())), step)
         if step % config.epoch_steps == 0 or step == config.steps:
             unfinished = state_path.with_suffix(".part")  # a stop while it is written must not cost the last one
             fabric.save(

@@ -81,7 +81,8 @@ def test_what_makes_no_sense_is_refused():
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_the_compiled_search_is_its_readable_twin(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
-    queries, keys = voxels(0, 3000, (2, 40, 40, 12)).to(dtype), voxels(1, 1500, (2, 40, 40, 12)).to(dtype)
+    queries, keys = voxels(0, 3000, (2, 40, 40, 12)).to(dtype), voxels(1, 1500, (2, 40, 40, 12))
+    keys = keys.T.contiguous().T  # as nonzero() lays them out
     compiled = nearest_neighbours(queries, keys, 3, 5.0)
     monkeypatch.setattr("occ_core.neighbours.search_compiled", search_in_stages)
     readable = nearest_neighbours(queries, keys, 3, 5.0)

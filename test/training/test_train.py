@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import load_checkpoint
 from training.recipes import RECIPES, TrainConfig, debug, tiny_town
 from training.train import train
@@ -15,18 +16,18 @@ def config(box_town: Path, tmp_path: Path) -> TrainConfig:
     return replace(debug(), data=box_town, out=tmp_path / "run", steps=6, epoch_steps=6, device="cpu", learning_rate=3e-3)
 
 
-def losses(out: Path) -> list[float]:
+def curve(out: Path, name: str) -> list[float]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(out / "curves"))
     events.Reload()
-    return [event.value for event in events.Scalars("loss/total")]
+    return [event.value for event in events.Scalars(name)]
 
 
 def test_loss_falls_and_everything_is_written(config: TrainConfig):
     config = replace(config, steps=40, epoch_steps=40, augment=None)
     checkpoint = train(config)
-    first, last = losses(config.out)  # steps 20, 40
+    first, last = curve(config.out, "loss/total")  # steps 20, 40
     assert last < 0.9 * first
     model, description = load_checkpoint(checkpoint)
     assert model.config == config.model
@@ -38,8 +39,18 @@ def test_loss_falls_and_everything_is_written(config: TrainConfig):
     assert json.loads((config.out / "config.json").read_text())["steps"] == 40
 
 
-def test_resume_continues_bit_for_bit(config: TrainConfig, tmp_path: Path):
+def test_the_adaptive_fuser_is_annealed_and_its_choices_are_logged(config: TrainConfig):
+    model = replace(config.model, adaptive_fusion=AdaptiveFusionConfig())
+    trained, _ = load_checkpoint(train(replace(config, model=model, steps=20, ema_decay=0.0)))
+    shares = [curve(config.out, f"neighbours/k{k}") for k in (1, 2, 3)]
+    assert sum(share[0] for share in shares) == pytest.approx(1.0)
+    assert float(trained.fusion.image_queries[0].selector.temperature) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("adaptive_fusion", [None, AdaptiveFusionConfig()], ids=["concat", "adaptive"])
+def test_resume_continues_bit_for_bit(adaptive_fusion: AdaptiveFusionConfig | None, config: TrainConfig, tmp_path: Path):
     """Six steps at once, and three steps, a stop, three more: the same weights to the last bit."""
+    config = replace(config, model=replace(config.model, adaptive_fusion=adaptive_fusion))
     whole = train(replace(config, epoch_steps=3))
     # the stop: the state of step 3 alone is left, as after a crash at step 5
     interrupted = replace(config, out=tmp_path / "interrupted", epoch_steps=3)
