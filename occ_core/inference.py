@@ -13,7 +13,8 @@ from occ_core.checkpoint import load_checkpoint
 from occ_core.head import classify
 from occ_core.model import OccupancyModel
 from occ_core.sparse import HAS_CUDA
-from occ_core.types import Frame, Occupancy
+from occ_core.temporal import discontinuity
+from occ_core.types import Frame, Occupancy, TemporalMemory
 
 Precision = Literal["auto", "fp32", "bf16"]
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class OccupancyEngine:
         self.model = model.to(self.device).eval()
         self.precision = precision
         self.frame_id = frame_id
+        self.memory: TemporalMemory | None = None
 
     @classmethod
     def from_checkpoint(
@@ -71,13 +73,31 @@ class OccupancyEngine:
 
     @torch.inference_mode()
     def step(self, frame: Frame) -> Occupancy:
-        """Predicts the occupancy of a frame; the result lies on the CPU."""
+        """Predicts the occupancy of a frame; the result lies on the CPU.
+
+        What the memory holds is forgotten where it cannot be of this drive: after a gap, a jump, a step back in time.
+        """
         frame = frame.to(self.device)
+        config = self.model.config
+        forgotten = None
+        if self.memory is not None and config.temporal is not None:
+            forgotten = discontinuity(self.memory, frame, config.temporal)
+        if forgotten is not None:
+            self.memory = None
         with autocast(self.device, self.precision):
-            prediction = self.model(frame)
-        labels, probability = classify(prediction.head, self.model.config.cascade_ratio)
-        return Occupancy(labels.cpu(), probability.cpu(), self.model.config.grid, stamp_ns=frame.stamp_ns, frame_id=self.frame_id)
+            prediction = self.model(frame, self.memory)
+        self.memory = prediction.memory
+        labels, probability = classify(prediction.head, config.cascade_ratio)
+        shares: tuple[float, ...] = ()
+        if prediction.neighbourhoods is not None:
+            queries = prediction.neighbourhoods.sum(dim=0)
+            shares = tuple((queries / queries.sum().clamp(min=1)).tolist())
+        return Occupancy(
+            labels.cpu(), probability.cpu(), config.grid, stamp_ns=frame.stamp_ns, frame_id=self.frame_id,
+            memory_reset=forgotten, neighbour_shares=shares,
+        )  # fmt: skip
 
     def reset(self, reason: str) -> None:
-        """Called at every discontinuity of the drive (a jump in time or place, a request); this model keeps nothing to forget."""
+        """Forgets the frames before, as at every discontinuity of the drive (a jump in time or place, a request)."""
+        self.memory = None
         log.info("engine reset: %s", reason)

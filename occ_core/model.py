@@ -15,7 +15,8 @@ from occ_core.head import HeadOutput, OccupancyHead, SampleImages
 from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig
 from occ_core.lidar_encoder import LidarEncoder
 from occ_core.taxonomy import NUM_CLASSES
-from occ_core.types import Frame
+from occ_core.temporal import TemporalAggregator, TemporalConfig
+from occ_core.types import Frame, TemporalMemory
 from occ_core.view_transform import DepthBins, ViewTransform, sample_images
 from occ_core.volume_encoder import VolumeEncoder
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
@@ -44,7 +45,9 @@ class OccupancyConfig:
     volume_blocks: tuple[int, ...] = (0, 1, 2)
     """Residual blocks per level of the 3D encoder."""
     factorised_convolutions: bool = True
-    """3x3x1 then 1x1x3 in the 3D encoder: less than half the work of 3x3x3."""
+    """3x3x1 then 1x1x3 in the 3D encoder: less than half the work of 3x3x3. The memory's are factorised further."""
+    temporal: TemporalConfig | None = None
+    """TACOcc's memory; None predicts each frame on its own."""
     refine_above: float = 0.3
     """Coarse voxels whose probability of being occupied exceeds this are refined."""
     max_refined: int = 16_000
@@ -55,8 +58,6 @@ class OccupancyConfig:
     def __post_init__(self) -> None:
         if not (self.camera or self.lidar):
             raise ValueError("OccupancyConfig: camera and lidar are both off; a model needs at least one sensor")
-        if self.fusion not in SIMPLE_FUSIONS:
-            raise ValueError(f"OccupancyConfig.fusion must be one of {', '.join(SIMPLE_FUSIONS)}, got '{self.fusion}'")
         if self.adaptive_fusion is not None and not (self.camera and self.lidar):
             raise ValueError("OccupancyConfig.adaptive_fusion joins camera and lidar, of which one is off")
         if self.channels % 8:
@@ -144,6 +145,8 @@ class Prediction(NamedTuple):
     """Of the cameras that are there (in the order of ``Frame.camera_mask.nonzero()``)."""
     neighbourhoods: Int[Tensor, "retrieval candidate"] | None
     """Of the adaptive fuser: see ``Fused``."""
+    memory: TemporalMemory | None
+    """For the next frame; None of a model without memory."""
 
 
 class OccupancyModel(nn.Module):
@@ -157,6 +160,7 @@ class OccupancyModel(nn.Module):
         lidar_encoder: LidarEncoder | None,
         fusion: nn.Module | None,
         volume_encoder: VolumeEncoder,
+        temporal: TemporalAggregator | None,
         head: OccupancyHead,
     ) -> None:
         super().__init__()
@@ -166,10 +170,11 @@ class OccupancyModel(nn.Module):
         self.lidar_encoder = lidar_encoder
         self.fusion = fusion
         self.volume_encoder = volume_encoder
+        self.temporal = temporal
         self.head = head
 
-    def forward(self, frame: Frame) -> Prediction:
-        """Logits for one batch of frames.
+    def forward(self, frame: Frame, memory: TemporalMemory | None = None) -> Prediction:
+        """Logits for one batch of frames, in the light of what the frames before left.
 
         Raises:
             ValueError: the images are not of ``config.image_size``.
@@ -185,7 +190,10 @@ class OccupancyModel(nn.Module):
             volumes.append(lidar_volume)
         fused = Fused(*volumes) if self.fusion is None else self.fusion(*volumes)
         volume = self.volume_encoder(fused.volume)  # [B, C, X, Y, Z]
-        return Prediction(self.head(volume, lidar, self._image_sampler(cameras)), depth_logits, fused.neighbourhoods)
+        if self.temporal is not None:
+            volume, memory = self.temporal(volume, frame, memory)
+        head = self.head(volume, lidar, self._image_sampler(cameras))
+        return Prediction(head, depth_logits, fused.neighbourhoods, memory)
 
     def see(self, frame: Frame) -> Cameras:
         """Features of the cameras that are there; those masked are not looked at, so that nothing of them can leak."""
@@ -237,6 +245,9 @@ def build_model(config: OccupancyConfig) -> OccupancyModel:
         else None,
         fusion=build_fusion(config),
         volume_encoder=VolumeEncoder(channels, config.volume_blocks, factorised=config.factorised_convolutions),
+        temporal=TemporalAggregator(channels, coarse, config.temporal, factorised=config.factorised_convolutions)
+        if config.temporal is not None
+        else None,
         head=OccupancyHead(
             channels,
             lidar_channels=channels if config.lidar else 0,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -84,14 +84,22 @@ def collate_frames(frames: list[Frame]) -> Frame:
 class TemporalMemory:
     """What one frame leaves to the next; handed in and handed back, ``None`` means first frame."""
 
+    state: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
+    """Hidden and cell state of the ConvLSTM at the last frame (streaming mode)."""
     volumes: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
-    """Fused volumes of the last frames, oldest first, detached."""
+    """Fused volumes of the last frames, oldest first (window mode)."""
     world_from_grid: tuple[Float[Tensor, "batch 4 4"], ...] = ()
-    """Their poses."""
-    stamp_ns: tuple[int, ...] = ()
-    """Their stamps (of the first sample of the batch)."""
-    classes_seen: tuple[int, ...] = field(default=())
-    """Class ids predicted in the last frame."""
+    """Poses of these volumes; in streaming mode, of the state."""
+    stamp_ns: tuple[tuple[int, ...], ...] = ()
+    """Their stamps, one per sample of the batch."""
+
+    def detach(self) -> TemporalMemory:
+        """The same memory, through which no gradient flows back into the past."""
+        return replace(
+            self,
+            state=tuple(volume.detach() for volume in self.state),
+            volumes=tuple(volume.detach() for volume in self.volumes),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +114,7 @@ class Occupancy:
     stamp_ns: tuple[int, ...]
     frame_id: str
     """Name of the grid frame."""
+    memory_reset: str | None = None
+    """Why the model forgot the frames before this one, where it did of itself."""
+    neighbour_shares: tuple[float, ...] = ()
+    """Of a model with the adaptive fuser: the share of its queries that chose each number of neighbours."""

@@ -19,7 +19,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
-from std_msgs.msg import Float64, String
+from std_msgs.msg import Float64, Float64MultiArray, String
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -209,9 +209,8 @@ class OccupancyNode(Node):
         parts = job.parts
         started_s = time.monotonic()
         if parts.reset_reason is not None:
-            self.get_logger().info(f"memory reset: {parts.reset_reason}")
-            self.health.count("resets")
             self._engine.reset(parts.reset_reason)
+            self._tell_reset(parts.reset_reason)
         frame, report = build_frame(parts, self.config.cameras, self._image_size)
         for camera in report.masked.keys() - parts.masked.keys():
             self.health.count("corrupt_images")
@@ -219,6 +218,8 @@ class OccupancyNode(Node):
         decoded_s = time.monotonic()
         occupancy = self._engine.step(frame)
         stepped_s = time.monotonic()
+        if occupancy.memory_reset is not None:
+            self._tell_reset(occupancy.memory_reset)
         self._outputs.publish(occupancy, parts.stamp_ns, self.config.grid_frame, self.config.vehicle_height_m)
         now_s = time.monotonic()
         collect_s, total_s = job.released_s - job.arrived_s, now_s - started_s
@@ -231,6 +232,10 @@ class OccupancyNode(Node):
         self._outputs.publish_times(times_ms)
         self.health.count("frames_out")
         self.health.answered(report.masked, (now_s - started_s) * 1e3, now_s, _facts(parts, report))
+
+    def _tell_reset(self, reason: str) -> None:
+        self.get_logger().info(f"memory reset: {reason}")
+        self.health.count("resets")
 
     def _on_failure(self, error: Exception) -> None:
         self.health.count("dropped")
@@ -333,6 +338,7 @@ class _Outputs:
         self._grid = node.create_publisher(OccupancyGrid, "~/output/occupancy_grid", 1)
         self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         names = [f"processing_time/{stage}_ms" for stage in STAGES] + ["pipeline_latency_ms", "cyclic_time_ms"]
+        self._shares = node.create_publisher(Float64MultiArray, "~/debug/neighbour_shares", 10)
         self._times = {name: node.create_publisher(Float64, f"~/debug/{name}", 10) for name in names}
 
     def publish(self, occupancy: Occupancy, stamp: int, frame_id: str, vehicle_height_m: float) -> None:
@@ -343,6 +349,8 @@ class _Outputs:
             self._points.publish(occupancy_points_bytes(labels, occupancy.probability[0].numpy(), grid, stamp, frame_id))
         if self._grid.get_subscription_count():
             self._grid.publish(occupancy_grid(labels, grid, stamp, frame_id, vehicle_height_m))
+        if occupancy.neighbour_shares:
+            self._shares.publish(Float64MultiArray(data=list(occupancy.neighbour_shares)))
 
     def publish_times(self, times_ms: Mapping[str, float]) -> None:
         for name, value in times_ms.items():
