@@ -38,10 +38,15 @@ class AugmentConfig:
     """Images times a factor up to 1 plus or minus this, and the same for contrast."""
 
 
-def augment(frame: Frame, labels: Tensor, config: AugmentConfig, rng: np.random.Generator) -> tuple[Frame, Tensor]:
-    """A varied frame of batch 1 and its labels ``[X, Y, Z]``; the grid must be symmetric about 0 in x and y."""
+def augment(
+    frame: Frame, labels: Tensor, config: AugmentConfig, rng: np.random.Generator, mirrors: np.random.Generator
+) -> tuple[Frame, Tensor]:
+    """A varied frame of batch 1 and its labels ``[X, Y, Z]``; the grid must be symmetric about 0 in x and y.
+
+    ``mirrors`` draws the flips, ``rng`` the rest; they may be one.
+    """
     for axis in (0, 1):
-        if rng.random() < config.flip:
+        if mirrors.random() < config.flip:
             frame, labels = flip(frame, axis), labels.flip(axis)
     return replace(
         frame,

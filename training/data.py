@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -25,17 +26,26 @@ class Example(NamedTuple):
     """uint8 [B, X, Y, Z]."""
     coarse_labels: Tensor
     """uint8, on the coarse grid."""
+    begins_drive: bool = False
+    """Whether the keyframe is the first of its drive."""
 
 
 class TrainingExamples(Dataset[Example]):
     """Augmented examples; a key is (epoch, index), and the same key gives the same example for ever.
 
+    Args:
+        whole_drives: all keyframes of a drive are mirrored alike in an epoch, as a memory needs it.
+
     Raises:
         FileNotFoundError: on reading an item without labels.
     """
 
-    def __init__(self, frames: NuScenesFrames, cascade_ratio: int, config: AugmentConfig | None, seed: int) -> None:
+    def __init__(
+        self, frames: NuScenesFrames, cascade_ratio: int, config: AugmentConfig | None, seed: int, *, whole_drives: bool = False
+    ) -> None:
         self.frames, self.cascade_ratio, self.config, self.seed = frames, cascade_ratio, config, seed
+        self.whole_drives = whole_drives
+        self.first_of_drive = np.concatenate([[drive[0]] * len(drive) for drive in drives(frames)]).tolist()
 
     def __getitem__(self, key: tuple[int, int]) -> Example:
         epoch, index = key
@@ -44,15 +54,25 @@ class TrainingExamples(Dataset[Example]):
             lidar = self.frames.keyframes[index].lidar.path
             raise FileNotFoundError(f"keyframe of {lidar} has no occupancy labels; training needs nuscenes_occ/ in the data root")
         if self.config is not None:
-            frame, labels = augment(frame, labels, self.config, np.random.default_rng([self.seed, epoch, index]))
+            rng = np.random.default_rng([self.seed, epoch, index])
+            mirrors = np.random.default_rng([self.seed, epoch, self.first_of_drive[index]]) if self.whole_drives else rng
+            frame, labels = augment(frame, labels, self.config, rng, mirrors)
         coarse = torch.from_numpy(coarsen_labels(labels.numpy(), self.cascade_ratio))
-        return Example(frame, labels[None], coarse[None])
+        return Example(frame, labels[None], coarse[None], index == self.first_of_drive[index])
 
 
 def collate(examples: list[Example]) -> Example:
     """Joins examples along the batch dimension."""
-    frames, labels, coarse = zip(*examples, strict=True)
+    frames, labels, coarse, _ = zip(*examples, strict=True)
     return Example(collate_frames(list(frames)), torch.cat(labels), torch.cat(coarse))
+
+
+def drives(frames: NuScenesFrames) -> list[list[int]]:
+    """The indices of each scene's keyframes, in the order of time."""
+    scenes: dict[str, list[int]] = {}
+    for index, keyframe in enumerate(frames.keyframes):
+        scenes.setdefault(keyframe.scene_name, []).append(index)
+    return list(scenes.values())
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
@@ -76,6 +96,39 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
                     order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
                 batch.append((epoch, int(order[position % self.length])))
             yield batch
+
+
+class ClipSampler(Sampler[list[tuple[int, int]]]):
+    """Clips of consecutive keyframes as (epoch, index) keys, from ``first_step`` to ``steps``, one clip a step.
+
+    Several drives are under way at once: step s advances drive ``s % streams`` by a clip, so that successive steps differ. A
+    stream goes through its drives whole, one after the other; every epoch deals them anew.
+    """
+
+    def __init__(
+        self, drives: list[list[int]], streams: int, clip: int, steps: int, seed: int, first_step: int = 0
+    ) -> None:
+        if not drives:
+            raise ValueError("the training set is empty; is the data root right, and are the scenes of this split in it?")
+        self.drives, self.streams, self.clip, self.seed = drives, min(streams, len(drives)), clip, seed
+        self.steps, self.first_step = steps, first_step
+
+    def __len__(self) -> int:
+        return self.steps - self.first_step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        streams = [self._clips(stream) for stream in range(self.streams)]
+        for step in range(self.steps):
+            clip = next(streams[step % self.streams])
+            if step >= self.first_step:
+                yield clip
+
+    def _clips(self, stream: int) -> Iterator[list[tuple[int, int]]]:
+        for epoch in count():
+            dealt = np.random.default_rng([self.seed, epoch]).permutation(len(self.drives))[stream :: self.streams]
+            for drive in (self.drives[number] for number in dealt):
+                for start in range(0, len(drive), self.clip):
+                    yield [(epoch, index) for index in drive[start : start + self.clip]]
 
 
 def count_voxels(frames: NuScenesFrames, at_most: int = 64) -> Tensor:

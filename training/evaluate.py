@@ -22,11 +22,15 @@ from occ_core.checkpoint import SHIPPED
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.splits import split_scenes
 from occ_core.inference import OccupancyEngine, Precision
+from occ_core.metrics.flicker import Flicker
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
 from occ_core.metrics.occupancy import OccupancyScore
 from occ_core.types import Frame
+from occ_core.voxel_grid import VoxelGrid
 from training.pictures import keyframe_picture, write_picture
 
+BOX_SIDES_M = (25, 50, 100)
+"""Sides of the squares around the vehicle that are scored by themselves."""
 NEWEST_S = 1e-3
 """Points of the keyframe's own sweep are younger than this."""
 
@@ -67,22 +71,51 @@ def score_frames(
 ) -> dict[str, Any]:
     """IoU and mIoU by SurroundOcc's protocol over the keyframes at ``indices``; keyframes without labels are an error.
 
-    ``lidar_iou`` is that of the voxels which hold a LiDAR point (all sweeps joined), ``iou_over_lidar`` the ratio to it.
+    ``lidar_iou`` is that of the voxels which hold a LiDAR point (all sweeps joined), ``iou_over_lidar`` the ratio to it;
+    ``flicker`` see ``occ_core.metrics.flicker``; ``by_range`` has the scores within boxes of 25, 50 and 100 m (TACOcc, Table VI).
     """
-    score, lidar_score = OccupancyScore(), OccupancyScore(num_classes=2)
+    score, lidar_score, flicker = OccupancyScore(), OccupancyScore(num_classes=2), Flicker(frames.grid)
+    boxes = {side: (OccupancyScore(), _box(frames.grid, side)) for side in BOX_SIDES_M}
+    before: int | None = None
     for index in tqdm(indices, desc="evaluate", unit="frame", leave=False):
         frame, labels = frames[index]
         if labels is None:
             raise FileNotFoundError(f"{frames.keyframes[index].lidar.path} has no occupancy labels; use --benchmark keyframe")
+        if before is None or index != before + 1 or frames.keyframes[before].scene_name != frames.keyframes[index].scene_name:
+            engine.reset("the frames before are of another place")
+            flicker.cut()
+        before = index
         prediction = engine.step(frame).labels[0]
         score.update(prediction, labels)
+        flicker.update(prediction, labels, frame.world_from_grid[0])
+        for box_score, box in boxes.values():
+            box_score.update(prediction[box], labels[box])
         hit = torch.from_numpy(voxelise_points(frame.points[0].numpy(), frames.grid))
         occupied = torch.where(labels == 255, labels, (labels != 0).to(torch.uint8))
         lidar_score.update(hit.to(torch.uint8), occupied)
         _picture(pictures, index, frame, prediction.numpy(), labels.numpy(), engine)
     scores: dict[str, Any] = dict(score.compute())
     lidar_iou = lidar_score.compute()["iou"]
-    return scores | {"frames": len(indices), "lidar_iou": lidar_iou, "iou_over_lidar": scores["iou"] / lidar_iou}
+    return scores | {
+        "frames": len(indices),
+        "lidar_iou": lidar_iou,
+        "iou_over_lidar": scores["iou"] / lidar_iou,
+        "flicker": flicker.compute(),
+        "by_range": {
+            str(side): {name: value for name, value in box_score.compute().items() if name != "per_class"}
+            for side, (box_score, _) in boxes.items()
+        },
+    }
+
+
+def _box(grid: VoxelGrid, side_m: float) -> tuple[slice, slice]:
+    """The columns of voxels whose centres lie in a square of this side around the vehicle."""
+    slices = []
+    for cells, low in zip(grid.shape[:2], grid.min_m[:2], strict=True):
+        centres = low + (np.arange(cells) + 0.5) * grid.voxel_size_m
+        inside = np.flatnonzero(np.abs(centres) <= side_m / 2)
+        slices.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    return slices[0], slices[1]
 
 
 def score_keyframes(engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None = None) -> dict[str, Any]:

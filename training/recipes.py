@@ -47,6 +47,10 @@ class TrainConfig:
     losses: LossWeights = LossWeights()
     epoch_steps: int = 300
     """After this many steps: validation, a picture, a checkpoint."""
+    streams: int = 8
+    """With a memory: drives under way at once, a clip of one after a clip of another."""
+    clip: int = 2
+    """With a memory: keyframes of a drive per step; gradients reach back this far, the memory itself to the drive's start."""
     seed: int = 1
     workers: int = 1
     """Processes that load data; 0 loads in the training process."""
@@ -57,9 +61,11 @@ class TrainConfig:
     """Local Hugging Face folder of a ResNet to start the image encoder from."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "epoch_steps", "validation_frames"):
+        for name in ("steps", "batch_size", "epoch_steps", "validation_frames", "streams", "clip"):
             if getattr(self, name) < 1:
                 raise ValueError(f"TrainConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if self.model.temporal is not None and self.batch_size != 1:
+            raise ValueError(f"TrainConfig.batch_size must be 1 for a model with a memory, got {self.batch_size}; raise streams")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
 

@@ -6,18 +6,19 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import torch
 import tyro
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -28,8 +29,9 @@ from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
 from occ_core.inference import OccupancyEngine, best_device, bf16_is_fast
 from occ_core.losses.cross_entropy import class_weights
-from occ_core.model import OccupancyModel, build_model
-from training.data import Example, StepSampler, TrainingExamples, collate, count_voxels
+from occ_core.model import OccupancyModel, Prediction, build_model
+from occ_core.types import TemporalMemory
+from training.data import ClipSampler, Example, StepSampler, TrainingExamples, collate, count_voxels, drives
 from training.evaluate import score_frames
 from training.objective import objective
 from training.pictures import keyframe_picture, write_picture
@@ -64,30 +66,39 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     average = AveragedModel(raw_model, multi_avg_fn=partial(_average, config.ema_decay), use_buffers=True).to(fabric.device)
     optimiser = torch.optim.AdamW(raw_model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warmup_cosine(step, config))
-    model, optimiser = fabric.setup(raw_model, optimiser)
+    model, optimiser = fabric.setup(_PastFabric(raw_model), optimiser)
 
     training, validation = _frames(config)
     weights = class_weights(count_voxels(training)).to(fabric.device)
     state = fabric.load(state_path) if resume and state_path.exists() else None
     first_step = 0 if state is None else state["step"]
-    examples = _examples(training, config, fabric, first_step)
+    memories: list[TemporalMemory | None] = [None] * config.streams
+    examples, training_drives = _clips(training, config, fabric, first_step), len(drives(training))
     if state is not None:
         raw_model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
+        memories = [None if kept is None else TemporalMemory(**kept) for kept in state["memories"]]
         torch.set_rng_state(state["rng"].cpu())  # last: the loader has drawn a number too
 
     writer = SummaryWriter(config.out / "curves", purge_step=first_step)
     bar = tqdm(total=config.steps, initial=first_step, unit="step", dynamic_ncols=True, disable=not fabric.is_global_zero)
-    for step, example in enumerate(examples, start=first_step + 1):
+    for step, clip in enumerate(examples, start=first_step + 1):
         model.train()
         if isinstance(raw_model.fusion, AdaptiveFusion):
             raw_model.fusion.anneal(step / config.steps)
-        frame, labels = example.frame.to(fabric.device), example.labels.to(fabric.device)
-        coarse_labels = example.coarse_labels.to(fabric.device)
-        prediction = model(frame)
-        losses = objective(prediction, frame, labels, coarse_labels, weights, config.losses, config.model)
+        stream = (step - 1) % min(config.streams, training_drives)
+        memory, per_frame = memories[stream], []
+        for example in clip:
+            frame, labels = example.frame.to(fabric.device), example.labels.to(fabric.device)
+            coarse_labels = example.coarse_labels.to(fabric.device)
+            carried = SimpleNamespace(frame=frame, memory=None if example.begins_drive else memory)
+            prediction = model(carried)
+            per_frame.append(objective(prediction, frame, labels, coarse_labels, weights, config.losses, config.model))
+            memory = carried.memory
+        memories[stream] = None if memory is None else memory.detach()
+        losses = {name: torch.stack([one[name] for one in per_frame]).mean() for name in per_frame[0]}
         if not torch.isfinite(losses["total"]):
             raise FloatingPointError(
                 f"the loss of step {step} is not finite: { {name: float(loss) for name, loss in losses.items()} }"
@@ -116,6 +127,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
                 {
                     "model": raw_model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
                     "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "step": step,
+                    "memories": [None if memory is None else _fields(memory) for memory in memories],
                 },
             )  # fmt: skip
             if fabric.is_global_zero:
@@ -128,11 +140,27 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     return config.out / "model.safetensors"
 
 
+class _PastFabric(nn.Module):
+    """Carries frames and memories through Fabric's wrapper, which would cast their float64 poses and refuses frozen classes."""
+
+    def __init__(self, model: OccupancyModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, carried: SimpleNamespace) -> Prediction:
+        prediction = self.model(carried.frame, carried.memory)
+        carried.memory = prediction.memory
+        return prediction._replace(memory=None)
+
+
 def _report(model: OccupancyModel, validation: NuScenesFrames, config: TrainConfig, writer: SummaryWriter, step: int) -> None:
     """Scores the averaged model on the validation keyframes, writes the checkpoint, the scores and a picture."""
     was_training = model.training
     engine = OccupancyEngine(model, next(model.parameters()).device, config.precision)
-    chosen = np.unique(np.linspace(0, len(validation) - 1, config.validation_frames).astype(int)).tolist()
+    if config.model.temporal is None:
+        chosen = np.unique(np.linspace(0, len(validation) - 1, config.validation_frames).astype(int)).tolist()
+    else:
+        chosen = list(range(min(len(validation), config.validation_frames)))  # consecutive: there is something to remember
     scores = score_frames(engine, validation, chosen)
     for name in ("iou", "miou"):
         writer.add_scalar(f"validation/{name}", scores[name], step)
@@ -171,19 +199,33 @@ def _frames(config: TrainConfig) -> tuple[NuScenesFrames, NuScenesFrames]:
     )
 
 
-def _examples(frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first_step: int) -> Iterator[Example]:
-    examples = TrainingExamples(frames, config.model.cascade_ratio, config.augment, config.seed)
-    # every process draws its own order, so that DDP needs no further sampler
-    sampler = StepSampler(len(frames), config.batch_size, config.steps, config.seed + 1000 * fabric.global_rank, first_step)
+def _clips(frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first_step: int) -> Iterator[list[Example]]:
+    """For every step a batch of examples of one instant each, as a clip of one; with a memory, consecutive examples."""
+    remembers = config.model.temporal is not None
+    examples = TrainingExamples(frames, config.model.cascade_ratio, config.augment, config.seed, whole_drives=remembers)
+    seed = config.seed + 1000 * fabric.global_rank  # every process draws its own order: DDP needs no further sampler
+    sampler: Sampler[list[tuple[int, int]]]
+    if remembers:
+        sampler = ClipSampler(drives(frames), config.streams, config.clip, config.steps, seed, first_step)
+    else:
+        sampler = StepSampler(len(frames), config.batch_size, config.steps, seed, first_step)
     loader: DataLoader[Any] = DataLoader(
         examples,
         batch_sampler=sampler,
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
-        collate_fn=collate,
+        collate_fn=list if remembers else _joined,
         worker_init_fn=_one_thread,
     )
     return iter(loader)
+
+
+def _joined(examples: list[Example]) -> list[Example]:
+    return [collate(examples)]
+
+
+def _fields(memory: TemporalMemory) -> dict[str, Any]:
+    return {field.name: getattr(memory, field.name) for field in fields(memory)}
 
 
 def _one_thread(_: int) -> None:

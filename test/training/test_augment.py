@@ -51,7 +51,7 @@ def test_flip_moves_points_labels_and_cameras_together(frame: Frame, axis: int):
 
 def test_nothing_is_changed_when_all_is_off(frame: Frame):
     labels = torch.zeros(GRID.shape, dtype=torch.uint8)
-    varied, _ = augment(frame, labels, replace(NOTHING), np.random.default_rng(0))
+    varied, _ = augment(frame, labels, replace(NOTHING), np.random.default_rng(0), np.random.default_rng(0))
     assert torch.equal(varied.points[0], frame.points[0]) and torch.equal(varied.camera_mask, frame.camera_mask)
     # the tint alone is always on: at most a tenth
     assert (varied.images.float() - 100).abs().max() <= 10
@@ -68,5 +68,6 @@ def test_nothing_is_changed_when_all_is_off(frame: Frame):
     ],
 )
 def test_each_variation(frame: Frame, change: dict[str, float], expected):
-    varied, _ = augment(frame, torch.zeros(GRID.shape, dtype=torch.uint8), replace(NOTHING, **change), np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    varied, _ = augment(frame, torch.zeros(GRID.shape, dtype=torch.uint8), replace(NOTHING, **change), rng, rng)
     assert expected(varied)

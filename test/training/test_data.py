@@ -7,7 +7,7 @@ import torch
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.model import debug
 from training.augment import AugmentConfig
-from training.data import StepSampler, TrainingExamples, collate, count_voxels
+from training.data import ClipSampler, StepSampler, TrainingExamples, collate, count_voxels, drives
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,45 @@ def test_sampler_resumes_where_it_stopped():
 def test_an_empty_set_is_an_error():
     with pytest.raises(ValueError, match="training set is empty"):
         StepSampler(0, 1, 1, 0)
+    with pytest.raises(ValueError, match="training set is empty"):
+        ClipSampler([], 2, 2, 1, 0)
+
+
+def test_clips_go_through_drives_in_order_and_take_turns():
+    """Three drives of 3, 2 and 4 keyframes, clips of 2: drives make 2, 1 and 2 clips, 5 an epoch."""
+    sampler = ClipSampler([[0, 1, 2], [3, 4], [5, 6, 7, 8]], streams=2, clip=2, steps=40, seed=0)
+    clips = list(sampler)
+    assert len(clips) == len(sampler) == 40
+    whole = {0: [[0, 1], [2]], 3: [[3, 4]], 5: [[5, 6], [7, 8]]}
+    for stream in range(2):
+        left = [[index for _, index in clip] for clip in clips[stream::2]]
+        while left:
+            expected = whole[left[0][0]]
+            assert left[: len(expected)] == expected[: len(left)]  # the last drive may be cut by the end
+            left = left[len(expected) :]
+    first_epoch = {index for clip in clips for epoch, index in clip if epoch == 0}
+    assert first_epoch == set(range(9))
+
+
+def test_clip_sampler_resumes_where_it_stopped():
+    arguments = {"drives": [[0, 1, 2], [3, 4]], "streams": 8, "clip": 2, "steps": 11, "seed": 1}
+    assert list(ClipSampler(**arguments, first_step=5)) == list(ClipSampler(**arguments))[5:]
+
+
+def test_keyframes_of_a_drive_are_mirrored_alike(frames: NuScenesFrames):
+    """What a drive's two keyframes share beyond the flips is drawn for each alone."""
+    only_flips = AugmentConfig(drop_points=0, range_noise_m=0, drop_camera=0, drop_all_cameras=0, drop_lidar=0)
+    examples = TrainingExamples(frames, 2, only_flips, seed=5, whole_drives=True)
+    assert drives(frames) == [[0, 1], [2, 3], [4, 5]]
+    mirrors = []
+    for epoch in range(8):
+        signs = [examples[epoch, index].frame.world_from_grid[0, :3, :3] for index in (0, 1)]
+        original = [frames[index][0].world_from_grid[0, :3, :3] for index in (0, 1)]
+        flips = [(was.T @ now).diagonal().round().tolist() for was, now in zip(original, signs, strict=True)]
+        assert flips[0] == flips[1]
+        mirrors.append(flips[0])
+    assert len({tuple(mirror) for mirror in mirrors}) > 1
+    assert [examples[0, index].begins_drive for index in range(4)] == [True, False, True, False]
 
 
 def test_a_key_gives_the_same_example_for_ever(frames: NuScenesFrames):

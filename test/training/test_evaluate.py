@@ -24,6 +24,9 @@ def test_surroundocc_scores_and_the_lidar_beside_them(checkpoint: Path, box_town
     assert 0 <= scores["iou"] <= 1 and set(scores["per_class"]) >= {"car", "driveable_surface"}
     assert scores["iou_over_lidar"] == pytest.approx(scores["iou"] / scores["lidar_iou"])
     assert 0 < scores["lidar_iou"] < 1
+    assert 0 <= scores["flicker"] <= 1
+    assert list(scores["by_range"]) == ["25", "50", "100"]
+    assert scores["by_range"]["100"] == {"iou": scores["iou"], "miou": scores["miou"]}  # the whole grid
 
 
 def test_keyframe_scores_of_a_network_that_sees_everything_occupied(checkpoint: Path, box_town: Path):

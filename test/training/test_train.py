@@ -7,6 +7,7 @@ import torch
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import load_checkpoint
+from occ_core.temporal import TemporalConfig
 from training.recipes import RECIPES, TrainConfig, debug, tiny_town
 from training.train import train
 
@@ -47,10 +48,15 @@ def test_the_adaptive_fuser_is_annealed_and_its_choices_are_logged(config: Train
     assert float(trained.fusion.image_queries[0].selector.temperature) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("adaptive_fusion", [None, AdaptiveFusionConfig()], ids=["concat", "adaptive"])
-def test_resume_continues_bit_for_bit(adaptive_fusion: AdaptiveFusionConfig | None, config: TrainConfig, tmp_path: Path):
-    """Six steps at once, and three steps, a stop, three more: the same weights to the last bit."""
-    config = replace(config, model=replace(config.model, adaptive_fusion=adaptive_fusion))
+@pytest.mark.parametrize("tacocc", [False, True], ids=["base", "tacocc"])
+def test_resume_continues_bit_for_bit(tacocc: bool, config: TrainConfig, tmp_path: Path):
+    """Six steps at once, and three steps, a stop, three more: the same weights to the last bit.
+
+    With TACOcc's parts also the noise of the selection and the drives' memories have to come back.
+    """
+    if tacocc:
+        model = replace(config.model, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())
+        config = replace(config, model=model, streams=2, clip=1)
     whole = train(replace(config, epoch_steps=3))
     # the stop: the state of step 3 alone is left, as after a crash at step 5
     interrupted = replace(config, out=tmp_path / "interrupted", epoch_steps=3)
@@ -105,6 +111,21 @@ def test_config_refuses_nonsense():
         replace(debug(), steps=0)
     with pytest.raises(ValueError, match="ema_decay"):
         replace(debug(), ema_decay=1.0)
+
+
+def test_bfloat16_trains_with_poses_in_full(config: TrainConfig):
+    """A memory that is moved by poses of single precision would jitter: world coordinates reach kilometres."""
+    model = replace(config.model, temporal=TemporalConfig())
+    config = replace(config, model=model, precision="bf16", steps=2, epoch_steps=2)
+    train(config)
+    state = torch.load(config.out / "state.pt", weights_only=False)
+    (pose,) = state["memories"][0]["world_from_grid"]
+    assert pose.dtype == torch.float64 and state["model"]["temporal.out.weight"].dtype == torch.float32
+
+
+def test_a_memory_is_trained_on_one_drive_at_a_time(config: TrainConfig):
+    with pytest.raises(ValueError, match="batch_size must be 1 for a model with a memory, got 2"):
+        replace(config, model=replace(config.model, temporal=TemporalConfig()), batch_size=2)
 
 
 def test_recipes_are_complete_configs():
