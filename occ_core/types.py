@@ -103,6 +103,21 @@ class TemporalMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class Gaussians:
+    """Anisotropic 3D Gaussians that carry features: colours, class probabilities, anything with channels (TACOcc, Eq. 3)."""
+
+    means: Float[Tensor, "gaussian 3"]
+    """Centres in metres, in the grid frame."""
+    quaternions: Float[Tensor, "gaussian 4"]
+    """Rotations (w, x, y, z), of any length but zero."""
+    scales: Float[Tensor, "gaussian 3"]
+    """Standard deviations in metres along the rotated axes."""
+    opacities: Float[Tensor, " gaussian"]
+    """In [0, 1]."""
+    features: Float[Tensor, "gaussian channel"]
+
+
+@dataclass(frozen=True, slots=True)
 class Occupancy:
     """A semantic voxel grid: a class id and its probability for every voxel."""
 

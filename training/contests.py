@@ -32,7 +32,7 @@ from occ_perception_ros.nuscenes_to_bag import convert_scene
 from occ_perception_ros.outputs import occupancy_points, occupancy_points_bytes, voxel_points
 from occ_perception_ros.synchronizer import NS, NUSCENES_OFFSETS_S, LidarAnchoredSynchronizer, SyncConfig
 from occ_perception_ros.topics import PRESETS
-from training.contests_core import Contest, model_cpu, neighbours
+from training.contests_core import Contest, model_cpu, neighbours, rasterize
 from training.make_world import WorldConfig, make_world
 
 IMAGE_SIZE = (128, 352)
@@ -307,5 +307,6 @@ def node_overhead() -> Iterator[Contest]:
 
 
 CONTESTS: dict[str, Callable[[], Any]] = {
-    contest.__name__: contest for contest in (loader, markers, pointcloud, synchronizer, node_overhead, neighbours, model_cpu)
+    contest.__name__: contest
+    for contest in (loader, markers, pointcloud, synchronizer, node_overhead, neighbours, rasterize, model_cpu)
 }

@@ -13,7 +13,11 @@ import torch
 from scipy.spatial import cKDTree
 
 from occ_core.neighbours import Neighbours, nearest_neighbours
+from occ_core.rendering import rasterize as rasterization
+from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.rasterize import Rendering
 from occ_core.sparse import SparseBlock, linear_index, sparse_volume
+from occ_core.types import Gaussians
 from occ_core.voxel_grid import SURROUNDOCC_GRID
 
 
@@ -25,6 +29,7 @@ class Contest:
     rivals: dict[str, Callable[[], Any]]
     same: Callable[[Any, Any], bool]
     """Whether a rival's result is ours."""
+    most_repeats: int = 1_000_000
 
 
 def surface(count: int, seed: int) -> torch.Tensor:
@@ -77,6 +82,44 @@ def neighbours() -> Iterator[Contest]:
             "open3d_hybrid": open3d_hybrid,
         },
         same=same,
+    )
+
+
+@contextmanager
+def rasterize() -> Iterator[Contest]:
+    """30,000 Gaussians of 18 channels into an image of 112x200, forward and backward, against every Gaussian on every pixel."""
+    random = torch.Generator().manual_seed(0)
+    voxels = SURROUNDOCC_GRID.centres(surface(60_000, seed=3)[:, 1:])
+    voxels = voxels[voxels[:, 1] > 0][:30_000]  # ahead of the vehicle
+    count = len(voxels)
+    parameters = (
+        voxels,
+        torch.randn(count, 4, generator=random),
+        SURROUNDOCC_GRID.voxel_size_m / 2 * (0.5 + torch.rand(count, 3, generator=random)),
+        torch.rand(count, generator=random),
+        torch.rand(count, 18, generator=random),
+    )
+    view = Cameras(
+        intrinsics=torch.tensor([[[158.0, 0, 99.5], [0, 158.0, 55.5], [0, 0, 1]]]),
+        camera_from_grid=torch.tensor([[[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]]),  # along y, upright
+        size=(112, 200),
+    )
+    upstream = torch.randn(1, 18, 112, 200, generator=random)
+
+    def run(render: Callable[[Gaussians, Cameras], Rendering]) -> list[torch.Tensor]:
+        leaves = [parameter.clone().requires_grad_() for parameter in parameters]
+        rendering = render(Gaussians(*leaves), view)
+        (rendering.image * upstream).sum().backward()
+        return [*(part.detach() for part in rendering), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+    def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:  # to single precision's rounding of long sums
+        return all((one - other).norm() <= 1e-3 * other.norm() for one, other in zip(ours, theirs, strict=True))
+
+    yield Contest(
+        ours=lambda: run(rasterization.rasterize),
+        rivals={"dense": lambda: run(rasterization.rasterize_dense)},
+        same=same,
+        most_repeats=3,  # the dense one takes a minute and ten gigabytes
     )
 
 

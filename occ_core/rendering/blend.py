@@ -1,0 +1,143 @@
+"""Projected Gaussians -> pixels, on the CPU: front to back, with gradients, compiled.
+
+Gaussian by Gaussian in the order of depth, each over the pixels of its own box, while every pixel keeps how much light still
+passes. Backward, the same walk from the back; what passed is recovered by division. Memory is that of the image and of the
+Gaussians, whatever overlaps: pixels x (channels + 4) and Gaussians x (2 channels + 20) numbers.
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import Any, no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numba import njit
+from torch import Tensor
+
+MAX_ALPHA = 0.99
+MIN_TRANSMITTANCE = 1e-4
+"""A pixel through which less would pass is finished."""
+
+
+class Blend(torch.autograd.Function):
+    """``(centres, conics, opacities, values, boxes, size) -> image [h, w, C], alpha [h, w]``, Gaussians sorted by depth."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        centres: Float[Tensor, "gaussian 2"],
+        conics: Float[Tensor, "gaussian 3"],
+        opacities: Float[Tensor, " gaussian"],
+        values: Float[Tensor, "gaussian channel"],
+        boxes: Int[Tensor, "gaussian 4"],
+        size: tuple[int, int],
+    ) -> tuple[Float[Tensor, "h w channel"], Float[Tensor, "h w"]]:
+        image = values.new_zeros(*size, values.shape[1])
+        passing = values.new_ones(size)
+        last = torch.full(size, -1, dtype=torch.int32)
+        inputs = [tensor.detach().contiguous() for tensor in (centres, conics, opacities, values, boxes)]
+        _forward(*(tensor.numpy() for tensor in (*inputs, image, passing, last)))
+        ctx.save_for_backward(*inputs, passing, last)
+        return image, 1 - passing
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, passing, last = ctx.saved_tensors
+        image_gradient, alpha_gradient = (gradient.contiguous() for gradient in gradients)
+        results = [torch.zeros_like(tensor) for tensor in inputs[:4]]
+        behind = torch.zeros_like(image_gradient)
+        walked = (*inputs, passing.clone(), last, image_gradient, alpha_gradient, behind, *results)
+        _backward(*(tensor.numpy() for tensor in walked))
+        return (*results, None, None)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check  # numba takes the bare function, without the checks that the tests put around it
+def _forward(
+    centres: np.ndarray,
+    conics: np.ndarray,
+    opacities: np.ndarray,
+    values: np.ndarray,
+    boxes: np.ndarray,
+    image: np.ndarray,
+    passing: np.ndarray,
+    last: np.ndarray,
+) -> None:
+    channels = values.shape[1]
+    for g in range(len(centres)):
+        faintest = np.log(opacities[g] * 255)  # beyond this exponent alpha is below 1 / 255
+        for row in range(boxes[g, 1], boxes[g, 3]):
+            dv = row - centres[g, 1]
+            for column in range(boxes[g, 0], boxes[g, 2]):
+                if passing[row, column] < 0:
+                    continue
+                du = column - centres[g, 0]
+                exponent = 0.5 * (conics[g, 0] * du * du + conics[g, 2] * dv * dv) + conics[g, 1] * du * dv
+                if exponent > faintest or exponent < 0:
+                    continue
+                alpha = min(MAX_ALPHA, opacities[g] * exp(-exponent))
+                passes = passing[row, column]
+                if passes * (1 - alpha) <= MIN_TRANSMITTANCE:
+                    passing[row, column] = -passes  # finished, marked by the sign until the end
+                    continue
+                for channel in range(channels):
+                    image[row, column, channel] += alpha * passes * values[g, channel]
+                passing[row, column] = passes * (1 - alpha)
+                last[row, column] = g
+    for row in range(passing.shape[0]):
+        for column in range(passing.shape[1]):
+            passing[row, column] = abs(passing[row, column])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _backward(
+    centres: np.ndarray,
+    conics: np.ndarray,
+    opacities: np.ndarray,
+    values: np.ndarray,
+    boxes: np.ndarray,
+    passing: np.ndarray,
+    last: np.ndarray,
+    image_gradient: np.ndarray,
+    alpha_gradient: np.ndarray,
+    behind: np.ndarray,
+    centres_gradient: np.ndarray,
+    conics_gradient: np.ndarray,
+    opacities_gradient: np.ndarray,
+    values_gradient: np.ndarray,
+) -> None:
+    channels = values.shape[1]
+    through = passing.copy()  # what passes all of them, for the gradient of the whole image's alpha
+    for g in range(len(centres) - 1, -1, -1):
+        faintest = np.log(opacities[g] * 255)
+        for row in range(boxes[g, 1], boxes[g, 3]):
+            dv = row - centres[g, 1]
+            for column in range(boxes[g, 0], boxes[g, 2]):
+                if g > last[row, column]:
+                    continue
+                du = column - centres[g, 0]
+                exponent = 0.5 * (conics[g, 0] * du * du + conics[g, 2] * dv * dv) + conics[g, 1] * du * dv
+                if exponent > faintest or exponent < 0:
+                    continue
+                shape = exp(-exponent)
+                alpha = min(MAX_ALPHA, opacities[g] * shape)
+                passes = passing[row, column] / (1 - alpha)
+                gradient = alpha_gradient[row, column] * through[row, column] / (1 - alpha)
+                for channel in range(channels):
+                    upstream = image_gradient[row, column, channel]
+                    values_gradient[g, channel] += alpha * passes * upstream
+                    gradient += (values[g, channel] * passes - behind[row, column, channel] / (1 - alpha)) * upstream
+                    behind[row, column, channel] += alpha * passes * values[g, channel]
+                passing[row, column] = passes
+                if opacities[g] * shape > MAX_ALPHA:
+                    continue
+                opacities_gradient[g] += shape * gradient
+                down = -alpha * gradient  # to the exponent
+                conics_gradient[g, 0] += down * 0.5 * du * du
+                conics_gradient[g, 1] += down * du * dv
+                conics_gradient[g, 2] += down * 0.5 * dv * dv
+                centres_gradient[g, 0] -= down * (conics[g, 0] * du + conics[g, 1] * dv)
+                centres_gradient[g, 1] -= down * (conics[g, 2] * dv + conics[g, 1] * du)

@@ -1,0 +1,81 @@
+"""Gaussians -> their images: centre, conic, depth (EWA splatting, as 3D Gaussian splatting and gsplat compute it)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from occ_core.rendering.cameras import Cameras
+from occ_core.types import Gaussians
+
+LOW_PASS_PX2 = 0.3
+"""Added to the variances in the image: nothing is thinner than a pixel."""
+MIN_ALPHA = 1 / 255
+"""Fainter contributions are left out."""
+
+
+class Projected(NamedTuple):
+    """Gaussians in one image; those that cannot be seen are not ``visible``, and what stands there means nothing."""
+
+    centres: Float[Tensor, "gaussian 2"]
+    """(u, v) in pixels."""
+    conics: Float[Tensor, "gaussian 3"]
+    """Inverse covariance (a, b, c): the exponent is (a du^2 + 2 b du dv + c dv^2) / 2."""
+    depths: Float[Tensor, " gaussian"]
+    """Of the centres along the optical axis, in metres."""
+    reach: Float[Tensor, "gaussian 2"]
+    """Half the width and height, in pixels, of the box outside which alpha is below ``MIN_ALPHA``. No gradient."""
+    visible: Bool[Tensor, " gaussian"]
+
+
+def covariances(gaussians: Gaussians) -> Float[Tensor, "gaussian 3 3"]:
+    """R diag(s)^2 R^T."""
+    w, x, y, z = torch.nn.functional.normalize(gaussians.quaternions, dim=1).unbind(1)
+    rotation = torch.stack(
+        [
+            1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+            2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+            2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+        ],
+        dim=1,
+    ).view(-1, 3, 3)  # fmt: skip
+    axes = rotation * gaussians.scales[:, None, :]
+    return axes @ axes.mT
+
+
+def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
+    """The Gaussians in view ``view``; gradients reach means, quaternions, scales and the camera."""
+    dtype = gaussians.means.dtype
+    intrinsics, pose = cameras.intrinsics[view].to(dtype), cameras.camera_from_grid[view].to(dtype)
+    height, width = cameras.size
+    fu, fv, cu, cv = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
+    points = gaussians.means @ pose[:3, :3].T + pose[:3, 3]  # [G, 3]
+    x, y, z = points.unbind(1)
+    in_front = z > cameras.near_m
+    zero = torch.zeros_like(z)
+    if cameras.orthographic:
+        u, v = fu * x + cu, fv * y + cv
+        jacobian = torch.stack([fu + zero, zero, zero, zero, fv + zero, zero], dim=1).view(-1, 2, 3)
+    else:
+        z = torch.where(in_front, z, 1)
+        u, v = fu * x / z + cu, fv * y / z + cv
+        # Far outside the image the linear approximation breaks down: it is taken no farther than 0.3 half fields beyond it.
+        beyond_u, beyond_v = 0.15 * width / fu, 0.15 * height / fv
+        slope_x = (x / z).clamp(-(cu + 0.5) / fu - beyond_u, (width - 0.5 - cu) / fu + beyond_u)
+        slope_y = (y / z).clamp(-(cv + 0.5) / fv - beyond_v, (height - 0.5 - cv) / fv + beyond_v)
+        jacobian = torch.stack([fu / z, zero, -fu * slope_x / z, zero, fv / z, -fv * slope_y / z], dim=1).view(-1, 2, 3)
+    project = jacobian @ pose[:3, :3]
+    covariance = project @ covariances(gaussians) @ project.mT  # [G, 2, 2]
+    uu, uv, vv = covariance[:, 0, 0] + LOW_PASS_PX2, covariance[:, 0, 1], covariance[:, 1, 1] + LOW_PASS_PX2
+    determinant = uu * vv - uv * uv
+    conics = torch.stack([vv, -uv, uu], dim=1) / determinant[:, None]
+    with torch.no_grad():
+        exponent = (gaussians.opacities / MIN_ALPHA).clamp(min=1e-6).log()  # where alpha falls to MIN_ALPHA
+        reach = (2 * exponent.clamp(min=0)[:, None] * torch.stack([uu, vv], dim=1)).sqrt()
+        centres = torch.stack([u, v], dim=1)
+        touches = (centres + reach >= 0) & (centres - reach <= reach.new_tensor([width - 1, height - 1]))
+        visible = in_front & (exponent > 0) & touches.all(dim=1)
+    return Projected(torch.stack([u, v], dim=1), conics, points[:, 2], reach, visible)

@@ -1,0 +1,89 @@
+"""Gaussians and cameras -> images, depth, alpha; differentiable (3D Gaussian splatting; TACOcc's [17], GaussRender).
+
+gsplat renders on CUDA, ``occ_core.rendering.blend`` on the CPU, by the same conventions: 0.3 px^2 low-pass, alpha between 1/255
+and 0.99 (gsplat 1.5: 0.999), a pixel is finished before less than 1e-4 would pass, depth is that of the centres along the
+optical axis.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from occ_core.rendering.blend import MAX_ALPHA, MIN_TRANSMITTANCE, Blend
+from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.project import MIN_ALPHA, Projected, project
+from occ_core.types import Gaussians
+
+
+class Rendering(NamedTuple):
+    """What N views see; nothing is put behind the Gaussians."""
+
+    image: Float[Tensor, "view channel h w"]
+    """Features, each by its weight."""
+    depth: Float[Tensor, "view h w"]
+    """Depths in metres, each by its weight; divide by ``alpha`` for the mean."""
+    alpha: Float[Tensor, "view h w"]
+    """Sum of the weights."""
+
+
+def rasterize(gaussians: Gaussians, cameras: Cameras) -> Rendering:
+    """Renders all channels of the Gaussians' features into every view; gradients reach every parameter."""
+    if gaussians.means.is_cuda:
+        from occ_core.rendering.rasterize_gsplat import rasterize_gsplat
+
+        return Rendering(*rasterize_gsplat(gaussians, cameras))
+    views = range(len(cameras.intrinsics))
+    return _stack([_render(project(gaussians, cameras, view), gaussians, cameras.size) for view in views])
+
+
+def _render(projected: Projected, gaussians: Gaussians, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    order = _front_to_back(projected)
+    height, width = size
+    with torch.no_grad():
+        low = (projected.centres - projected.reach).ceil().clamp(min=0)[order]
+        high = (projected.centres + projected.reach).floor()[order] + 1
+        high = torch.minimum(high, high.new_tensor([width, height]))
+        boxes = torch.cat([low, high], dim=1).int()
+    values = torch.cat([gaussians.features, projected.depths[:, None]], dim=1)
+    return Blend.apply(
+        projected.centres[order], projected.conics[order], gaussians.opacities[order], values[order], boxes, size
+    )
+
+
+def rasterize_dense(gaussians: Gaussians, cameras: Cameras, pixels_at_once: int = 1024) -> Rendering:
+    """The same, every Gaussian against every pixel: the readable form, and the reference in float64."""
+    height, width = cameras.size
+    views = []
+    for view in range(len(cameras.intrinsics)):
+        projected = project(gaussians, cameras, view)
+        order = _front_to_back(projected)
+        centres, (a, b, c) = projected.centres[order], projected.conics[order].unbind(1)
+        values = torch.cat([gaussians.features, projected.depths[:, None]], dim=1)[order]  # [G, C + 1]
+        pixels = torch.cartesian_prod(torch.arange(height), torch.arange(width)).flip(1)  # [P, 2] as (u, v)
+        image, alphas = [], []
+        for part in pixels.to(centres.dtype).split(pixels_at_once):
+            du, dv = (part[:, None] - centres).unbind(2)  # [P, G]
+            alpha = gaussians.opacities[order] * torch.exp(-(a * du * du + 2 * b * du * dv + c * dv * dv) / 2)
+            alpha = torch.where(alpha < MIN_ALPHA, 0, alpha.clamp(max=MAX_ALPHA))
+            after = (1 - alpha).cumprod(dim=1)
+            alpha = torch.where(after > MIN_TRANSMITTANCE, alpha, 0)  # finished before the first that would leave less
+            before = torch.cat([torch.ones_like(after[:, :1]), (1 - alpha).cumprod(dim=1)[:, :-1]], dim=1)
+            weight = alpha * before
+            image.append(weight @ values)
+            alphas.append(weight.sum(dim=1))
+        views.append((torch.cat(image).view(height, width, -1), torch.cat(alphas).view(height, width)))
+    return _stack(views)
+
+
+def _front_to_back(projected: Projected) -> Tensor:
+    visible = projected.visible.nonzero()[:, 0]
+    return visible[projected.depths[visible].detach().sort(stable=True).indices]
+
+
+def _stack(views: list[tuple[Tensor, Tensor]]) -> Rendering:
+    images, alphas = (torch.stack(parts) for parts in zip(*views, strict=True))
+    return Rendering(images[..., :-1].permute(0, 3, 1, 2), images[..., -1], alphas)

@@ -1,0 +1,188 @@
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.project import covariances, project
+from occ_core.rendering.rasterize import Rendering, rasterize, rasterize_dense
+from occ_core.types import Gaussians
+
+SIZE = (11, 17)
+
+
+def cameras(orthographic: bool = False, dtype: torch.dtype = torch.float64, views: int = 2) -> Cameras:
+    """Looking along +z; the second view is turned by 0.3 rad about y and moved."""
+    focal = 4.0 if orthographic else 14.0
+    intrinsics = torch.tensor([[focal, 0, 8.0], [0, 1.1 * focal, 5.0], [0, 0, 1]], dtype=dtype).expand(views, 3, 3).clone()
+    poses = torch.eye(4, dtype=dtype).repeat(views, 1, 1)
+    if views > 1:
+        angle = torch.tensor(0.3, dtype=dtype)
+        poses[1, 0, 0] = poses[1, 2, 2] = angle.cos()
+        poses[1, 0, 2], poses[1, 2, 0] = angle.sin(), -angle.sin()
+        poses[1, :3, 3] = torch.tensor([0.2, -0.1, 0.4], dtype=dtype)
+    return Cameras(intrinsics, poses, SIZE, orthographic)
+
+
+def some(count: int, channels: int = 3, seed: int = 0, dtype: torch.dtype = torch.float64) -> Gaussians:
+    """Gaussians in front of the camera and around, some behind it, opaque and faint ones."""
+    random = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=random, dtype=torch.float64)
+
+    return Gaussians(
+        means=((draw(count, 3) - 0.5) * torch.tensor([5.0, 3.5, 6.0]) + torch.tensor([0, 0, 2.5])).to(dtype),
+        quaternions=(draw(count, 4) - 0.5).to(dtype),
+        scales=(0.03 + 0.3 * draw(count, 3)).to(dtype),
+        opacities=draw(count).pow(0.3).to(dtype),
+        features=draw(count, channels).to(dtype),
+    )
+
+
+def one(opacity: float = 0.5, scale: float = 0.2, z: float = 4.0, feature: float = 1.0) -> Gaussians:
+    """A ball on the optical axis of the first camera."""
+    return Gaussians(
+        torch.tensor([[0.0, 0.0, z]]), torch.tensor([[1.0, 0, 0, 0]]), torch.full((1, 3), scale), torch.tensor([opacity]),
+        torch.tensor([[feature]]),
+    )  # fmt: skip
+
+
+def join(*parts: Gaussians) -> Gaussians:
+    return Gaussians(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Gaussians)))
+
+
+def with_gradients(gaussians: Gaussians) -> Gaussians:
+    return Gaussians(*(getattr(gaussians, field.name).clone().requires_grad_() for field in fields(Gaussians)))
+
+
+def gradients(gaussians: Gaussians, rendering: Rendering, seed: int = 3) -> dict[str, Tensor]:
+    """Of a random weighting of every output."""
+    random = torch.Generator().manual_seed(seed)
+    loss = sum(
+        (part * torch.randn(part.shape, generator=random, dtype=torch.float64).to(part.dtype)).sum() for part in rendering
+    )
+    loss.backward()
+    return {field.name: getattr(gaussians, field.name).grad for field in fields(Gaussians)}
+
+
+def test_a_ball_by_hand():
+    """Variance in the image (0.2 * 14 / 4)^2 + 0.3 = 0.79 along u; at the centre alpha is the opacity.
+
+    Three pixels to the right alpha is 0.5 exp(-9 / (2 * 0.79)) = 0.00168 < 1/255: nothing; two to the right 0.5 exp(-4 / 1.58).
+    """
+    rendering = rasterize(one(), cameras(views=1, dtype=torch.float32))
+    alpha = rendering.alpha[0]
+    assert alpha[5, 8].item() == pytest.approx(0.5)
+    assert alpha[5, 10].item() == pytest.approx(0.5 * torch.tensor(-4 / 1.58).exp().item(), rel=1e-5)
+    assert alpha[5, 11] == 0
+    torch.testing.assert_close(rendering.depth[0], alpha * 4.0)
+
+
+def test_the_nearer_covers_the_farther_whatever_their_order():
+    """Two balls: 0.9 of the near one's 1, then 0.1 * 0.9 of the far one's 7."""
+    near, far = one(opacity=0.9, z=2.0), one(opacity=0.9, z=4.0, feature=7.0)
+    for gaussians in (join(near, far), join(far, near)):
+        rendering = rasterize(gaussians, cameras(views=1, dtype=torch.float32))
+        assert rendering.image[0, 0, 5, 8].item() == pytest.approx(0.9 + 0.1 * 0.9 * 7)
+        assert rendering.depth[0, 5, 8].item() == pytest.approx(0.9 * 2 + 0.1 * 0.9 * 4)
+
+
+def test_a_finished_pixel_takes_no_more():
+    """After three balls of 0.95, 0.05^3 = 1.25e-4 passes; the fourth would leave less than 1e-4 and is not drawn."""
+    gaussians = join(*[one(opacity=0.95, z=z) for z in (1.0, 2.0, 3.0, 4.0)])
+    for render in (rasterize, rasterize_dense):
+        rendering = render(gaussians, cameras(views=1, dtype=torch.float32))
+        assert rendering.alpha[0, 5, 8].item() == pytest.approx(1 - 0.05**3)
+
+
+def test_orthographic_size_does_not_depend_on_depth():
+    near, far = (rasterize(one(z=z), cameras(orthographic=True, views=1, dtype=torch.float32)) for z in (1.0, 40.0))
+    assert torch.equal(near.image, far.image) and near.depth.max() * 40 == pytest.approx(far.depth.max().item())
+
+
+def test_covariance_of_a_quarter_turn_swaps_the_axes():
+    half = 2**-0.5
+    turned = replace(one(), quaternions=torch.tensor([[half, 0, 0, half]]), scales=torch.tensor([[1.0, 2.0, 3.0]]))
+    torch.testing.assert_close(covariances(turned), torch.diag(torch.tensor([4.0, 1.0, 9.0]))[None])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), count=st.integers(1, 60), channels=st.integers(1, 5), orthographic=st.booleans(),
+)  # fmt: skip
+def test_values_and_gradients_are_those_of_the_dense_reference(seed: int, count: int, channels: int, orthographic: bool):
+    view = cameras(orthographic)
+    ours, reference = (with_gradients(some(count, channels, seed)) for _ in range(2))
+    rendered, expected = rasterize(ours, view), rasterize_dense(reference, view)
+    for part, wanted in zip(rendered, expected, strict=True):
+        torch.testing.assert_close(part, wanted, atol=1e-5, rtol=1e-5)
+    found, wanted_gradients = gradients(ours, rendered), gradients(reference, expected)
+    for name, gradient in found.items():
+        scale = wanted_gradients[name].abs().max().clamp(min=1e-6)
+        torch.testing.assert_close(gradient / scale, wanted_gradients[name] / scale, atol=1e-4, rtol=1e-4)
+
+
+def test_single_precision_is_close_to_double():
+    """Of a thousand Gaussians, to 1e-3 of the largest value: a contribution may fall on the other side of 1/255."""
+    single = rasterize(some(1000, dtype=torch.float32), cameras(dtype=torch.float32))
+    double = rasterize_dense(some(1000), cameras())
+    for part, wanted in zip(single, double, strict=True):
+        assert (part - wanted).abs().max() <= 5e-3 * wanted.abs().max()
+        assert (part - wanted).abs().mean() <= 1e-5 * wanted.abs().max()
+
+
+def test_gradients_by_finite_differences():
+    """In the middle of the image, away from the cuts in alpha: what autograd says is what moving the parameter does."""
+    gaussians = with_gradients(some(4, seed=5))
+    view = cameras(views=1)
+
+    def render(*parameters: Tensor) -> Tensor:
+        rendering = rasterize(Gaussians(*parameters), view)
+        return torch.cat([rendering.image.flatten(), rendering.depth.flatten(), rendering.alpha.flatten()])
+
+    parameters = [getattr(gaussians, field.name) for field in fields(Gaussians)]
+    weight = torch.randn(render(*parameters).shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    (render(*parameters) @ weight).backward()
+    step = 1e-6
+    for parameter in (gaussians.features, gaussians.opacities):  # smooth but for the cuts, which these cross rarely
+        flat = parameter.detach().clone().flatten()
+        for position in range(0, len(flat), 3):
+            values = []
+            for sign in (1, -1):
+                moved = flat.clone()
+                moved[position] += sign * step
+                changed = [moved.view_as(p) if p is parameter else p.detach() for p in parameters]
+                values.append(render(*changed) @ weight)
+            numeric = (values[0] - values[1]) / (2 * step)
+            torch.testing.assert_close(parameter.grad.flatten()[position], numeric, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["none", "behind", "beside", "transparent"])
+def test_nothing_to_see_is_black(kind: str):
+    gaussians = some(1) if kind == "none" else one()
+    if kind == "none":
+        gaussians = Gaussians(*(getattr(gaussians, field.name)[:0] for field in fields(Gaussians)))
+    if kind == "behind":
+        gaussians = replace(gaussians, means=-gaussians.means)
+    if kind == "beside":
+        gaussians = replace(gaussians, means=torch.tensor([[50.0, 0.0, 4.0]]))
+    if kind == "transparent":
+        gaussians = replace(gaussians, opacities=torch.zeros(1))
+    rendering = rasterize(gaussians, cameras(dtype=gaussians.means.dtype))
+    assert all((part == 0).all() for part in rendering)
+    assert rendering.image.shape == (2, gaussians.features.shape[1], *SIZE)
+
+
+def test_what_is_visible_is_in_front_and_reaches_the_image():
+    projected = project(some(500), cameras(views=1), 0)
+    assert 0 < projected.visible.sum() < 500
+    assert (projected.depths[projected.visible] > 0.1).all()
+
+
+def test_cameras_refuse_nonsense():
+    with pytest.raises(ValueError, match="at least 1x1"):
+        Cameras(torch.eye(3)[None], torch.eye(4)[None], (0, 4))
