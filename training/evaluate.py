@@ -2,6 +2,7 @@
 
 ``surroundocc``: IoU and mIoU of labelled keyframes, dataset-level, and the IoU of the voxelised LiDAR points beside it.
 ``keyframe``: keyframes without labels, such as real ones, against their own LiDAR points and boxes.
+``preprocessing``: no model; sky masks and the LiDAR filter, against what generated towns know of both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED
 from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
 from occ_core.inference import OccupancyEngine, Precision
 from occ_core.metrics.flicker import Flicker
@@ -28,6 +30,7 @@ from occ_core.metrics.occupancy import OccupancyScore
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 from training.pictures import keyframe_picture, write_picture
+from training.score_preprocessing import score_preprocessing
 
 BOX_SIDES_M = (25, 50, 100)
 """Sides of the squares around the vehicle that are scored by themselves."""
@@ -42,7 +45,7 @@ class EvaluateConfig:
     data: Path
     """nuScenes data root."""
     checkpoint: Path = SHIPPED
-    benchmark: Literal["surroundocc", "keyframe"] = "surroundocc"
+    benchmark: Literal["surroundocc", "keyframe", "preprocessing"] = "surroundocc"
     version: str | None = None
     split: str | None = None
     """nuScenes split; None takes every scene of the version."""
@@ -57,6 +60,9 @@ class EvaluateConfig:
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """The scores; see the module for their meaning."""
+    if config.benchmark == "preprocessing":
+        scenes = None if config.split is None else split_scenes(config.data, config.version, config.split)
+        return score_preprocessing(config.data, NuScenes(config.data, config.version).keyframes(scenes, 0), config.pictures)
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
     model = engine.model.config
     scenes = None if config.split is None else split_scenes(config.data, config.version, config.split)

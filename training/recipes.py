@@ -80,7 +80,9 @@ def debug() -> TrainConfig:
 
 def nano_town() -> TrainConfig:
     """The ablations' size, on generated towns."""
-    return TrainConfig(model=nano_model(), data=Path("data/town_train"), out=Path("out/train/nano_town"), steps=1500)
+    return TrainConfig(
+        model=nano_model(), data=Path("data/town_train"), out=Path("out/train/nano_town"), steps=1500, learning_rate=2e-3
+    )
 
 
 def tiny_town() -> TrainConfig:

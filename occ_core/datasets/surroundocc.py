@@ -87,10 +87,24 @@ def read_masks(path: Path | str, grid: VoxelGrid) -> tuple[np.ndarray, np.ndarra
     return masks[0], masks[1]
 
 
-def write_masks(path: Path | str, mask_lidar: np.ndarray, mask_camera: np.ndarray) -> None:
-    """Writes two visibility masks ``[X, Y, Z]`` as uint8, compressed."""
+def write_masks(path: Path | str, mask_lidar: np.ndarray, mask_camera: np.ndarray, sky: np.ndarray | None = None) -> None:
+    """Writes two visibility masks ``[X, Y, Z]`` as uint8, compressed; ``sky [camera, H, W]`` where it is known, as bits."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, mask_lidar=mask_lidar.astype(np.uint8), mask_camera=mask_camera.astype(np.uint8))
+    masks = {"mask_lidar": mask_lidar.astype(np.uint8), "mask_camera": mask_camera.astype(np.uint8)}
+    if sky is not None:
+        masks |= {"sky": np.packbits(sky), "sky_shape": np.array(sky.shape)}
+    np.savez_compressed(path, **masks)  # type: ignore[arg-type]
+
+
+def read_sky(path: Path | str) -> np.ndarray | None:
+    """Which pixels see the sky, bool ``[camera, H, W]`` with the cameras in nuScenes' order; None where nobody knows."""
+    if not Path(path).is_file():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        if "sky" not in archive:
+            return None
+        shape = tuple(archive["sky_shape"].tolist())
+        return np.unpackbits(archive["sky"], count=math.prod(shape)).reshape(shape).astype(bool)
 
 
 def coarsen_labels(labels: np.ndarray, ratio: int) -> np.ndarray:

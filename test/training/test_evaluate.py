@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,3 +58,19 @@ def test_errors_end_with_one_line(checkpoint: Path, tmp_path: Path, monkeypatch:
 def test_real_keyframe_is_scored(checkpoint: Path, real_data: Path):
     scores = evaluate(replace(EvaluateConfig(data=real_data, checkpoint=checkpoint), benchmark="keyframe"))
     assert scores["frames"] == 1 and 0 <= scores["hit_recall"] <= 1 and 0 <= scores["car_point_accuracy"] <= 1
+
+
+def test_preprocessing_scores_by_weather(box_town: Path, tmp_path: Path):
+    scores = evaluate(EvaluateConfig(data=box_town, benchmark="preprocessing", pictures=tmp_path))
+    assert scores["frames"] == 6 and len(list(tmp_path.glob("*.png"))) == 6
+    assert scores["all"] == scores["clear"]  # box drives know one weather
+    assert scores["all"]["noise_recall"] is None  # no drop falls in it
+    assert scores["all"]["sky_recall"] > 0.4  # of images 64 pixels high; the figures of towns are in the README
+    assert scores["all"]["sky_false_positive"] < 0.02
+    assert scores["all"]["surface_loss"] < 0.05
+
+
+def test_preprocessing_of_data_that_know_no_sky_makes_pictures_alone(box_town: Path, tmp_path: Path):
+    shutil.copytree(box_town, tmp_path / "real")
+    shutil.rmtree(tmp_path / "real" / "nuscenes_occ")
+    assert evaluate(EvaluateConfig(data=tmp_path / "real", benchmark="preprocessing")) == {"frames": 6}

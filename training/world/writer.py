@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from occ_core.datasets.surroundocc import mask_path, write_masks
 from occ_core.voxel_grid import SURROUNDOCC_GRID
 from training.world import tables
 from training.world.camera import Scenery, View, render
@@ -201,10 +202,12 @@ class SceneWriter:
             world_from_camera = self.drive.world_from_ego(keyframe_s + camera.delay_us * 1e-6) @ camera.ego_from_camera
             intrinsics = camera.intrinsics(self.options.image_size)
             camera_views.append(CameraView(view.depth_m, intrinsics, grid_from_world @ world_from_camera))
-        np.savez_compressed(
-            self.root / "nuscenes_occ/masks" / f"{self._lidar_name(number)}.npz",
-            mask_lidar=lidar_mask(sweep_views, SURROUNDOCC_GRID), mask_camera=camera_mask(camera_views, SURROUNDOCC_GRID),
-        )  # fmt: skip
+        write_masks(
+            mask_path(self.root, self._lidar_name(number)),
+            lidar_mask(sweep_views, SURROUNDOCC_GRID),
+            camera_mask(camera_views, SURROUNDOCC_GRID),
+            sky=np.stack([~np.isfinite(view.depth_m) for view in views]),
+        )
 
     def _add_annotations(self, keyframe: int, sample: Record, sweep: Sweep, time_s: float) -> None:
         world_from_ego = self.drive.world_from_ego(time_s)

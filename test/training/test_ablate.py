@@ -1,0 +1,74 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.model import debug
+from training import ablate as ablation
+from training.ablate import AblateConfig, ablate, summary, text
+from training.ablations import TABLES, Row
+from training.recipes import nano_town
+
+
+def test_every_row_is_a_model_of_its_own():
+    for rows in TABLES.values():
+        models = [row.of(nano_town().model) for row in rows()]
+        assert models[0] == nano_town().model  # the others are compared to the base
+        assert len({repr(model) for model in models}) == len(models)
+        assert len({row.name for row in rows()}) == len(models)
+
+
+def test_the_error_is_that_of_the_mean():
+    # Values 1, 2, 6: mean 3, squares 4 + 1 + 9 = 14, deviation sqrt(14 / 2), over sqrt(3): sqrt(7 / 3)
+    assert summary([1.0, 2.0, 6.0]) == {"mean": 3.0, "stderr": pytest.approx((7 / 3) ** 0.5), "values": [1.0, 2.0, 6.0]}
+    assert summary([0.5])["stderr"] is None
+
+
+@pytest.fixture
+def config(box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AblateConfig:
+    """The base, a fuser and a memory, one step each of the smallest model."""
+    small = replace(
+        nano_town(), model=debug(), validation_scenes=1, validation_frames=1, warmup_steps=1, workers=0, augment=None, sweeps=0
+    )
+    monkeypatch.setattr(ablation, "nano_town", lambda: small)
+    rows = [
+        Row("base (concat)"),
+        Row("fuser", ("dyn_k",), {"adaptive_fusion": AdaptiveFusionConfig(strides=(1,))}),
+        next(row for row in TABLES["tacocc"]() if row.name == "base + memory"),
+    ]
+    monkeypatch.setitem(TABLES, "tacocc", lambda: rows)
+    return AblateConfig(
+        table="tacocc", data=box_town, test=box_town, seeds=(1, 2), steps=1, out=tmp_path / "out", results=tmp_path / "results"
+    )
+
+
+def test_a_table_is_made_row_by_row_and_kept(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+    table = ablate(config)
+    assert json.dumps(table, indent=2) + "\n" == (config.results / "tacocc.json").read_text()
+    base, fuser, memory = table["rows"]
+    assert fuser["switches"] == ["dyn_k"]
+    assert base["metrics"]["miou_over_first"]["values"] == [0.0, 0.0]
+    for row in (fuser, memory):
+        paired = [mine - first for mine, first in zip(*(r["metrics"]["miou"]["values"] for r in (row, base)), strict=True)]
+        assert row["metrics"]["miou_over_first"]["values"] == pytest.approx(paired)
+    assert list(table["latency"]["over_first"]) == ["base (concat)", "fuser", "base + memory"]
+    assert table["latency"]["over_first"]["base (concat)"] == 1.0
+    assert "fuser" in text(table)
+
+    def never(*_: object, **__: object) -> Path:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(ablation, "train", never)
+    again = ablate(config)
+    assert json.dumps(again["rows"]) == json.dumps(table["rows"])
+    with pytest.raises(ValueError, match="another configuration"):
+        ablate(replace(config, steps=2))
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="no table 'tacoc'"):
+        AblateConfig(table="tacoc")
+    with pytest.raises(ValueError, match="has no row"):
+        AblateConfig(table="tacocc", rows=("fuser",))

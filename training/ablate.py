@@ -1,0 +1,214 @@
+"""Re-runs a paper's ablation on generated towns: ``python -m training.ablate tacocc [--seeds 1 2 3]``.
+
+Every row is trained at the size ``nano`` on the same data with the same seeds, then scored on towns that no training saw. It can
+be stopped at any time: the same command goes on where it was, and what is done is in ``docs/results/<table>.json`` already.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from occ_core.checkpoint import load_checkpoint
+from occ_core.datasets.frames import NuScenesFrames
+from occ_core.inference import OccupancyEngine
+from occ_core.types import Frame, TemporalMemory
+from training.ablations import TABLES, Row
+from training.benchmark import machine, medians_ms
+from training.evaluate import EvaluateConfig, evaluate
+from training.recipes import TrainConfig, nano_town
+from training.train import train
+
+SMALL = ("pedestrian", "traffic_cone", "bicycle", "motorcycle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateConfig:
+    """Which table, on which data."""
+
+    table: Annotated[str, tyro.conf.Positional]
+    data: Path = Path("data/town_train")
+    """Towns to train on."""
+    test: Path = Path("data/town_test")
+    """Towns to score on."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """Of the weights, the order and the augmentation; every row has the same."""
+    steps: int = 800
+    """Of two keyframes each."""
+    rows: tuple[str, ...] = ()
+    """All rows where none is named."""
+    out: Path = Path("out/ablate")
+    """Checkpoints and states."""
+    results: Path = Path("docs/results")
+
+    def __post_init__(self) -> None:
+        if self.table not in TABLES:
+            raise ValueError(f"there is no table '{self.table}'; there are {', '.join(TABLES)}")
+        unknown = set(self.rows) - {row.name for row in TABLES[self.table]()}
+        if unknown:
+            raise ValueError(f"table '{self.table}' has no row {sorted(unknown)}")
+
+    @property
+    def chosen(self) -> list[Row]:
+        """The rows to be run, the first, to which the others are compared, always among them."""
+        rows = TABLES[self.table]()
+        return [row for row in rows if not self.rows or row is rows[0] or row.name in self.rows]
+
+
+def ablate(config: AblateConfig) -> dict[str, Any]:
+    """Trains and scores what is missing, seed by seed, and returns what ``docs/results/<table>.json`` holds."""
+    scores: dict[str, dict[int, dict[str, float]]] = {row.name: {} for row in config.chosen}
+    table: dict[str, Any] = {}
+    for seed in config.seeds:
+        for row in config.chosen:
+            print(f"{config.table}: {row.name}, seed {seed}", flush=True)
+            scores[row.name][seed] = _scores(row, seed, config)
+            table = _write(config, scores)
+    if config.table == "tacocc":
+        table["latency"] = latency(config)
+        _save(table, config)
+    return table
+
+
+def latency(config: AblateConfig) -> dict[str, Any]:
+    """Milliseconds a keyframe takes in every row's model, the rows in turns: their ratios are of one run."""
+    sides: dict[str, Callable[[], object]] = {}
+    for row in config.chosen:
+        model, _ = load_checkpoint(_folder(row, config.seeds[0], config) / "model.safetensors")
+        engine = OccupancyEngine(model)
+        shape = model.config
+        if not sides:
+            frame, _ = NuScenesFrames(config.test, None, None, shape.image_size, 9, shape.grid)[0]
+        for step in range(2):  # the second has a memory, where there is one
+            engine.step(replace(frame, stamp_ns=(frame.stamp_ns[0] - (2 - step) * 500_000_000,)))
+        memory = engine.memory
+
+        sides[row.name] = partial(_step, engine, memory, frame)
+    medians = medians_ms(sides, repeats=15)
+    first = next(iter(medians.values()))
+    return {"machine": machine(), "ms": medians, "over_first": {name: median / first for name, median in medians.items()}}
+
+
+def _step(engine: OccupancyEngine, memory: TemporalMemory | None, frame: Frame) -> None:
+    engine.memory = memory
+    engine.step(frame)
+
+
+def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
+    """One training's scores; trained only where they are missing, or were made otherwise."""
+    folder = _folder(row, seed, config)
+    recipe = _recipe(row, seed, config)
+    wanted = json.loads(json.dumps(asdict(recipe), default=str))
+    if (folder / "config.json").exists() and json.loads((folder / "config.json").read_text()) != wanted:
+        raise ValueError(f"'{folder}' holds a training of another configuration; move it away, or give another --out")
+    kept = folder / "scores.json"
+    if not kept.exists():
+        checkpoint = train(recipe, resume=True)
+        measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint))
+        kept.write_text(json.dumps(measured, indent=2) + "\n")
+    return _columns(json.loads(kept.read_text()))
+
+
+def _columns(measured: dict[str, Any]) -> dict[str, float]:
+    small = [measured["per_class"][name] for name in SMALL]
+    ranges = {f"miou_{side}": values["miou"] for side, values in measured["by_range"].items() if side != "100"}
+    return {"iou": measured["iou"], "miou": measured["miou"], "miou_small": math.fsum(small) / len(small)} | ranges | {
+        "flicker": measured["flicker"]
+    }  # fmt: skip
+
+
+def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
+    nano = nano_town()
+    model = row.of(nano.model)
+    return replace(
+        nano,
+        model=model,
+        data=config.data,
+        out=_folder(row, seed, config),
+        steps=config.steps,
+        epoch_steps=max(1, config.steps // 4),  # so much at most is lost by a stop
+        batch_size=1 if model.temporal else 2,  # with a memory, a clip of two keyframes: as many are seen
+        seed=seed,
+        device="cpu",  # gradients that are summed in any order would hide a small gain
+    )
+
+
+def _folder(row: Row, seed: int, config: AblateConfig) -> Path:
+    name = "".join(letter if letter.isalnum() else "_" for letter in row.name)
+    return config.out / config.table / name / f"seed_{seed}"
+
+
+def _write(config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]]) -> dict[str, Any]:
+    """Means over the seeds so far; ``..._over_first`` are the paired differences to the first row."""
+    first = next(iter(scores.values()))
+    rows = []
+    for row in config.chosen:
+        done = scores[row.name]
+        if not done:
+            continue
+        metrics = {name: summary([done[seed][name] for seed in done]) for name in next(iter(done.values()))}
+        metrics |= {
+            f"{name}_over_first": summary([done[seed][name] - first[seed][name] for seed in done])
+            for name in ("iou", "miou", "miou_small", "flicker")
+        }
+        rows.append({"name": row.name, "switches": list(row.switches), "metrics": metrics})
+    table = {
+        "command": f"python -m training.ablate {config.table} --steps {config.steps}",
+        "data": f"generated towns, trained on '{config.data}', scored on '{config.test}'; seeds {list(config.seeds)}",
+        "machine": machine(),
+        "rows": rows,
+    }
+    _save(table, config)
+    print(text(table), flush=True)
+    return table
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    """Mean, standard error of the mean, and the values."""
+    stderr = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
+    return {"mean": math.fsum(values) / len(values), "stderr": stderr, "values": values}
+
+
+def text(table: dict[str, Any]) -> str:
+    """The table to be read: percentages, +- one standard error of the paired difference to the first row."""
+    lines = [f"{'':28}{'IoU':>8}{'mIoU':>8}{'over first':>16}{'small':>8}{'over first':>16}{'flicker':>9}"]
+    for row in table["rows"]:
+        metrics = row["metrics"]
+        iou, miou, small, flicker = (f"{metrics[name]['mean']:8.2%}" for name in ("iou", "miou", "miou_small", "flicker"))
+        more, more_small = (f"{_signed(metrics[f'{name}_over_first']):>16}" for name in ("miou", "miou_small"))
+        lines.append(f"{row['name']:28}{iou}{miou}{more}{small}{more_small}{flicker:>9}")
+    return "\n".join(lines)
+
+
+def _signed(difference: dict[str, Any]) -> str:
+    error = "" if difference["stderr"] is None else f" +-{100 * difference['stderr']:.2f}"
+    return f"{100 * difference['mean']:+.2f}{error}"
+
+
+def _save(table: dict[str, Any], config: AblateConfig) -> None:
+    config.results.mkdir(parents=True, exist_ok=True)
+    (config.results / f"{config.table}.json").write_text(json.dumps(table, indent=2) + "\n")
+
+
+def main() -> None:
+    """Command line."""
+    try:
+        table = ablate(tyro.cli(AblateConfig, prog="training.ablate", description=__doc__))
+    except (FileNotFoundError, ValueError) as err:
+        sys.exit(f"training.ablate: {err}")
+    print(text(table))
+    for name, ratio in table.get("latency", {}).get("over_first", {}).items():
+        print(f"{name:28}{table['latency']['ms'][name]:8.1f} ms{ratio:8.2f}x")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The rows of the papers' ablation tables: what each row switches on. ``training.ablate`` trains and scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.model import OccupancyConfig
+from occ_core.temporal import TemporalConfig
+
+FIRST_DIRECTION = AdaptiveFusionConfig(strides=(1,), lidar_queries=False)
+"""Image voxels retrieve LiDAR voxels, at one level."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    name: str
+    switches: tuple[str, ...] = ()
+    """The ticks of the paper's table."""
+    model: dict[str, object] = field(default_factory=dict)
+    """Fields of ``OccupancyConfig`` that differ from the first row."""
+
+    def of(self, first: OccupancyConfig) -> OccupancyConfig:
+        """This row's model, given the first row's."""
+        return replace(first, **self.model)  # type: ignore[arg-type]
+
+
+def tacocc() -> list[Row]:
+    """TACOcc's Table III, and the rivals of its parts. Every row builds on the base; "memory" rows remember."""
+    fuser = AdaptiveFusionConfig()
+    return [
+        Row("base (concat)"),
+        Row("add", ("add",), {"fusion": "add"}),
+        Row("conv", ("conv",), {"fusion": "conv"}),
+        Row("fixed k = 3", ("fix_k",), {"adaptive_fusion": replace(FIRST_DIRECTION, candidates=(3,))}),
+        Row("dynamic k", ("dyn_k",), {"adaptive_fusion": FIRST_DIRECTION}),
+        Row("both directions", ("dyn_k", "bi_k"), {"adaptive_fusion": AdaptiveFusionConfig(strides=(1,))}),
+        Row("pyramid (the whole fuser)", ("dyn_k", "bi_k", "mspf"), {"adaptive_fusion": fuser}),
+        Row("base + memory", ("memory",), {"temporal": TemporalConfig()}),
+        Row("fuser + memory", ("dyn_k", "bi_k", "mspf", "memory"), {"adaptive_fusion": fuser, "temporal": TemporalConfig()}),
+    ]
+
+
+TABLES: dict[str, Callable[[], list[Row]]] = {"tacocc": tacocc}
