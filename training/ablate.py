@@ -136,7 +136,8 @@ def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
         out=_folder(row, seed, config),
         steps=config.steps,
         epoch_steps=max(1, config.steps // 4),  # so much at most is lost by a stop
-        batch_size=1 if model.temporal else 2,  # with a memory, a clip of two keyframes: as many are seen
+        batch_size=2,
+        clip=1,  # two keyframes of two drives a step, with a memory as without
         seed=seed,
         device="cpu",  # gradients that are summed in any order would hide a small gain
     )

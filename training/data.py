@@ -26,8 +26,9 @@ class Example(NamedTuple):
     """uint8 [B, X, Y, Z]."""
     coarse_labels: Tensor
     """uint8, on the coarse grid."""
-    begins_drive: bool = False
-    """Whether the keyframe is the first of its drive."""
+    drive: tuple[int, int] = (0, 0)
+    """(epoch, first keyframe) of the drive: what a memory belongs to."""
+    ends_drive: bool = False
 
 
 class TrainingExamples(Dataset[Example]):
@@ -58,12 +59,14 @@ class TrainingExamples(Dataset[Example]):
             mirrors = np.random.default_rng([self.seed, epoch, self.first_of_drive[index]]) if self.whole_drives else rng
             frame, labels = augment(frame, labels, self.config, rng, mirrors)
         coarse = torch.from_numpy(coarsen_labels(labels.numpy(), self.cascade_ratio))
-        return Example(frame, labels[None], coarse[None], index == self.first_of_drive[index])
+        drive = self.first_of_drive[index]
+        ends_drive = self.first_of_drive[index + 1 : index + 2] != [drive]
+        return Example(frame, labels[None], coarse[None], (epoch, drive), ends_drive)
 
 
 def collate(examples: list[Example]) -> Example:
     """Joins examples along the batch dimension."""
-    frames, labels, coarse, _ = zip(*examples, strict=True)
+    frames, labels, coarse, *_ = zip(*examples, strict=True)
     return Example(collate_frames(list(frames)), torch.cat(labels), torch.cat(coarse))
 
 
@@ -99,18 +102,19 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
 
 
 class ClipSampler(Sampler[list[tuple[int, int]]]):
-    """Clips of consecutive keyframes as (epoch, index) keys, from ``first_step`` to ``steps``, one clip a step.
+    """Clips of consecutive keyframes as (epoch, index) keys, from ``first_step`` to ``steps``, ``batch_size`` clips a step.
 
-    Several drives are under way at once: step s advances drive ``s % streams`` by a clip, so that successive steps differ. A
-    stream goes through its drives whole, one after the other; every epoch deals them anew.
+    Several drives are under way at once, and each step advances the next few of them by a clip, so that successive steps
+    differ. A stream goes through its drives whole, one after the other; every epoch deals them anew.
     """
 
     def __init__(
-        self, drives: list[list[int]], streams: int, clip: int, steps: int, seed: int, first_step: int = 0
+        self, drives: list[list[int]], streams: int, batch_size: int, clip: int, steps: int, seed: int, first_step: int = 0
     ) -> None:
         if not drives:
             raise ValueError("the training set is empty; is the data root right, and are the scenes of this split in it?")
-        self.drives, self.streams, self.clip, self.seed = drives, min(streams, len(drives)), clip, seed
+        self.drives, self.streams, self.seed = drives, min(streams, len(drives)), seed
+        self.batch_size, self.clip = min(batch_size, self.streams), clip
         self.steps, self.first_step = steps, first_step
 
     def __len__(self) -> int:
@@ -119,9 +123,10 @@ class ClipSampler(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         streams = [self._clips(stream) for stream in range(self.streams)]
         for step in range(self.steps):
-            clip = next(streams[step % self.streams])
+            numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
+            clips = [next(streams[number % self.streams]) for number in numbers]
             if step >= self.first_step:
-                yield clip
+                yield [key for clip in clips for key in clip]
 
     def _clips(self, stream: int) -> Iterator[list[tuple[int, int]]]:
         for epoch in count():

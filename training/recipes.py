@@ -34,6 +34,7 @@ class TrainConfig:
     """Keyframes scored after every epoch, spread evenly."""
     steps: int = 4000
     batch_size: int = 1
+    """Keyframes per step; with a memory, drives that a step advances by a clip each."""
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100
@@ -48,9 +49,9 @@ class TrainConfig:
     epoch_steps: int = 300
     """After this many steps: validation, a picture, a checkpoint."""
     streams: int = 8
-    """With a memory: drives under way at once, a clip of one after a clip of another."""
+    """With a memory: drives under way at once."""
     clip: int = 2
-    """With a memory: keyframes of a drive per step; gradients reach back this far, the memory itself to the drive's start."""
+    """With a memory: keyframes of a drive in a row per step. Gradients reach back this far, the memory to the drive's start."""
     seed: int = 1
     workers: int = 1
     """Processes that load data; 0 loads in the training process."""
@@ -64,8 +65,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "epoch_steps", "validation_frames", "streams", "clip"):
             if getattr(self, name) < 1:
                 raise ValueError(f"TrainConfig.{name} must be at least 1, got {getattr(self, name)}")
-        if self.model.temporal is not None and self.batch_size != 1:
-            raise ValueError(f"TrainConfig.batch_size must be 1 for a model with a memory, got {self.batch_size}; raise streams")
+        if self.model.temporal is not None and self.streams < self.batch_size:
+            raise ValueError(f"TrainConfig.streams must be batch_size {self.batch_size} or more, got {self.streams}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
 

@@ -72,14 +72,14 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     weights = class_weights(count_voxels(training)).to(fabric.device)
     state = fabric.load(state_path) if resume and state_path.exists() else None
     first_step = 0 if state is None else state["step"]
-    memories: list[TemporalMemory | None] = [None] * config.streams
-    examples, training_drives = _clips(training, config, fabric, first_step), len(drives(training))
+    memories: dict[tuple[int, int], TemporalMemory] = {}  # of the drives under way
+    examples = _clips(training, config, fabric, first_step)
     if state is not None:
         raw_model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
-        memories = [None if kept is None else TemporalMemory(**kept) for kept in state["memories"]]
+        memories = {drive: TemporalMemory(**kept) for drive, kept in state["memories"].items()}
         torch.set_rng_state(state["rng"].cpu())  # last: the loader has drawn a number too
 
     writer = SummaryWriter(config.out / "curves", purge_step=first_step)
@@ -88,16 +88,16 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         model.train()
         if isinstance(raw_model.fusion, AdaptiveFusion):
             raw_model.fusion.anneal(step / config.steps)
-        stream = (step - 1) % min(config.streams, training_drives)
-        memory, per_frame = memories[stream], []
+        per_frame = []
         for example in clip:
             frame, labels = example.frame.to(fabric.device), example.labels.to(fabric.device)
             coarse_labels = example.coarse_labels.to(fabric.device)
-            carried = SimpleNamespace(frame=frame, memory=None if example.begins_drive else memory)
+            carried = SimpleNamespace(frame=frame, memory=memories.pop(example.drive, None))
             prediction = model(carried)
             per_frame.append(objective(prediction, frame, labels, coarse_labels, weights, config.losses, config.model))
-            memory = carried.memory
-        memories[stream] = None if memory is None else memory.detach()
+            if carried.memory is not None and not example.ends_drive:
+                memories[example.drive] = carried.memory
+        memories = {drive: memory.detach() for drive, memory in memories.items()}
         losses = {name: torch.stack([one[name] for one in per_frame]).mean() for name in per_frame[0]}
         if not torch.isfinite(losses["total"]):
             raise FloatingPointError(
@@ -127,7 +127,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
                 {
                     "model": raw_model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
                     "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "step": step,
-                    "memories": [None if memory is None else _fields(memory) for memory in memories],
+                    "memories": {drive: _fields(memory) for drive, memory in memories.items()},
                 },
             )  # fmt: skip
             if fabric.is_global_zero:
@@ -206,7 +206,9 @@ def _clips(frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first_st
     seed = config.seed + 1000 * fabric.global_rank  # every process draws its own order: DDP needs no further sampler
     sampler: Sampler[list[tuple[int, int]]]
     if remembers:
-        sampler = ClipSampler(drives(frames), config.streams, config.clip, config.steps, seed, first_step)
+        sampler = ClipSampler(
+            drives(frames), config.streams, config.batch_size, config.clip, config.steps, seed, first_step
+        )
     else:
         sampler = StepSampler(len(frames), config.batch_size, config.steps, seed, first_step)
     loader: DataLoader[Any] = DataLoader(

@@ -31,12 +31,12 @@ def test_an_empty_set_is_an_error():
     with pytest.raises(ValueError, match="training set is empty"):
         StepSampler(0, 1, 1, 0)
     with pytest.raises(ValueError, match="training set is empty"):
-        ClipSampler([], 2, 2, 1, 0)
+        ClipSampler([], 2, 1, 2, 1, 0)
 
 
 def test_clips_go_through_drives_in_order_and_take_turns():
     """Three drives of 3, 2 and 4 keyframes, clips of 2: drives make 2, 1 and 2 clips, 5 an epoch."""
-    sampler = ClipSampler([[0, 1, 2], [3, 4], [5, 6, 7, 8]], streams=2, clip=2, steps=40, seed=0)
+    sampler = ClipSampler([[0, 1, 2], [3, 4], [5, 6, 7, 8]], streams=2, batch_size=1, clip=2, steps=40, seed=0)
     clips = list(sampler)
     assert len(clips) == len(sampler) == 40
     whole = {0: [[0, 1], [2]], 3: [[3, 4]], 5: [[5, 6], [7, 8]]}
@@ -50,8 +50,18 @@ def test_clips_go_through_drives_in_order_and_take_turns():
     assert first_epoch == set(range(9))
 
 
+def test_a_step_advances_several_drives():
+    """Three streams of one drive each, two at a time: streams 0 and 1, then 2 and 0, then 1 and 2."""
+    drives = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    steps = list(ClipSampler(drives, streams=3, batch_size=2, clip=1, steps=3, seed=0))
+    (_, a), (_, b) = steps[0]
+    (_, c), (_, second_of_a) = steps[1]
+    assert {a, b, c} == {0, 3, 6} and second_of_a == a + 1
+    assert [index for _, index in steps[2]] == [b + 1, c + 1]
+
+
 def test_clip_sampler_resumes_where_it_stopped():
-    arguments = {"drives": [[0, 1, 2], [3, 4]], "streams": 8, "clip": 2, "steps": 11, "seed": 1}
+    arguments = {"drives": [[0, 1, 2], [3, 4]], "streams": 8, "batch_size": 2, "clip": 2, "steps": 11, "seed": 1}
     assert list(ClipSampler(**arguments, first_step=5)) == list(ClipSampler(**arguments))[5:]
 
 
@@ -68,7 +78,8 @@ def test_keyframes_of_a_drive_are_mirrored_alike(frames: NuScenesFrames):
         assert flips[0] == flips[1]
         mirrors.append(flips[0])
     assert len({tuple(mirror) for mirror in mirrors}) > 1
-    assert [examples[0, index].begins_drive for index in range(4)] == [True, False, True, False]
+    assert [examples[3, index].drive for index in range(4)] == [(3, 0), (3, 0), (3, 2), (3, 2)]
+    assert [examples[0, index].ends_drive for index in range(6)] == [False, True, False, True, False, True]
 
 
 def test_a_key_gives_the_same_example_for_ever(frames: NuScenesFrames):

@@ -116,16 +116,17 @@ def test_config_refuses_nonsense():
 def test_bfloat16_trains_with_poses_in_full(config: TrainConfig):
     """A memory that is moved by poses of single precision would jitter: world coordinates reach kilometres."""
     model = replace(config.model, temporal=TemporalConfig())
-    config = replace(config, model=model, precision="bf16", steps=2, epoch_steps=2)
+    config = replace(config, model=model, precision="bf16", steps=2, epoch_steps=2, clip=1)
     train(config)
     state = torch.load(config.out / "state.pt", weights_only=False)
-    (pose,) = state["memories"][0]["world_from_grid"]
+    memory = next(iter(state["memories"].values()))
+    (pose,) = memory["world_from_grid"]
     assert pose.dtype == torch.float64 and state["model"]["temporal.out.weight"].dtype == torch.float32
 
 
-def test_a_memory_is_trained_on_one_drive_at_a_time(config: TrainConfig):
-    with pytest.raises(ValueError, match="batch_size must be 1 for a model with a memory, got 2"):
-        replace(config, model=replace(config.model, temporal=TemporalConfig()), batch_size=2)
+def test_a_memory_needs_as_many_streams_as_a_step_advances(config: TrainConfig):
+    with pytest.raises(ValueError, match="streams must be batch_size 2 or more, got 1"):
+        replace(config, model=replace(config.model, temporal=TemporalConfig()), batch_size=2, streams=1)
 
 
 def test_recipes_are_complete_configs():

@@ -1,0 +1,198 @@
+"""TACOcc's sequential volume renderer (section III-B): smoothed volume -> Gaussians -> images, and what they teach the volume.
+
+The Gaussians are first made by a network from the volume; then they alone are optimised until they look like the images; what
+they have become is the pseudo ground truth of what the network should have made (Eq. 5). Training only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from occ_core.losses.photometric import photometric_loss
+from occ_core.rendering.anchors import Anchors, dual_source_anchors
+from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.rasterize import Rendering, rasterize
+from occ_core.rendering.temporal_gaussians import ParameterNetwork, TemporalGaussians, VelocityGate, parameter_consistency
+from occ_core.rendering.velocity import point_velocities
+from occ_core.types import Frame
+from occ_core.voxel_grid import VoxelGrid
+
+LEARNING_RATES = {
+    "offset": 1e-2, "quaternion": 1e-3, "scale": 5e-3, "colour": 2.5e-2, "opacity": 5e-2, "centre_s": 1e-2, "width": 1e-2,
+}  # fmt: skip
+"""Of the inner optimisation by Adam, after 3D Gaussian splatting: offsets are in anchor sizes and colours logits here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderingConfig:
+    """What is rendered, and how much it counts."""
+
+    image_scale: float = 0.25
+    """Of the model's images."""
+    most_anchors: int = 8000
+    """Of points, and of voxels."""
+    inner_steps: int = 10
+    """Steps of L_rgb on the Gaussians alone."""
+    ssim_weight: float = 0.2
+    """lambda of L_rgb."""
+    consistency_weight: float = 0.2
+    """lambda of Eq. 5: ``(1 - lambda) L_occ + lambda L_pc``; 0 leaves L_pc out, and the inner optimisation with it."""
+    photometric_weight: float = 0.0
+    """L_rgb of the initial Gaussians, straight to the features, beside Eq. 5."""
+    points: bool = True
+    """Whether LiDAR points are anchors too (Table III, "DGA"); without, voxels alone are."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.image_scale <= 1 or self.inner_steps < 1 or self.most_anchors < 1:
+            raise ValueError(
+                f"RenderingConfig needs image_scale in (0, 1], inner_steps and most_anchors of 1 or more, got {self}"
+            )
+        if not 0 <= self.consistency_weight < 1 or not 0 <= self.ssim_weight <= 1 or self.photometric_weight < 0:
+            raise ValueError(f"RenderingConfig's weights must be in [0, 1), got {self}")
+
+
+class View(NamedTuple):
+    """Images of one instant that the Gaussians should look like."""
+
+    time_s: float
+    """After the frame; before it: negative."""
+    cameras: Cameras
+    images: Float[Tensor, "view 3 h w"]
+    """RGB in [0, 1]."""
+    valid: Bool[Tensor, "view h w"]
+    """False: sky."""
+
+
+class RenderingLosses(NamedTuple):
+    """What the renderer teaches; see ``total``."""
+
+    photometric: Float[Tensor, ""]
+    """L_rgb of the initial Gaussians."""
+    refined: Float[Tensor, ""]
+    """L_rgb after the inner optimisation; no gradient."""
+    consistency: Float[Tensor, ""]
+    """L_pc."""
+
+
+class SequentialRenderer(nn.Module):
+    """Gaussians for a volume, and the losses that they bring.
+
+    Args:
+        channels: of the volume.
+        grid: of the volume.
+    """
+
+    def __init__(self, channels: int, grid: VoxelGrid, config: RenderingConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.grid = grid
+        self.parameters_of = ParameterNetwork(channels, grid)
+        self.gate = VelocityGate()
+
+    def forward(
+        self,
+        volume: Float[Tensor, "1 channel x y z"],
+        occupied: Bool[Tensor, "1 x y z"],
+        points: Float[Tensor, "point 5"],
+        views: Sequence[View],
+    ) -> RenderingLosses:
+        """Renders one sample.
+
+        Args:
+            volume: temporally smoothed features.
+            occupied: its voxels that are taken for something.
+            points: as in ``Frame``.
+            views: of this frame, and of frames before.
+        """
+        anchors = dual_source_anchors(
+            points if self.config.points else points[:0], occupied[0], self.grid, self.config.most_anchors
+        )
+        initial = self.parameters_of(volume, anchors)
+        widened = self.gate(self._speed(points, anchors))
+        photometric = self._photometric(initial, anchors, widened, views)
+        if self.config.consistency_weight == 0:
+            return RenderingLosses(photometric, photometric.detach(), photometric.new_zeros(()))
+        final = self.refine(initial, anchors, widened, views)
+        with torch.no_grad():
+            refined = self._photometric(final, anchors, widened, views)
+        return RenderingLosses(photometric, refined, parameter_consistency(initial, final))
+
+    def refine(
+        self, initial: TemporalGaussians, anchors: Anchors, widened: Float[Tensor, " gaussian"], views: Sequence[View]
+    ) -> TemporalGaussians:
+        """The Gaussians after the inner optimisation by L_rgb; their number stays. No gradient flows through it."""
+        with torch.enable_grad():
+            leaves = TemporalGaussians(*(part.detach().clone().requires_grad_() for part in initial))
+            groups = [{"params": [leaf], "lr": LEARNING_RATES[name]} for name, leaf in leaves._asdict().items()]
+            optimiser = torch.optim.Adam(groups)
+            for _ in range(self.config.inner_steps):
+                optimiser.zero_grad()
+                self._photometric(leaves, anchors, widened.detach(), views).backward()
+                optimiser.step()
+        return TemporalGaussians(*(leaf.detach() for leaf in leaves))
+
+    def render(self, gaussians: TemporalGaussians, anchors: Anchors, widened: Tensor, view: View) -> Rendering:
+        """What a view would see."""
+        return rasterize(gaussians.at(view.time_s, anchors, widened), view.cameras)
+
+    def _photometric(self, gaussians: TemporalGaussians, anchors: Anchors, widened: Tensor, views: Sequence[View]) -> Tensor:
+        losses = [
+            photometric_loss(
+                self.render(gaussians, anchors, widened, view).image, view.images, view.valid, self.config.ssim_weight
+            )
+            for view in views
+        ]
+        return torch.stack(losses).mean()
+
+    def _speed(self, points: Tensor, anchors: Anchors) -> Float[Tensor, " gaussian"]:
+        """Metres per second of every anchor: its voxel's."""
+        speed = volume_speed(points, self.grid)
+        return speed[self.grid.index(anchors.centres).unbind(1)]
+
+
+@torch.no_grad()
+def volume_speed(points: Float[Tensor, "point 5"], grid: VoxelGrid) -> Float[Tensor, "x y z"]:
+    """Speed of every voxel, that of its fastest point; 0 where no point is."""
+    positions, velocities = point_velocities(points.cpu().numpy())
+    speed = torch.zeros(grid.shape)
+    index = grid.index(torch.from_numpy(positions))
+    inside = grid.contains(index)
+    values = torch.from_numpy(velocities).norm(dim=1)[inside]
+    x, y, z = index[inside].unbind(1)
+    flat = (x * grid.shape[1] + y) * grid.shape[2] + z
+    speed.view(-1).scatter_reduce_(0, flat, values.to(speed.dtype), "amax")
+    return speed.to(points.device)
+
+
+def frame_views(
+    frame: Frame, sample: int, scale: float, sky: Tensor | None = None, time_s: float = 0.0, now_from_then: Tensor | None = None
+) -> View:
+    """The images of one sample of a frame at ``scale``, cameras that are missing left out.
+
+    Args:
+        sky: bool ``[camera, H, W]``, True where the sky is seen; None: nowhere.
+        time_s: of this frame after the one whose grid frame is rendered.
+        now_from_then: ``[4, 4]``, from this frame's grid frame to that one; None: they are the same.
+    """
+    there = frame.camera_mask[sample]
+    images = frame.images[sample, there].float() / 255
+    height, width = (round(side * scale) for side in images.shape[-2:])
+    ratio = images.new_tensor([width / images.shape[-1], height / images.shape[-2]])
+    intrinsics = frame.intrinsics[sample, there].float().clone()
+    intrinsics[:, :2] *= ratio[:, None]
+    intrinsics[:, :2, 2] += 0.5 * ratio - 0.5  # pixel centres are at integer coordinates
+    pose = frame.grid_from_camera[sample, there].double()
+    if now_from_then is not None:
+        pose = now_from_then.double() @ pose
+    cameras = Cameras(intrinsics, torch.linalg.inv(pose).float(), (height, width))
+    valid = torch.ones(len(images), height, width, dtype=torch.bool, device=images.device)
+    if sky is not None:
+        valid = F.adaptive_max_pool2d(sky[there][:, None].float(), (height, width))[:, 0] == 0
+    return View(time_s, cameras, F.interpolate(images, (height, width), mode="area"), valid)
