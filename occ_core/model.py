@@ -145,6 +145,8 @@ class Prediction(NamedTuple):
     """Of the cameras that are there (in the order of ``Frame.camera_mask.nonzero()``)."""
     neighbourhoods: Int[Tensor, "retrieval candidate"] | None
     """Of the adaptive fuser: see ``Fused``."""
+    volume: Float[Tensor, "batch channel x y z"]
+    """What the head reads: fused, encoded, and smoothed over time where there is a memory."""
     memory: TemporalMemory | None
     """For the next frame; None of a model without memory."""
 
@@ -193,7 +195,7 @@ class OccupancyModel(nn.Module):
         if self.temporal is not None:
             volume, memory = self.temporal(volume, frame, memory)
         head = self.head(volume, lidar, self._image_sampler(cameras))
-        return Prediction(head, depth_logits, fused.neighbourhoods, memory)
+        return Prediction(head, depth_logits, fused.neighbourhoods, volume, memory)
 
     def see(self, frame: Frame) -> Cameras:
         """Features of the cameras that are there; those masked are not looked at, so that nothing of them can leak."""

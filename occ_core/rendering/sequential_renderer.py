@@ -20,7 +20,6 @@ from occ_core.rendering.anchors import Anchors, dual_source_anchors
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.rasterize import Rendering, rasterize
 from occ_core.rendering.temporal_gaussians import ParameterNetwork, TemporalGaussians, VelocityGate, parameter_consistency
-from occ_core.rendering.velocity import point_velocities
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 
@@ -101,6 +100,7 @@ class SequentialRenderer(nn.Module):
         volume: Float[Tensor, "1 channel x y z"],
         occupied: Bool[Tensor, "1 x y z"],
         points: Float[Tensor, "point 5"],
+        speed_mps: Float[Tensor, "x y z"],
         views: Sequence[View],
     ) -> RenderingLosses:
         """Renders one sample.
@@ -109,13 +109,14 @@ class SequentialRenderer(nn.Module):
             volume: temporally smoothed features.
             occupied: its voxels that are taken for something.
             points: as in ``Frame``.
+            speed_mps: of every voxel, see ``voxel_speed``.
             views: of this frame, and of frames before.
         """
         anchors = dual_source_anchors(
             points if self.config.points else points[:0], occupied[0], self.grid, self.config.most_anchors
         )
         initial = self.parameters_of(volume, anchors)
-        widened = self.gate(self._speed(points, anchors))
+        widened = self.gate(speed_mps[self.grid.index(anchors.centres).unbind(1)])
         photometric = self._photometric(initial, anchors, widened, views)
         if self.config.consistency_weight == 0:
             return RenderingLosses(photometric, photometric.detach(), photometric.new_zeros(()))
@@ -150,25 +151,6 @@ class SequentialRenderer(nn.Module):
             for view in views
         ]
         return torch.stack(losses).mean()
-
-    def _speed(self, points: Tensor, anchors: Anchors) -> Float[Tensor, " gaussian"]:
-        """Metres per second of every anchor: its voxel's."""
-        speed = volume_speed(points, self.grid)
-        return speed[self.grid.index(anchors.centres).unbind(1)]
-
-
-@torch.no_grad()
-def volume_speed(points: Float[Tensor, "point 5"], grid: VoxelGrid) -> Float[Tensor, "x y z"]:
-    """Speed of every voxel, that of its fastest point; 0 where no point is."""
-    positions, velocities = point_velocities(points.cpu().numpy())
-    speed = torch.zeros(grid.shape)
-    index = grid.index(torch.from_numpy(positions))
-    inside = grid.contains(index)
-    values = torch.from_numpy(velocities).norm(dim=1)[inside]
-    x, y, z = index[inside].unbind(1)
-    flat = (x * grid.shape[1] + y) * grid.shape[2] + z
-    speed.view(-1).scatter_reduce_(0, flat, values.to(speed.dtype), "amax")
-    return speed.to(points.device)
 
 
 def frame_views(

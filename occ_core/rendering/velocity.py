@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import open3d as o3d
+import torch
+from jaxtyping import Float
 from scipy.ndimage import minimum_filter
+from torch import Tensor
+
+from occ_core.voxel_grid import VoxelGrid
 
 GAP_S = 0.2
 """Between the sweeps that are registered: a car drives metres in it, a pedestrian a quarter of one."""
@@ -59,6 +64,18 @@ def point_velocities(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not positions:
         return nothing
     return np.concatenate(positions).astype(np.float32), np.concatenate(velocities).astype(np.float32)
+
+
+def voxel_speed(positions: np.ndarray, velocities: np.ndarray, grid: VoxelGrid) -> Float[Tensor, "x y z"]:
+    """Metres per second of every voxel, as its fastest point; 0 where none moves.
+
+    Args:
+        positions, velocities: of ``point_velocities``.
+    """
+    speed = np.zeros(grid.shape, dtype=np.float32)
+    index, inside = grid.numpy_index(positions)
+    np.maximum.at(speed, tuple(index.T), np.linalg.norm(velocities[inside], axis=1))
+    return torch.from_numpy(speed)
 
 
 def _displacement(thing: np.ndarray, scene: o3d.geometry.PointCloud, centres: np.ndarray, farthest_m: float) -> np.ndarray:

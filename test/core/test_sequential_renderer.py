@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from occ_core.rendering.anchors import Anchors, dual_source_anchors
-from occ_core.rendering.sequential_renderer import RenderingConfig, SequentialRenderer, frame_views, volume_speed
+from occ_core.rendering.sequential_renderer import RenderingConfig, SequentialRenderer, frame_views
 from occ_core.rendering.temporal_gaussians import ParameterNetwork, TemporalGaussians, VelocityGate, parameter_consistency
 from occ_core.types import DriveContext, Frame
 from occ_core.voxel_grid import VoxelGrid
@@ -139,12 +139,12 @@ def renderer(**changes: float) -> SequentialRenderer:
     return SequentialRenderer(4, GRID, RenderingConfig(image_scale=0.5, **changes))
 
 
-def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list]:
+def inputs() -> tuple:
     generator = torch.Generator().manual_seed(1)
     volume = torch.rand(1, 4, *GRID.shape, generator=generator).requires_grad_()
     occupied = torch.zeros(1, *GRID.shape, dtype=torch.bool)
     occupied[0, :, 6] = True
-    return volume, occupied, frame().points[0], [frame_views(frame(), 0, 0.5)]
+    return volume, occupied, frame().points[0], torch.zeros(GRID.shape), [frame_views(frame(), 0, 0.5)]
 
 
 def test_the_gaussians_become_more_like_the_images_and_teach_the_volume():
@@ -179,15 +179,10 @@ def test_without_consistency_the_gaussians_are_not_refined():
 
 
 def test_an_empty_scene_is_no_error():
-    volume, occupied, points, views = inputs()
-    losses = renderer()(volume, torch.zeros_like(occupied), points[:0], views)
+    volume, occupied, points, speed, views = inputs()
+    losses = renderer()(volume, torch.zeros_like(occupied), points[:0], speed, views)
     assert losses.consistency.item() == 0
     assert torch.isfinite(losses.photometric)
-
-
-def test_a_voxel_is_as_fast_as_its_fastest_point():
-    # Nothing to register with: everything is at rest.
-    assert not volume_speed(frame().points[0], GRID).any()
 
 
 def test_nonsense_is_refused():

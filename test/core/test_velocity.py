@@ -1,6 +1,7 @@
 import numpy as np
 
-from occ_core.rendering.velocity import point_velocities
+from occ_core.rendering.velocity import point_velocities, voxel_speed
+from occ_core.voxel_grid import VoxelGrid
 
 
 def box(x: float, y: float) -> np.ndarray:
@@ -47,3 +48,11 @@ def test_too_little_to_compare_is_no_error():
     one_sweep = sweeps(now=[box(6, 4)], then=[])
     assert len(point_velocities(one_sweep[one_sweep[:, 4] == 0])[0]) == 0
     assert len(point_velocities(sweeps(now=[], then=[]))[0]) == 0
+
+
+def test_a_voxel_is_as_fast_as_its_fastest_point():
+    # Both points lie in voxel (1, 0, 0), at 3 m/s and sqrt(9 + 16) = 5 m/s; the third lies outside.
+    positions = np.array([[1.2, 0.5, 0.5], [1.8, 0.1, 0.9], [9, 0, 0]], np.float32)
+    velocities = np.array([[3, 0, 0], [3, 4, 0], [7, 0, 0]], np.float32)
+    speed = voxel_speed(positions, velocities, VoxelGrid((0.0, 0.0, 0.0, 2.0, 2.0, 1.0), 1.0))
+    assert speed.tolist() == [[[0], [0]], [[5], [0]]]
