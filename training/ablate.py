@@ -132,6 +132,7 @@ def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
     return replace(
         nano,
         model=model,
+        rendering=row.rendering,
         data=config.data,
         out=_folder(row, seed, config),
         steps=config.steps,

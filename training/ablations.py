@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.model import OccupancyConfig
+from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.temporal import TemporalConfig
 
 FIRST_DIRECTION = AdaptiveFusionConfig(strides=(1,), lidar_queries=False)
@@ -22,6 +23,8 @@ class Row:
     """The ticks of the paper's table."""
     model: dict[str, object] = field(default_factory=dict)
     """Fields of ``OccupancyConfig`` that differ from the first row."""
+    rendering: RenderingConfig | None = None
+    """Of the training."""
 
     def of(self, first: OccupancyConfig) -> OccupancyConfig:
         """This row's model, given the first row's."""
@@ -30,7 +33,9 @@ class Row:
 
 def tacocc() -> list[Row]:
     """TACOcc's Table III, and the rivals of its parts. Every row builds on the base; "memory" rows remember."""
-    fuser = AdaptiveFusionConfig()
+    fuser, memory = AdaptiveFusionConfig(), TemporalConfig()
+    rendering = RenderingConfig(image_scale=0.5)  # nano's images are small already
+    whole = {"adaptive_fusion": fuser, "temporal": memory}
     return [
         Row("base (concat)"),
         Row("add", ("add",), {"fusion": "add"}),
@@ -39,8 +44,16 @@ def tacocc() -> list[Row]:
         Row("dynamic k", ("dyn_k",), {"adaptive_fusion": FIRST_DIRECTION}),
         Row("both directions", ("dyn_k", "bi_k"), {"adaptive_fusion": AdaptiveFusionConfig(strides=(1,))}),
         Row("pyramid (the whole fuser)", ("dyn_k", "bi_k", "mspf"), {"adaptive_fusion": fuser}),
-        Row("base + memory", ("memory",), {"temporal": TemporalConfig()}),
-        Row("fuser + memory", ("dyn_k", "bi_k", "mspf", "memory"), {"adaptive_fusion": fuser, "temporal": TemporalConfig()}),
+        Row("base + memory", ("memory",), {"temporal": memory}),
+        Row("fuser + memory", ("dyn_k", "bi_k", "mspf", "memory"), whole),
+        Row("voxels rendered", ("dyn_k", "bi_k", "mspf", "memory", "l_pc"), whole, replace(rendering, points=False)),
+        Row("points too", ("dyn_k", "bi_k", "mspf", "memory", "l_pc", "dga"), whole, rendering),
+        Row(
+            "and L_rgb",
+            ("dyn_k", "bi_k", "mspf", "memory", "l_pc", "dga", "l_rgb"),
+            whole,
+            replace(rendering, photometric_weight=1.0),
+        ),
     ]
 
 

@@ -15,7 +15,9 @@ from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.surroundocc import coarsen_labels
 from occ_core.taxonomy import IGNORE, NUM_CLASSES
 from occ_core.types import Frame, collate_frames
+from occ_core.voxel_grid import VoxelGrid
 from training.augment import AugmentConfig, augment
+from training.rendering import Surroundings, surroundings
 
 
 class Example(NamedTuple):
@@ -29,6 +31,8 @@ class Example(NamedTuple):
     drive: tuple[int, int] = (0, 0)
     """(epoch, first keyframe) of the drive: what a memory belongs to."""
     ends_drive: bool = False
+    around: tuple[Surroundings, ...] = ()
+    """Of each sample, where a renderer needs it."""
 
 
 class TrainingExamples(Dataset[Example]):
@@ -36,16 +40,24 @@ class TrainingExamples(Dataset[Example]):
 
     Args:
         whole_drives: all keyframes of a drive are mirrored alike in an epoch, as a memory needs it.
+        rendered: the grid of the volume that is rendered, where one is.
 
     Raises:
         FileNotFoundError: on reading an item without labels.
     """
 
     def __init__(
-        self, frames: NuScenesFrames, cascade_ratio: int, config: AugmentConfig | None, seed: int, *, whole_drives: bool = False
+        self,
+        frames: NuScenesFrames,
+        cascade_ratio: int,
+        config: AugmentConfig | None,
+        seed: int,
+        *,
+        whole_drives: bool = False,
+        rendered: VoxelGrid | None = None,
     ) -> None:
         self.frames, self.cascade_ratio, self.config, self.seed = frames, cascade_ratio, config, seed
-        self.whole_drives = whole_drives
+        self.whole_drives, self.rendered = whole_drives, rendered
         self.first_of_drive = np.concatenate([[drive[0]] * len(drive) for drive in drives(frames)]).tolist()
 
     def __getitem__(self, key: tuple[int, int]) -> Example:
@@ -54,20 +66,25 @@ class TrainingExamples(Dataset[Example]):
         if labels is None:
             lidar = self.frames.keyframes[index].lidar.path
             raise FileNotFoundError(f"keyframe of {lidar} has no occupancy labels; training needs nuscenes_occ/ in the data root")
+        original = frame
         if self.config is not None:
             rng = np.random.default_rng([self.seed, epoch, index])
-            mirrors = np.random.default_rng([self.seed, epoch, self.first_of_drive[index]]) if self.whole_drives else rng
-            frame, labels = augment(frame, labels, self.config, rng, mirrors)
+            flips = np.random.default_rng([self.seed, epoch, self.first_of_drive[index]]) if self.whole_drives else rng
+            frame, labels = augment(frame, labels, self.config, rng, flips)
         coarse = torch.from_numpy(coarsen_labels(labels.numpy(), self.cascade_ratio))
+        around: tuple[Surroundings, ...] = ()
+        if self.rendered is not None:
+            mirrors = (original.world_from_grid[0, :3, :3].T @ frame.world_from_grid[0, :3, :3]).diagonal().round()
+            around = (surroundings(self.frames, index, original, mirrors, self.rendered),)
         drive = self.first_of_drive[index]
         ends_drive = self.first_of_drive[index + 1 : index + 2] != [drive]
-        return Example(frame, labels[None], coarse[None], (epoch, drive), ends_drive)
+        return Example(frame, labels[None], coarse[None], (epoch, drive), ends_drive, around)
 
 
 def collate(examples: list[Example]) -> Example:
     """Joins examples along the batch dimension."""
-    frames, labels, coarse, *_ = zip(*examples, strict=True)
-    return Example(collate_frames(list(frames)), torch.cat(labels), torch.cat(coarse))
+    frames, labels, coarse, *_, around = zip(*examples, strict=True)
+    return Example(collate_frames(list(frames)), torch.cat(labels), torch.cat(coarse), around=sum(around, ()))
 
 
 def drives(frames: NuScenesFrames) -> list[list[int]]:

@@ -11,6 +11,7 @@ from occ_core.model import OccupancyConfig
 from occ_core.model import debug as debug_model
 from occ_core.model import nano as nano_model
 from occ_core.model import tiny as tiny_model
+from occ_core.rendering.sequential_renderer import RenderingConfig
 from training.augment import AugmentConfig
 from training.objective import LossWeights
 
@@ -46,6 +47,8 @@ class TrainConfig:
     """LiDAR sweeps joined to the keyframe's."""
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
     losses: LossWeights = LossWeights()
+    rendering: RenderingConfig | None = None
+    """TACOcc's sequential renderer; nothing of it is left in the checkpoint."""
     epoch_steps: int = 300
     """After this many steps: validation, a picture, a checkpoint."""
     streams: int = 8

@@ -30,12 +30,15 @@ from occ_core.datasets.splits import split_scenes
 from occ_core.inference import OccupancyEngine, best_device, bf16_is_fast
 from occ_core.losses.cross_entropy import class_weights
 from occ_core.model import OccupancyModel, Prediction, build_model
+from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.sequential_renderer import SequentialRenderer, View
 from occ_core.types import TemporalMemory
 from training.data import ClipSampler, Example, StepSampler, TrainingExamples, collate, count_voxels, drives
 from training.evaluate import score_frames
 from training.objective import objective
 from training.pictures import keyframe_picture, write_picture
 from training.recipes import RECIPES, TrainConfig
+from training.rendering import Past, render, total
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -64,15 +67,18 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if config.backbone_weights is not None and raw_model.image_encoder is not None:
         raw_model.image_encoder.load_backbone(config.backbone_weights)
     average = AveragedModel(raw_model, multi_avg_fn=partial(_average, config.ema_decay), use_buffers=True).to(fabric.device)
-    optimiser = torch.optim.AdamW(raw_model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    renderer = _renderer(config).to(fabric.device) if config.rendering is not None else None
+    parameters = [*raw_model.parameters(), *(renderer.parameters() if renderer is not None else ())]
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warmup_cosine(step, config))
-    model, optimiser = fabric.setup(_PastFabric(raw_model), optimiser)
+    model, optimiser = fabric.setup(_PastFabric(raw_model, renderer), optimiser)
 
     training, validation = _frames(config)
     weights = class_weights(count_voxels(training)).to(fabric.device)
     state = fabric.load(state_path) if resume and state_path.exists() else None
     first_step = 0 if state is None else state["step"]
     memories: dict[tuple[int, int], TemporalMemory] = {}  # of the drives under way
+    pasts: dict[tuple[int, int], Past] = {}  # of the same
     examples = _clips(training, config, fabric, first_step)
     if state is not None:
         raw_model.load_state_dict(state["model"])
@@ -80,6 +86,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         memories = {drive: TemporalMemory(**kept) for drive, kept in state["memories"].items()}
+        pasts = {drive: _past(kept) for drive, kept in state["pasts"].items()}
+        if renderer is not None:
+            renderer.load_state_dict(state["renderer"])
         torch.set_rng_state(state["rng"].cpu())  # last: the loader has drawn a number too
 
     writer = SummaryWriter(config.out / "curves", purge_step=first_step)
@@ -92,11 +101,19 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         for example in clip:
             frame, labels = example.frame.to(fabric.device), example.labels.to(fabric.device)
             coarse_labels = example.coarse_labels.to(fabric.device)
-            carried = SimpleNamespace(frame=frame, memory=memories.pop(example.drive, None))
+            carried = SimpleNamespace(
+                frame=frame, around=[one.to(fabric.device) for one in example.around],
+                memory=memories.pop(example.drive, None), past=pasts.pop(example.drive, None),
+            )  # fmt: skip
             prediction = model(carried)
             per_frame.append(objective(prediction, frame, labels, coarse_labels, weights, config.losses, config.model))
+            if config.rendering is not None:
+                per_frame[-1] |= carried.rendering._asdict()
+                per_frame[-1]["total"] = total(per_frame[-1]["total"], carried.rendering, config.rendering)
             if carried.memory is not None and not example.ends_drive:
                 memories[example.drive] = carried.memory
+                if carried.past is not None:
+                    pasts[example.drive] = carried.past
         memories = {drive: memory.detach() for drive, memory in memories.items()}
         losses = {name: torch.stack([one[name] for one in per_frame]).mean() for name in per_frame[0]}
         if not torch.isfinite(losses["total"]):
@@ -128,6 +145,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
                     "model": raw_model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
                     "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "step": step,
                     "memories": {drive: _fields(memory) for drive, memory in memories.items()},
+                    "pasts": {drive: _past_fields(past) for drive, past in pasts.items()},
+                    "renderer": {} if renderer is None else renderer.state_dict(),
                 },
             )  # fmt: skip
             if fabric.is_global_zero:
@@ -143,14 +162,38 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 class _PastFabric(nn.Module):
     """Carries frames and memories through Fabric's wrapper, which would cast their float64 poses and refuses frozen classes."""
 
-    def __init__(self, model: OccupancyModel) -> None:
+    def __init__(self, model: OccupancyModel, renderer: SequentialRenderer | None) -> None:
         super().__init__()
         self.model = model
+        self.renderer = renderer
 
     def forward(self, carried: SimpleNamespace) -> Prediction:
         prediction = self.model(carried.frame, carried.memory)
         carried.memory = prediction.memory
+        if self.renderer is not None:
+            with torch.autocast(carried.frame.images.device.type, enabled=False):  # a blend of hundreds needs float32
+                carried.rendering, carried.past = render(
+                    self.renderer, prediction, carried.frame, carried.around, carried.past
+                )
         return prediction._replace(memory=None)
+
+
+def _renderer(config: TrainConfig) -> SequentialRenderer:
+    assert config.rendering is not None
+    return SequentialRenderer(config.model.channels, config.model.coarse_grid, config.rendering)
+
+
+def _past_fields(past: Past) -> dict[str, Any]:
+    """As ``_past`` takes it; Fabric saves no dataclasses."""
+    cameras = {"intrinsics": past.view.cameras.intrinsics, "camera_from_grid": past.view.cameras.camera_from_grid}
+    images = {"images": past.view.images, "valid": past.view.valid}
+    return cameras | images | {"world_from_grid": past.world_from_grid, "stamp_ns": past.stamp_ns}
+
+
+def _past(kept: dict[str, Any]) -> Past:
+    height, width = kept["images"].shape[-2:]
+    cameras = Cameras(kept["intrinsics"], kept["camera_from_grid"], (height, width))
+    return Past(View(0.0, cameras, kept["images"], kept["valid"]), kept["world_from_grid"], kept["stamp_ns"])
 
 
 def _report(model: OccupancyModel, validation: NuScenesFrames, config: TrainConfig, writer: SummaryWriter, step: int) -> None:
@@ -202,7 +245,10 @@ def _frames(config: TrainConfig) -> tuple[NuScenesFrames, NuScenesFrames]:
 def _clips(frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first_step: int) -> Iterator[list[Example]]:
     """For every step a batch of examples of one instant each, as a clip of one; with a memory, consecutive examples."""
     remembers = config.model.temporal is not None
-    examples = TrainingExamples(frames, config.model.cascade_ratio, config.augment, config.seed, whole_drives=remembers)
+    rendered = None if config.rendering is None else config.model.coarse_grid
+    examples = TrainingExamples(
+        frames, config.model.cascade_ratio, config.augment, config.seed, whole_drives=remembers, rendered=rendered
+    )
     seed = config.seed + 1000 * fabric.global_rank  # every process draws its own order: DDP needs no further sampler
     sampler: Sampler[list[tuple[int, int]]]
     if remembers:

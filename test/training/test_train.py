@@ -7,6 +7,7 @@ import torch
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import load_checkpoint
+from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.temporal import TemporalConfig
 from training.recipes import RECIPES, TrainConfig, debug, tiny_town
 from training.train import train
@@ -52,11 +53,11 @@ def test_the_adaptive_fuser_is_annealed_and_its_choices_are_logged(config: Train
 def test_resume_continues_bit_for_bit(tacocc: bool, config: TrainConfig, tmp_path: Path):
     """Six steps at once, and three steps, a stop, three more: the same weights to the last bit.
 
-    With TACOcc's parts also the noise of the selection and the drives' memories have to come back.
+    With TACOcc's parts also the noise of the selection, the drives' memories and what was seen of them have to come back.
     """
     if tacocc:
         model = replace(config.model, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())
-        config = replace(config, model=model, streams=2, clip=1)
+        config = replace(config, model=model, streams=2, clip=1, rendering=RenderingConfig(inner_steps=2, image_scale=0.5))
     whole = train(replace(config, epoch_steps=3))
     # the stop: the state of step 3 alone is left, as after a crash at step 5
     interrupted = replace(config, out=tmp_path / "interrupted", epoch_steps=3)
