@@ -21,6 +21,8 @@ FILES = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE")
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "lightning": "lightning-fabric", "PIL": "pillow"}
 # Optional by design: imported inside a function, with a message or a twin for those who lack them.
 OPTIONAL = {"ament-index-python", "gsplat", "message-filters", "rosbag2-py", "sensor-msgs-py", "tf2-msgs", "tf2-ros"}
+# Imported by training alone (test_layering): they may need its extra.
+TRAINING_ONLY = ("occ_core/losses/", "occ_core/rendering/")
 # ROS packages whose rosdep key is not the import's name.
 ROSDEP = {"tf2_ros": "tf2_ros_py"}
 
@@ -110,12 +112,15 @@ def test_the_wheel_holds_what_a_robot_needs(wheel: zipfile.ZipFile, repository: 
 def test_pip_brings_every_import(
     package: str, extras: tuple[str, ...], metadata: email.message.Message, repository: Path
 ) -> None:
-    known = required(metadata, *extras) | OPTIONAL
-    known |= {name.removeprefix("ros-") for name in known}
+    def known(*extras: str) -> set[str]:
+        names = required(metadata, *extras) | OPTIONAL
+        return names | {name.removeprefix("ros-") for name in names}
+
     missing = [
         f"{where} imports {name}, which setup.py does not ask for"
         for where, name in imported(repository / package)
-        if DISTRIBUTIONS.get(name, name).lower().replace("_", "-") not in known
+        if DISTRIBUTIONS.get(name, name).lower().replace("_", "-")
+        not in known(*extras, *(("train",) if where.startswith(TRAINING_ONLY) else ()))
     ]
     assert not missing, "\n".join(missing)
 

@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.geometry.lidar_filter import surface_points
 from occ_core.geometry.points import project_points, transform_points
 from occ_core.geometry.poses import invert_pose
 from occ_core.geometry.sky import sky_masks
 from occ_core.losses.depth import NEWEST_S
 from occ_core.model import Prediction
+from occ_core.rendering.lidar_filter import surface_points
 from occ_core.rendering.sequential_renderer import RenderingConfig, RenderingLosses, SequentialRenderer, View, frame_views
 from occ_core.rendering.velocity import point_velocities, voxel_speed
 from occ_core.taxonomy import EMPTY

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, CameraView, Keyframe
 from occ_core.datasets.surroundocc import mask_path, read_sky
-from occ_core.geometry.lidar_filter import surface_points
 from occ_core.geometry.points import is_return, project_points, transform_points
 from occ_core.geometry.poses import invert_pose
 from occ_core.geometry.sky import sky_masks
+from occ_core.rendering.lidar_filter import surface_points
 from training.pictures import write_picture
 
 SKY_TINT = (255, 0, 255)

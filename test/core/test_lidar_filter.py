@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from occ_core.geometry.lidar_filter import LidarFilterConfig, surface_points
+from occ_core.rendering.lidar_filter import LidarFilterConfig, surface_points
 from occ_core.types import DriveContext
 
 CLEAR, RAIN = DriveContext("clear"), DriveContext("rain at night")
