@@ -48,7 +48,7 @@ class TrainConfig:
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
     losses: LossWeights = LossWeights()
     rendering: RenderingConfig | None = None
-    """TACOcc's sequential renderer; nothing of it is left in the checkpoint."""
+    """TACOcc's sequential renderer; nothing of it is left in the checkpoint. Writes ``preprocessed/`` in the data root."""
     epoch_steps: int = 300
     """After this many steps: validation, a picture, a checkpoint."""
     streams: int = 8

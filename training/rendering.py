@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,7 @@ def surroundings(frames: NuScenesFrames, index: int, frame: Frame, mirrors: Floa
     if not kept.exists():
         positions, velocities = point_velocities(frame.points[0].numpy())
         kept.parent.mkdir(exist_ok=True)
-        unfinished = kept.with_suffix(".part.npz")
+        unfinished = kept.with_suffix(f".{os.getpid()}.npz")  # several trainings may make it at once
         np.savez_compressed(unfinished, sky=_sky(frame), positions=positions, velocities=velocities)
         unfinished.replace(kept)
     with np.load(kept, allow_pickle=False) as archive:
@@ -79,7 +80,7 @@ def _sky(frame: Frame) -> np.ndarray:
         for matrix, pose in zip(intrinsics, poses, strict=True)
     ]
     world_from_grid = frame.world_from_grid[0].numpy()
-    found = sky_masks(images, intrinsics, [world_from_grid @ pose for pose in poses], [p[np.isfinite(p[:, 0])] for p in pixels])
+    found = sky_masks(images, intrinsics, [world_from_grid @ pose for pose in poses], pixels)
     masks = np.zeros((frame.camera_mask.shape[1], *frame.images.shape[-2:]), dtype=bool)
     for camera, mask in zip(there, found, strict=True):
         masks[camera] = mask

@@ -42,7 +42,7 @@ def score_preprocessing(root: Path, keyframes: list[Keyframe], pictures: Path | 
             for view, matrix in zip(views, intrinsics, strict=True)
         ]
         poses = [view.world_from_camera for view in views]
-        sky = sky_masks(images, intrinsics, poses, [pixels[np.isfinite(pixels[:, 0])] for pixels in surface_pixels])
+        sky = sky_masks(images, intrinsics, poses, surface_pixels)
         if pictures is not None:
             write_picture(_picture(views, images, sky), pictures / f"{index:04d}.png")
         truth = read_sky(mask_path(root, keyframe.lidar.path))

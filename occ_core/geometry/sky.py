@@ -51,7 +51,8 @@ def sky_masks(
         images: uint8 ``[H, W, 3]`` each, RGB; sizes may differ.
         intrinsics: ``[3, 3]`` each, in pixels of its image.
         world_from_camera: ``[4, 4]`` each, any frame whose z axis points up.
-        surface_pixels: ``[N, 2]`` each, (column, row) of the LiDAR returns in the image; None: nothing is known of them.
+        surface_pixels: ``[N, 2]`` each, (column, row) of the LiDAR returns, as ``project_points`` gives them, NaN behind the
+            camera; None: nothing is known of them.
 
     Returns:
         bool ``[H, W]`` for each image.
@@ -160,7 +161,7 @@ def _like(
 def _without_surfaces(sky: np.ndarray, elevation: np.ndarray, intrinsics: np.ndarray, surface_pixels: np.ndarray) -> np.ndarray:
     """The regions of ``sky`` in which, as far up as a LiDAR sees, less than half is hit."""
     returns = np.zeros(sky.shape, dtype=np.uint8)
-    column, row = surface_pixels.round().astype(int).T
+    column, row = surface_pixels[np.isfinite(surface_pixels).all(axis=1)].round().astype(int).T
     inside = (column >= 0) & (row >= 0) & (column < sky.shape[1]) & (row < sky.shape[0])
     returns[row[inside], column[inside]] = 1
     spacing = [round(intrinsics[0, 0] * radians) for radians in BEAM_SPACING]

@@ -55,6 +55,8 @@ class RenderingConfig:
             )
         if not 0 <= self.consistency_weight < 1 or not 0 <= self.ssim_weight <= 1 or self.photometric_weight < 0:
             raise ValueError(f"RenderingConfig's weights must be in [0, 1), got {self}")
+        if self.consistency_weight == self.photometric_weight == 0:
+            raise ValueError("RenderingConfig.consistency_weight and photometric_weight are both 0: nothing would be taught")
 
 
 class View(NamedTuple):

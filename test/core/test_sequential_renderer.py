@@ -188,5 +188,7 @@ def test_an_empty_scene_is_no_error():
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="image_scale"):
         RenderingConfig(image_scale=0.0)
+    with pytest.raises(ValueError, match="nothing would be taught"):
+        RenderingConfig(consistency_weight=0.0)
     with pytest.raises(ValueError, match="weights"):
         replace(RenderingConfig(), consistency_weight=1.0)
