@@ -96,7 +96,7 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if bag:
         # The delay lets the node find the player's topics: what is played before is lost, and a camera that is late holds
         # the first seconds back.
-        play = ["ros2", "bag", "play", bag, "--clock", "40", "--delay", "2", "--rate", value("rate")]
+        play = ["ros2", "bag", "play", bag, "--clock", "40", "--delay", "4", "--rate", value("rate")]
         player = ExecuteProcess(cmd=play + (["--loop"] if value("loop") == "true" else []), output="screen")
         actions.append(_after_line(node, b"ready;", player))
         if MIDDLEWARE_PROFILE not in os.environ:  # node and player share memory that holds more than one sweep
