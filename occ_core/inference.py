@@ -88,13 +88,9 @@ class OccupancyEngine:
             prediction = self.model(frame, self.memory)
         self.memory = prediction.memory
         labels, probability = classify(prediction.head, config.cascade_ratio)
-        shares: tuple[float, ...] = ()
-        if prediction.neighbourhoods is not None:
-            queries = prediction.neighbourhoods.sum(dim=0)
-            shares = tuple((queries / queries.sum().clamp(min=1)).tolist())
         return Occupancy(
             labels.cpu(), probability.cpu(), config.grid, stamp_ns=frame.stamp_ns, frame_id=self.frame_id,
-            memory_reset=forgotten, neighbour_shares=shares,
+            memory_reset=forgotten, neighbour_shares=prediction.neighbour_shares(),
         )  # fmt: skip
 
     def reset(self, reason: str) -> None:

@@ -150,6 +150,13 @@ class Prediction(NamedTuple):
     memory: TemporalMemory | None
     """For the next frame; None of a model without memory."""
 
+    def neighbour_shares(self) -> tuple[float, ...]:
+        """The share of all queries that chose each number of neighbours; empty without the adaptive fuser."""
+        if self.neighbourhoods is None:
+            return ()
+        queries = self.neighbourhoods.sum(dim=0)  # [candidate]
+        return tuple((queries / queries.sum().clamp(min=1)).tolist())
+
 
 class OccupancyModel(nn.Module):
     """Camera and LiDAR semantic occupancy (TACOcc, Table III "Base"; M-CONet and Co-Occ are its kin)."""

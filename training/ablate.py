@@ -73,9 +73,8 @@ def ablate(config: AblateConfig) -> dict[str, Any]:
             print(f"{config.table}: {row.name}, seed {seed}", flush=True)
             scores[row.name][seed] = _scores(row, seed, config)
             table = _write(config, scores)
-    if config.table == "tacocc":
-        table["latency"] = latency(config)
-        _save(table, config)
+    table["latency"] = latency(config)
+    _save(table, config)
     return table
 
 
@@ -208,7 +207,7 @@ def main() -> None:
     except (FileNotFoundError, ValueError) as err:
         sys.exit(f"training.ablate: {err}")
     print(text(table))
-    for name, ratio in table.get("latency", {}).get("over_first", {}).items():
+    for name, ratio in table["latency"]["over_first"].items():
         print(f"{name:28}{table['latency']['ms'][name]:8.1f} ms{ratio:8.2f}x")
 
 

@@ -60,12 +60,11 @@ class EvaluateConfig:
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """The scores; see the module for their meaning."""
+    scenes = None if config.split is None else split_scenes(config.data, config.version, config.split)
     if config.benchmark == "preprocessing":
-        scenes = None if config.split is None else split_scenes(config.data, config.version, config.split)
         return score_preprocessing(config.data, NuScenes(config.data, config.version).keyframes(scenes, 0), config.pictures)
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
     model = engine.model.config
-    scenes = None if config.split is None else split_scenes(config.data, config.version, config.split)
     frames = NuScenesFrames(config.data, config.version, scenes, model.image_size, config.sweeps, model.grid)
     if config.benchmark == "surroundocc":
         return score_frames(engine, frames, range(len(frames)), config.pictures)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,10 +113,7 @@ def render(
 def _seen_from(past: Past, frame: Frame) -> View:
     """The view of the instant before, placed in the present grid."""
     then_from_now = torch.linalg.inv(past.world_from_grid) @ frame.world_from_grid[0]
-    cameras = past.view.cameras
-    moved = cameras.camera_from_grid.double() @ then_from_now
-    time_s = (past.stamp_ns - frame.stamp_ns[0]) * 1e-9
-    return past.view._replace(time_s=time_s, cameras=replace(cameras, camera_from_grid=moved.float()))
+    return past.view.seen_from(then_from_now, time_s=(past.stamp_ns - frame.stamp_ns[0]) * 1e-9)
 
 
 def total(occupancy: Tensor, losses: RenderingLosses, config: RenderingConfig) -> Tensor:

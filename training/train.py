@@ -133,10 +133,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             for name, loss in losses.items():
                 writer.add_scalar(f"loss/{name}", loss.item(), step)
             writer.add_scalar("learning_rate", schedule.get_last_lr()[0], step)
-            if prediction.neighbourhoods is not None and config.model.adaptive_fusion is not None:
-                queries = prediction.neighbourhoods.sum(dim=0)  # [candidate]
-                for k, count in zip(config.model.adaptive_fusion.candidates, queries.tolist(), strict=True):
-                    writer.add_scalar(f"neighbours/k{k}", count / max(1, int(queries.sum())), step)
+            if config.model.adaptive_fusion is not None:
+                for k, share in zip(config.model.adaptive_fusion.candidates, prediction.neighbour_shares(), strict=True):
+                    writer.add_scalar(f"neighbours/k{k}", share, step)
         if step % config.epoch_steps == 0 or step == config.steps:
             unfinished = state_path.with_suffix(".part")  # a stop while it is written must not cost the last one
             fabric.save(

@@ -7,14 +7,16 @@ they have become is the pseudo ground truth of what the network should have made
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from occ_core.geometry.images import scale_intrinsics
 from occ_core.losses.photometric import photometric_loss
 from occ_core.rendering.anchors import Anchors, dual_source_anchors
 from occ_core.rendering.cameras import Cameras
@@ -69,6 +71,16 @@ class View(NamedTuple):
     """RGB in [0, 1]."""
     valid: Bool[Tensor, "view h w"]
     """False: sky."""
+
+    def seen_from(self, then_from_now: Float[Tensor, "4 4"], time_s: float) -> View:
+        """The same view in the grid of a later frame.
+
+        Args:
+            then_from_now: float64, from the later frame's grid to this view's.
+            time_s: of this view after that frame: negative.
+        """
+        moved = (self.cameras.camera_from_grid.double() @ then_from_now).float()
+        return self._replace(time_s=time_s, cameras=replace(self.cameras, camera_from_grid=moved))
 
 
 class RenderingLosses(NamedTuple):
@@ -155,28 +167,20 @@ class SequentialRenderer(nn.Module):
         return torch.stack(losses).mean()
 
 
-def frame_views(
-    frame: Frame, sample: int, scale: float, sky: Tensor | None = None, time_s: float = 0.0, now_from_then: Tensor | None = None
-) -> View:
+def frame_views(frame: Frame, sample: int, scale: float, sky: Tensor | None = None) -> View:
     """The images of one sample of a frame at ``scale``, cameras that are missing left out.
 
     Args:
         sky: bool ``[camera, H, W]``, True where the sky is seen; None: nowhere.
-        time_s: of this frame after the one whose grid frame is rendered.
-        now_from_then: ``[4, 4]``, from this frame's grid frame to that one; None: they are the same.
     """
     there = frame.camera_mask[sample]
     images = frame.images[sample, there].float() / 255
-    height, width = (round(side * scale) for side in images.shape[-2:])
-    ratio = images.new_tensor([width / images.shape[-1], height / images.shape[-2]])
-    intrinsics = frame.intrinsics[sample, there].float().clone()
-    intrinsics[:, :2] *= ratio[:, None]
-    intrinsics[:, :2, 2] += 0.5 * ratio - 0.5  # pixel centres are at integer coordinates
-    pose = frame.grid_from_camera[sample, there].double()
-    if now_from_then is not None:
-        pose = now_from_then.double() @ pose
-    cameras = Cameras(intrinsics, torch.linalg.inv(pose).float(), (height, width))
+    from_size = images.shape[-2], images.shape[-1]
+    height, width = (round(side * scale) for side in from_size)
+    scaling = torch.from_numpy(scale_intrinsics(np.eye(3), from_size, (height, width))).to(images)
+    camera_from_grid = torch.linalg.inv(frame.grid_from_camera[sample, there].double()).float()
+    cameras = Cameras(scaling @ frame.intrinsics[sample, there].float(), camera_from_grid, (height, width))
     valid = torch.ones(len(images), height, width, dtype=torch.bool, device=images.device)
     if sky is not None:
         valid = F.adaptive_max_pool2d(sky[there][:, None].float(), (height, width))[:, 0] == 0
-    return View(time_s, cameras, F.interpolate(images, (height, width), mode="area"), valid)
+    return View(0.0, cameras, F.interpolate(images, (height, width), mode="area"), valid)

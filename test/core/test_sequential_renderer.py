@@ -127,9 +127,9 @@ def test_views_are_scaled_with_their_cameras():
 
 def test_a_view_of_the_past_stands_where_the_vehicle_was():
     # The vehicle has driven 2 m along x since: then, its camera was at x = -2 of the present grid.
-    now_from_then = torch.eye(4, dtype=torch.float64)
-    now_from_then[0, 3] = -2
-    view = frame_views(frame(), 0, 0.5, time_s=-0.5, now_from_then=now_from_then)
+    then_from_now = torch.eye(4, dtype=torch.float64)
+    then_from_now[0, 3] = 2
+    view = frame_views(frame(), 0, 0.5).seen_from(then_from_now, time_s=-0.5)
     assert view.time_s == -0.5
     assert torch.linalg.inv(view.cameras.camera_from_grid[0])[:3, 3].tolist() == pytest.approx([-2, 0, 0])
 
