@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
@@ -18,7 +17,9 @@ from torch import Tensor, nn
 from occ_core.interpolate import interpolate
 from occ_core.sparse import SparseVolume, linear_index
 from occ_core.taxonomy import EMPTY
+from occ_core.types import HeadOutput
 from occ_core.volume_encoder import Pointwise
+from occ_core.voxel_filter import Recall, VoxelFilter
 from occ_core.voxel_grid import VoxelGrid
 
 SampleImages = Callable[[Tensor, Tensor], Tensor]
@@ -27,15 +28,6 @@ SampleImages = Callable[[Tensor, Tensor], Tensor]
 
 CACHED_CHILDREN = 16_384
 """Children refined at a time: their features then stay in the processor's cache."""
-
-
-class HeadOutput(NamedTuple):
-    """Logits of both stages; the fine ones only where refined."""
-
-    coarse: Float[Tensor, "batch class x y z"]
-    fine: Float[Tensor, "child class"]
-    children: Int[Tensor, "child 4"]
-    """(batch, x, y, z) in the fine grid; no voxel twice."""
 
 
 class OccupancyHead(nn.Module):
@@ -47,6 +39,7 @@ class OccupancyHead(nn.Module):
         refine_above: coarse voxels whose probability of being occupied is above this are refined, and so is every voxel
             that holds LiDAR returns.
         max_refined: at most so many coarse voxels of a batch are refined, the most probable first; bounds the memory.
+        recalls: children are classified in the light of what was said of their place in the frame before.
     """
 
     def __init__(
@@ -59,6 +52,8 @@ class OccupancyHead(nn.Module):
         ratio: int,
         refine_above: float,
         max_refined: int,
+        *,
+        recalls: bool = False,
     ) -> None:
         super().__init__()
         self.fine, self.ratio, self.refine_above, self.max_refined = fine, ratio, refine_above, max_refined
@@ -74,9 +69,14 @@ class OccupancyHead(nn.Module):
             nn.ReLU(inplace=True),
             nn.Linear(hidden, classes),
         )
+        self.filter = VoxelFilter(hidden, classes) if recalls else None
 
     def forward(
-        self, volume: Float[Tensor, "batch channel x y z"], lidar: SparseVolume | None, sample_images: SampleImages | None
+        self,
+        volume: Float[Tensor, "batch channel x y z"],
+        lidar: SparseVolume | None,
+        sample_images: SampleImages | None,
+        recall: Recall | None = None,
     ) -> HeadOutput:
         coarse = self.coarse(volume)
         children, corner = self.split(self.choose(coarse.detach(), lidar))
@@ -90,7 +90,11 @@ class OccupancyHead(nn.Module):
                 features.append(self.look_up(lidar, rows, part))
             if sample_images is not None:
                 features.append(sample_images(self.fine.centres(part[:, 1:]), part[:, 0]))
-            fine.append(self.refine(torch.cat(features, dim=1)))
+            hidden = self.refine[:-1](torch.cat(features, dim=1))
+            logits = self.refine[-1](hidden)
+            if self.filter is not None and recall is not None:
+                logits = self.filter(logits, hidden, recall(part))
+            fine.append(logits)
         return HeadOutput(coarse, torch.cat(fine), children)
 
     def choose(self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume | None) -> Int[Tensor, "parent 4"]:

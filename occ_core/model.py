@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from occ_core.adaptive_fusion import AdaptiveFusion, AdaptiveFusionConfig
 from occ_core.fusion import SIMPLE_FUSIONS, Fused
-from occ_core.head import HeadOutput, OccupancyHead, SampleImages
+from occ_core.head import OccupancyHead, SampleImages
 from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig
 from occ_core.lidar_encoder import LidarEncoder
 from occ_core.taxonomy import NUM_CLASSES
 from occ_core.temporal import TemporalAggregator, TemporalConfig
-from occ_core.types import Frame, TemporalMemory
+from occ_core.types import Frame, HeadOutput, TemporalMemory
 from occ_core.view_transform import DepthBins, ViewTransform, sample_images
 from occ_core.volume_encoder import VolumeEncoder
+from occ_core.voxel_filter import Recall
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 
 
@@ -199,9 +200,14 @@ class OccupancyModel(nn.Module):
             volumes.append(lidar_volume)
         fused = Fused(*volumes) if self.fusion is None else self.fusion(*volumes)
         volume = self.volume_encoder(fused.volume)  # [B, C, X, Y, Z]
+        recall = None
         if self.temporal is not None:
-            volume, memory = self.temporal(volume, frame, memory)
-        head = self.head(volume, lidar, self._image_sampler(cameras))
+            past = self.temporal.continued(memory, frame)
+            recall = self._recall(past, frame)
+            volume, memory = self.temporal(volume, frame, past)
+        head = self.head(volume, lidar, self._image_sampler(cameras), recall)
+        if memory is not None:
+            memory = replace(memory, head=head)
         return Prediction(head, depth_logits, fused.neighbourhoods, volume, memory)
 
     def see(self, frame: Frame) -> Cameras:
@@ -228,6 +234,13 @@ class OccupancyModel(nn.Module):
             )
 
         return sample
+
+    def _recall(self, past: TemporalMemory | None, frame: Frame) -> Recall | None:
+        if past is None or past.head is None:
+            return None
+        return Recall(
+            past.head, past.world_from_grid[-1], frame.world_from_grid, self.config.grid, self.config.cascade_ratio
+        )
 
     def _check(self, frame: Frame) -> None:
         if tuple(frame.images.shape[-2:]) != self.config.image_size:
@@ -266,6 +279,7 @@ def build_model(config: OccupancyConfig) -> OccupancyModel:
             ratio=config.cascade_ratio,
             refine_above=config.refine_above,
             max_refined=config.max_refined,
+            recalls=config.temporal is not None and config.temporal.filter_voxels,
         ),
     )
 

@@ -27,6 +27,8 @@ class TemporalConfig:
     """``streaming`` keeps the ConvLSTM's state, one step a frame; ``window`` keeps the last volumes and starts anew from them."""
     frames: int = 5
     """T: frames that a window holds, the current one among them."""
+    filter_voxels: bool = True
+    """The head, too, remembers what it said of each fine voxel."""
     max_gap_s: float = 2.0
     """After a longer pause, or a step back in time, the memory is reset."""
     max_speed_mps: float = 60.0
@@ -93,11 +95,13 @@ class TemporalAggregator(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
+    def continued(self, memory: TemporalMemory | None, frame: Frame) -> TemporalMemory | None:
+        """The memory where it has something to say about the frame; None where not."""
+        return None if memory is None or discontinuity(memory, frame, self.config) is not None else memory
+
     def forward(
         self, volume: Float[Tensor, "batch channel x y z"], frame: Frame, memory: TemporalMemory | None
     ) -> tuple[Float[Tensor, "batch channel x y z"], TemporalMemory]:
-        if memory is not None and discontinuity(memory, frame, self.config) is not None:
-            memory = None
         past = TemporalMemory() if memory is None else memory
         here, now = frame.world_from_grid, frame.stamp_ns
         if self.config.mode == "streaming":

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from occ_core.voxel_grid import VoxelGrid
@@ -80,6 +80,15 @@ def collate_frames(frames: list[Frame]) -> Frame:
     return Frame(**batched)
 
 
+class HeadOutput(NamedTuple):
+    """Logits of both stages of the cascade; the fine ones only where refined."""
+
+    coarse: Float[Tensor, "batch class x y z"]
+    fine: Float[Tensor, "child class"]
+    children: Int[Tensor, "child 4"]
+    """(batch, x, y, z) in the fine grid; no voxel twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class TemporalMemory:
     """What one frame leaves to the next; handed in and handed back, ``None`` means first frame."""
@@ -89,9 +98,11 @@ class TemporalMemory:
     volumes: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
     """Fused volumes of the last frames, oldest first (window mode)."""
     world_from_grid: tuple[Float[Tensor, "batch 4 4"], ...] = ()
-    """Poses of these volumes; in streaming mode, of the state."""
+    """Poses of these volumes; in streaming mode, of the state. The last is that of ``head``."""
     stamp_ns: tuple[tuple[int, ...], ...] = ()
     """Their stamps, one per sample of the batch."""
+    head: HeadOutput | None = None
+    """What the head said of the last frame."""
 
     def detach(self) -> TemporalMemory:
         """The same memory, through which no gradient flows back into the past."""
@@ -99,6 +110,7 @@ class TemporalMemory:
             self,
             state=tuple(volume.detach() for volume in self.state),
             volumes=tuple(volume.detach() for volume in self.volumes),
+            head=None if self.head is None else HeadOutput(*(part.detach() for part in self.head)),
         )
 
 

@@ -32,7 +32,7 @@ from occ_core.losses.cross_entropy import class_weights
 from occ_core.model import OccupancyModel, Prediction, build_model
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.sequential_renderer import SequentialRenderer, View
-from occ_core.types import TemporalMemory
+from occ_core.types import HeadOutput, TemporalMemory
 from training.data import ClipSampler, Example, StepSampler, TrainingExamples, collate, count_voxels, drives
 from training.evaluate import score_frames
 from training.objective import objective
@@ -85,7 +85,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
-        memories = {drive: TemporalMemory(**kept) for drive, kept in state["memories"].items()}
+        memories = {drive: _memory(kept) for drive, kept in state["memories"].items()}
         pasts = {drive: _past(kept) for drive, kept in state["pasts"].items()}
         if renderer is not None:
             renderer.load_state_dict(state["renderer"])
@@ -272,7 +272,12 @@ def _joined(examples: list[Example]) -> list[Example]:
 
 
 def _fields(memory: TemporalMemory) -> dict[str, Any]:
-    return {field.name: getattr(memory, field.name) for field in fields(memory)}
+    """As ``_memory`` takes it; Fabric saves no classes of ours."""
+    return {field.name: getattr(memory, field.name) for field in fields(memory)} | {"head": tuple(memory.head or ())}
+
+
+def _memory(kept: dict[str, Any]) -> TemporalMemory:
+    return TemporalMemory(**kept | {"head": HeadOutput(*kept["head"]) if kept["head"] else None})
 
 
 def _one_thread(_: int) -> None:

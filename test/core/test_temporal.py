@@ -152,7 +152,8 @@ def test_after_a_discontinuity_the_past_has_no_influence(make_frame):
     made, frame, volume = aggregator("streaming"), make_frame(), torch.rand(1, 8, *GRID.shape)
     _, memory = made(torch.rand(1, 8, *GRID.shape), at(frame, pose(), 0.0), None)
     fresh, continued, late = (
-        made(volume, at(frame, pose(), stamp_s), past)[0] for stamp_s, past in ((0.5, None), (0.5, memory), (9.0, memory))
+        made(volume, later, made.continued(past, later))[0]
+        for later, past in ((at(frame, pose(), stamp_s), past) for stamp_s, past in ((0.5, None), (0.5, memory), (9.0, memory)))
     )
     assert torch.equal(late, fresh) and not torch.equal(continued, fresh)
 
@@ -171,6 +172,21 @@ def test_detached_memory_ends_the_gradient(make_frame):
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="frames >= 1"):
         TemporalConfig(frames=0)
+
+
+def test_the_head_recalls_what_it_said(make_frame):
+    """A head that is sure of everything once, and knows nothing the next time, says the same again."""
+    torch.manual_seed(0)
+    config = replace(debug(), temporal=TemporalConfig())
+    model = build_model(config).eval()
+    first = model(at(make_frame(), pose(), 0.0))
+    head = first.head._replace(fine=torch.zeros_like(first.head.fine).index_fill(1, torch.tensor([3]), 20.0))
+    assert torch.equal(first.memory.head.fine, first.head.fine)
+    torch.nn.init.zeros_(model.head.refine[-1].weight)
+    torch.nn.init.zeros_(model.head.refine[-1].bias)
+    second = model(at(make_frame(), pose(), 0.5), replace(first.memory, head=head))
+    again = (second.head.children[:, None] == head.children[None, :100]).all(dim=2).any(dim=1)
+    assert again.any() and (second.head.fine[again].argmax(dim=1) == 3).all()
 
 
 def test_engine_remembers_forgets_and_says_why(make_frame, tmp_path):
