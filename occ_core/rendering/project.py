@@ -31,10 +31,10 @@ class Projected(NamedTuple):
     visible: Bool[Tensor, " gaussian"]
 
 
-def covariances(gaussians: Gaussians) -> Float[Tensor, "gaussian 3 3"]:
-    """R diag(s)^2 R^T."""
-    w, x, y, z = torch.nn.functional.normalize(gaussians.quaternions, dim=1).unbind(1)
-    rotation = torch.stack(
+def rotation_matrices(quaternions: Float[Tensor, "gaussian 4"]) -> Float[Tensor, "gaussian 3 3"]:
+    """Of quaternions (w, x, y, z) of any length."""
+    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=1).unbind(1)
+    return torch.stack(
         [
             1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
             2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
@@ -42,7 +42,11 @@ def covariances(gaussians: Gaussians) -> Float[Tensor, "gaussian 3 3"]:
         ],
         dim=1,
     ).view(-1, 3, 3)  # fmt: skip
-    axes = rotation * gaussians.scales[:, None, :]
+
+
+def covariances(gaussians: Gaussians) -> Float[Tensor, "gaussian 3 3"]:
+    """R diag(s)^2 R^T."""
+    axes = rotation_matrices(gaussians.quaternions) * gaussians.scales[:, None, :]
     return axes @ axes.mT
 
 

@@ -20,6 +20,7 @@ from occ_core.geometry.images import scale_intrinsics
 from occ_core.losses.photometric import photometric_loss
 from occ_core.rendering.anchors import Anchors, dual_source_anchors
 from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.density_control import control_density
 from occ_core.rendering.rasterize import Rendering, rasterize
 from occ_core.rendering.temporal_gaussians import ParameterNetwork, TemporalGaussians, VelocityGate, parameter_consistency
 from occ_core.types import Frame
@@ -47,6 +48,8 @@ class RenderingConfig:
     """lambda of Eq. 5: ``(1 - lambda) L_occ + lambda L_pc``; 0 leaves L_pc out, and the inner optimisation with it."""
     photometric_weight: float = 0.0
     """L_rgb of the initial Gaussians, straight to the features, beside Eq. 5."""
+    density_control: bool = False
+    """Of L_rgb alone: Gaussians are cloned, split and pruned before it. L_pc compares one to one, and their number must stay."""
     points: bool = True
     """Whether LiDAR points are anchors too (Table III, "DGA"); without, voxels alone are."""
 
@@ -59,6 +62,11 @@ class RenderingConfig:
             raise ValueError(f"RenderingConfig's weights must be in [0, 1), got {self}")
         if self.consistency_weight == self.photometric_weight == 0:
             raise ValueError("RenderingConfig.consistency_weight and photometric_weight are both 0: nothing would be taught")
+        if self.density_control and self.consistency_weight > 0:
+            raise ValueError(
+                f"RenderingConfig.density_control changes the number of Gaussians, L_pc (consistency_weight "
+                f"{self.consistency_weight}) compares them one to one; set consistency_weight=0"
+            )
 
 
 class View(NamedTuple):
@@ -129,42 +137,51 @@ class SequentialRenderer(nn.Module):
         anchors = dual_source_anchors(
             points if self.config.points else points[:0], occupied[0], self.grid, self.config.most_anchors
         )
-        initial = self.parameters_of(volume, anchors)
-        widened = self.gate(speed_mps[self.grid.index(anchors.centres).unbind(1)])
-        photometric = self._photometric(initial, anchors, widened, views)
+        speed = speed_mps[self.grid.index(anchors.centres).unbind(1)]
+        initial = self.gate(self.parameters_of(volume, anchors), speed)
+        if self.config.density_control:
+            initial, anchors = control_density(initial, anchors, self._pull(initial, anchors, views))
+        photometric = self._photometric(initial, anchors, views)
         if self.config.consistency_weight == 0:
             return RenderingLosses(photometric, photometric.detach(), photometric.new_zeros(()))
-        final = self.refine(initial, anchors, widened, views)
+        final = self.refine(initial, anchors, views)
         with torch.no_grad():
-            refined = self._photometric(final, anchors, widened, views)
+            refined = self._photometric(final, anchors, views)
         return RenderingLosses(photometric, refined, parameter_consistency(initial, final))
 
-    def refine(
-        self, initial: TemporalGaussians, anchors: Anchors, widened: Float[Tensor, " gaussian"], views: Sequence[View]
-    ) -> TemporalGaussians:
+    def refine(self, initial: TemporalGaussians, anchors: Anchors, views: Sequence[View]) -> TemporalGaussians:
         """The Gaussians after the inner optimisation by L_rgb; their number stays. No gradient flows through it."""
         with torch.enable_grad():
-            leaves = TemporalGaussians(*(part.detach().clone().requires_grad_() for part in initial))
+            leaves = _leaves(initial)
             groups = [{"params": [leaf], "lr": LEARNING_RATES[name]} for name, leaf in leaves._asdict().items()]
             optimiser = torch.optim.Adam(groups)
             for _ in range(self.config.inner_steps):
                 optimiser.zero_grad()
-                self._photometric(leaves, anchors, widened.detach(), views).backward()
+                self._photometric(leaves, anchors, views).backward()
                 optimiser.step()
         return TemporalGaussians(*(leaf.detach() for leaf in leaves))
 
-    def render(self, gaussians: TemporalGaussians, anchors: Anchors, widened: Tensor, view: View) -> Rendering:
+    def render(self, gaussians: TemporalGaussians, anchors: Anchors, view: View) -> Rendering:
         """What a view would see."""
-        return rasterize(gaussians.at(view.time_s, anchors, widened), view.cameras)
+        return rasterize(gaussians.at(view.time_s, anchors), view.cameras)
 
-    def _photometric(self, gaussians: TemporalGaussians, anchors: Anchors, widened: Tensor, views: Sequence[View]) -> Tensor:
+    def _photometric(self, gaussians: TemporalGaussians, anchors: Anchors, views: Sequence[View]) -> Tensor:
         losses = [
-            photometric_loss(
-                self.render(gaussians, anchors, widened, view).image, view.images, view.valid, self.config.ssim_weight
-            )
+            photometric_loss(self.render(gaussians, anchors, view).image, view.images, view.valid, self.config.ssim_weight)
             for view in views
         ]
         return torch.stack(losses).mean()
+
+    def _pull(self, gaussians: TemporalGaussians, anchors: Anchors, views: Sequence[View]) -> Float[Tensor, "gaussian 3"]:
+        """Where L_rgb would have the Gaussians: its gradient at their anchors, in 1/m."""
+        centres = anchors.centres.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            loss = self._photometric(_leaves(gaussians), anchors._replace(centres=centres), views)
+        return torch.autograd.grad(loss, centres)[0]
+
+
+def _leaves(gaussians: TemporalGaussians) -> TemporalGaussians:
+    return TemporalGaussians(*(part.detach().clone().requires_grad_() for part in gaussians))
 
 
 def frame_views(frame: Frame, sample: int, scale: float, sky: Tensor | None = None) -> View:

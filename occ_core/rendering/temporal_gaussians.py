@@ -33,17 +33,13 @@ class TemporalGaussians(NamedTuple):
     width: Float[Tensor, " gaussian"]
     """sigma_t: logarithm of seconds."""
 
-    def at(self, time_s: float, anchors: Anchors, widened: Float[Tensor, " gaussian"] | None = None) -> Gaussians:
+    def at(self, time_s: float, anchors: Anchors) -> Gaussians:
         """The Gaussians as they are ``time_s`` after the frame: their opacity is weighted by N(t | mu_t, sigma_t^2).
 
         The weight is 1 at its peak: a wider Gaussian lasts longer, it is no fainter.
-
-        Args:
-            widened: factors on sigma_t, of moving Gaussians (Eq. 4).
         """
         size = anchors.size_m[:, None]
-        width_s = self.width.exp() if widened is None else self.width.exp() * widened
-        weight = torch.exp(-(((time_s - self.centre_s) / width_s) ** 2) / 2)
+        weight = torch.exp(-(((time_s - self.centre_s) / self.width.exp()) ** 2) / 2)
         return Gaussians(
             means=anchors.centres + size * torch.tanh(self.offset),
             quaternions=self.quaternion,
@@ -96,13 +92,14 @@ class VelocityGate(nn.Module):
         self.widest = widest
         self.log_beta = nn.Parameter(torch.zeros(()))
 
-    def forward(self, speed_mps: Float[Tensor, " gaussian"]) -> Float[Tensor, " gaussian"]:
-        """Factors on sigma_t between 1 (at rest) and ``widest``.
+    def forward(self, gaussians: TemporalGaussians, speed_mps: Float[Tensor, " gaussian"]) -> TemporalGaussians:
+        """The Gaussians with sigma_t between once (at rest) and ``widest`` times what it was.
 
         ``tau = beta / dt * E|v|`` of Eq. 4, with v the displacement in dt, is beta times the mean speed.
         """
         threshold = self.log_beta.exp() * speed_mps.mean()
-        return 1 + (self.widest - 1) * torch.sigmoid((speed_mps - threshold) / self.SOFTNESS_MPS)
+        factor = 1 + (self.widest - 1) * torch.sigmoid((speed_mps - threshold) / self.SOFTNESS_MPS)
+        return gaussians._replace(width=gaussians.width + factor.log())
 
 
 def parameter_consistency(initial: TemporalGaussians, final: TemporalGaussians) -> Float[Tensor, ""]:

@@ -69,7 +69,8 @@ def test_opacity_is_weighted_in_time():
     one = gaussians(centre_s=0.5)
     assert one.at(0.5, anchors()).opacities.item() == pytest.approx(0.5)
     assert one.at(-0.5, anchors()).opacities.item() == pytest.approx(0.5 * math.exp(-0.5))
-    assert one.at(-0.5, anchors(), torch.tensor([2.0])).opacities.item() == pytest.approx(0.5 * math.exp(-0.125))
+    wider = gaussians(centre_s=0.5, width=math.log(2))
+    assert wider.at(-0.5, anchors()).opacities.item() == pytest.approx(0.5 * math.exp(-0.125))
 
 
 def test_gaussians_stay_at_their_anchors():
@@ -95,7 +96,7 @@ def test_the_network_starts_at_round_gaussians_and_reaches_the_volume():
 def test_the_gate_widens_what_is_faster_than_the_scene():
     gate = VelocityGate(widest=3.0)
     # beta = 1: tau is the mean, 2 m/s. sigmoid((2 - 2) / 0.5) = 1/2: 1 + 2 / 2 = 2; (0 - 2) / 0.5 = -4, (4 - 2) / 0.5 = 4
-    factors = gate(torch.tensor([0.0, 2.0, 4.0]))
+    factors = gate(gaussians(3), torch.tensor([0.0, 2.0, 4.0])).width.exp()
     slow, fast = 1 / (1 + math.exp(4)), 1 / (1 + math.exp(-4))
     assert factors.tolist() == pytest.approx([1 + 2 * slow, 2.0, 1 + 2 * fast])
     factors[1].backward()
@@ -156,6 +157,25 @@ def test_the_gaussians_become_more_like_the_images_and_teach_the_volume():
     losses.consistency.backward()
     assert volume.grad.abs().sum() > 0
     assert one.parameters_of.linear.weight.grad.abs().sum() > 0
+
+
+def test_the_consistency_teaches_the_gate():
+    """Half of the scene moves; a wider sigma_t in the initial Gaussians is a difference to what the images made of them."""
+    volume, occupied, points, speed, views = inputs()
+    speed[:4] = 5.0
+    one = renderer()
+    one(volume, occupied, points, speed, [views[0], views[0]._replace(time_s=-0.5)]).consistency.backward()
+    assert one.gate.log_beta.grad.abs() > 0
+
+
+def test_density_control_is_for_the_photometric_loss_alone():
+    volume, *rest = inputs()
+    one = renderer(consistency_weight=0.0, photometric_weight=1.0, density_control=True)
+    losses = one(volume, *rest)
+    losses.photometric.backward()
+    assert volume.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match="their number|one to one"):
+        RenderingConfig(density_control=True)
 
 
 def test_following_the_consistency_lowers_the_photometric_loss():
