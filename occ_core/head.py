@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from occ_core.interpolate import interpolate
+from occ_core.interpolate import interpolate, upsample
 from occ_core.sparse import SparseVolume, linear_index
 from occ_core.taxonomy import EMPTY
 from occ_core.types import HeadOutput
@@ -160,10 +160,3 @@ def decide(logits: Float[Tensor, "n class *voxels"]) -> tuple[UInt8[Tensor, "n *
     best, label = probabilities[:, EMPTY + 1 :].max(dim=1)
     is_empty = empty > 0.5
     return torch.where(is_empty, EMPTY, label + EMPTY + 1).to(torch.uint8), torch.where(is_empty, empty, best)
-
-
-def upsample(volume: Shaped[Tensor, "batch x y z"], ratio: int) -> Shaped[Tensor, "batch fx fy fz"]:
-    """Every voxel repeated ``ratio`` times along each axis."""
-    for axis in (1, 2, 3):
-        volume = volume.repeat_interleave(ratio, dim=axis)
-    return volume

@@ -1,4 +1,4 @@
-"""Linear interpolation at scattered points: a weighted sum of gathered rows, several times faster on a CPU than grid_sample."""
+"""Values between cells, and of finer cells."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from itertools import product
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 
 def interpolate(
     values: Float[Tensor, "batch channel *size"], position: Float[Tensor, "point dim"], sample: Int[Tensor, " point"]
 ) -> Float[Tensor, "point channel"]:
-    """Bilinear or trilinear interpolation of images ``[B, C, H, W]`` or volumes ``[B, C, X, Y, Z]``.
+    """Bilinear or trilinear interpolation of images ``[B, C, H, W]`` or volumes ``[B, C, X, Y, Z]`` at scattered points.
+
+    A weighted sum of gathered rows: several times faster on a CPU than grid_sample.
 
     Args:
         position: in cells along each axis, in the order of ``size``; the centre of the first cell is 0. Beyond the centres of
@@ -34,3 +36,10 @@ def interpolate(
         weights.append(weight)
     gathered = F.embedding_bag(torch.stack(rows, dim=1), table, mode="sum", per_sample_weights=torch.stack(weights, dim=1))
     return gathered.to(values.dtype)
+
+
+def upsample(volume: Shaped[Tensor, "*batch x y z"], ratio: int) -> Shaped[Tensor, "*batch fx fy fz"]:
+    """Every voxel repeated ``ratio`` times along each axis."""
+    for axis in (-3, -2, -1):
+        volume = volume.repeat_interleave(ratio, dim=axis)
+    return volume

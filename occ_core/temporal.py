@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -27,6 +28,8 @@ class TemporalConfig:
     """``streaming`` keeps the ConvLSTM's state, one step a frame; ``window`` keeps the last volumes and starts anew from them."""
     frames: int = 5
     """T: frames that a window holds, the current one among them."""
+    stride: int = 1
+    """The ConvLSTM works on means over so many voxels of the volume along each axis: 2 costs an eighth."""
     filter_voxels: bool = True
     """The head, too, remembers what it said of each fine voxel."""
     max_gap_s: float = 2.0
@@ -35,8 +38,8 @@ class TemporalConfig:
     """A vehicle that moved faster than this has jumped: the memory is reset."""
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or self.max_gap_s <= 0 or self.max_speed_mps <= 0:
-            raise ValueError(f"TemporalConfig needs frames >= 1, max_gap_s > 0 and max_speed_mps > 0, got {self}")
+        if min(self.frames, self.stride) < 1 or min(self.max_gap_s, self.max_speed_mps) <= 0:
+            raise ValueError(f"TemporalConfig needs frames and stride >= 1, max_gap_s and max_speed_mps > 0, got {self}")
 
 
 def discontinuity(memory: TemporalMemory, frame: Frame, config: TemporalConfig) -> str | None:
@@ -89,7 +92,7 @@ class TemporalAggregator(nn.Module):
 
     def __init__(self, channels: int, grid: VoxelGrid, config: TemporalConfig, *, factorised: bool) -> None:
         super().__init__()
-        self.grid, self.config = grid, config
+        self.grid, self.config = grid.coarser(config.stride), config
         self.lstm = ConvLSTM(channels, factorised=factorised)
         self.out = Pointwise(channels, channels)
         nn.init.zeros_(self.out.weight)
@@ -103,30 +106,31 @@ class TemporalAggregator(nn.Module):
         self, volume: Float[Tensor, "batch channel x y z"], frame: Frame, memory: TemporalMemory | None
     ) -> tuple[Float[Tensor, "batch channel x y z"], TemporalMemory]:
         past = TemporalMemory() if memory is None else memory
+        seen = F.avg_pool3d(volume, self.config.stride)  # [B, C, X/s, Y/s, Z/s]
         here, now = frame.world_from_grid, frame.stamp_ns
         if self.config.mode == "streaming":
-            hidden, cell = self.remembered(volume, past, here)
-            hidden, cell = self.lstm(volume, hidden, cell)
+            hidden, cell = self.remembered(seen, past, here)
+            hidden, cell = self.lstm(seen, hidden, cell)
             memory = TemporalMemory(state=(hidden, cell), world_from_grid=(here,), stamp_ns=(now,))
         else:
-            hidden, cell = torch.zeros_like(volume), torch.zeros_like(volume)
+            hidden, cell = torch.zeros_like(seen), torch.zeros_like(seen)
             for before, there in zip(past.volumes, past.world_from_grid, strict=True):
                 hidden, cell = self.lstm(warp(before, there, here, self.grid), hidden, cell)
-            hidden, _ = self.lstm(volume, hidden, cell)
+            hidden, _ = self.lstm(seen, hidden, cell)
             kept = self.config.frames - 1
             memory = TemporalMemory(
-                volumes=(*past.volumes, volume)[-kept:] if kept else (),
+                volumes=(*past.volumes, seen)[-kept:] if kept else (),
                 world_from_grid=(*past.world_from_grid, here)[-max(kept, 1) :],
                 stamp_ns=(*past.stamp_ns, now)[-max(kept, 1) :],
             )
-        return volume + self.out(hidden), memory
+        return volume + F.interpolate(self.out(hidden), size=volume.shape[-3:]), memory
 
     def remembered(
-        self, volume: Float[Tensor, "batch channel x y z"], past: TemporalMemory, here: Float[Tensor, "batch 4 4"]
+        self, seen: Float[Tensor, "batch channel x y z"], past: TemporalMemory, here: Float[Tensor, "batch 4 4"]
     ) -> tuple[Tensor, Tensor]:
         """The ConvLSTM's state, moved to where the vehicle is now; zeros without a past."""
         if not past.state:
-            return torch.zeros_like(volume), torch.zeros_like(volume)
+            return torch.zeros_like(seen), torch.zeros_like(seen)
         hidden, cell = warp(torch.cat(past.state, dim=1), past.world_from_grid[-1], here, self.grid).chunk(2, dim=1)
         return hidden, cell
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from occ_core.interpolate import upsample
 from occ_core.sparse import linear_index
 from occ_core.types import HeadOutput
 from occ_core.voxel_grid import VoxelGrid
@@ -59,25 +60,24 @@ class Recall:
         fine: VoxelGrid,
         ratio: int,
     ) -> None:
-        self.before, self.fine, self.ratio = before, fine, ratio
+        self.fine = fine
         self.there_from_here = (torch.linalg.inv(world_from_there) @ world_from_here).float()  # [B, 4, 4]
-        x, y, z = fine.shape
-        self.row = torch.full((len(before.coarse) * x * y * z,), -1, dtype=torch.long, device=before.children.device)
-        self.row[linear_index(before.children, fine.shape)] = torch.arange(len(before.children), device=self.row.device)
+        coarse = before.coarse.permute(0, 2, 3, 4, 1)  # [B, X, Y, Z, class]
+        parent = torch.arange(coarse[..., 0].numel(), device=coarse.device).view(coarse.shape[:-1])
+        self.row = upsample(parent, ratio).flatten()  # of every fine voxel, in ...
+        refined = parent.numel() + torch.arange(len(before.children), device=coarse.device)
+        self.row[linear_index(before.children, fine.shape)] = refined
+        self.logits = torch.cat([coarse.flatten(0, 3), before.fine])
 
     @torch.autocast("cpu", enabled=False)  # bfloat16 would move voxels
     @torch.autocast("cuda", enabled=False)
     def __call__(self, children: Int[Tensor, "child 4"]) -> Float[Tensor, "child class"]:
         """Of the voxel that held each child's centre, its parent's where it was not refined; zeros beyond the grid."""
-        moved = self.there_from_here[children[:, 0]]  # [P, 4, 4]
-        points = torch.einsum("pij,pj->pi", moved[:, :3, :3], self.fine.centres(children[:, 1:])) + moved[:, :3, 3]
+        sample, points = children[:, 0], self.fine.centres(children[:, 1:])
+        for number, moved in enumerate(self.there_from_here):
+            points = torch.where((sample == number)[:, None], points @ moved[:3, :3].T + moved[:3, 3], points)
         index = self.fine.index(points)
         inside = self.fine.contains(index)
-        there = torch.cat([children[:, :1], index], dim=1)[inside]
-        row = self.row[linear_index(there, self.fine.shape)]
-        parent = torch.cat([there[:, :1], there[:, 1:] // self.ratio], dim=1)
-        logits = self.before.coarse.permute(0, 2, 3, 4, 1)[parent.unbind(1)].float()  # [Q, class]
-        refined = row >= 0
-        logits = logits.index_put((refined.nonzero()[:, 0],), self.before.fine[row[refined]].float())
-        found = F.log_softmax(logits, dim=1).clamp(min=LEAST_LOG_PROBABILITY)
-        return found.new_zeros(len(children), found.shape[1]).index_put((inside.nonzero()[:, 0],), found)
+        there = torch.cat([sample[:, None], index.where(inside[:, None], 0)], dim=1)
+        logits = self.logits[self.row[linear_index(there, self.fine.shape)]].float()
+        return F.log_softmax(logits, dim=1).clamp(min=LEAST_LOG_PROBABILITY) * inside[:, None]

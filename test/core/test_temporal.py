@@ -170,7 +170,7 @@ def test_detached_memory_ends_the_gradient(make_frame):
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(ValueError, match="frames >= 1"):
+    with pytest.raises(ValueError, match="frames and stride >= 1"):
         TemporalConfig(frames=0)
 
 
