@@ -1,0 +1,7 @@
+"""Scores of occupancy; each is usable alone: ``update`` frame by frame, then ``compute``."""
+
+from occ_core.metrics.flicker import Flicker
+from occ_core.metrics.occupancy import OccupancyScore
+from occ_core.metrics.ray_iou import RayIoU, ray_origins
+
+__all__ = ["Flicker", "OccupancyScore", "RayIoU", "ray_origins"]
