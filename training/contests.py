@@ -33,6 +33,7 @@ from occ_perception_ros.outputs import occupancy_points, occupancy_points_bytes,
 from occ_perception_ros.synchronizer import NS, NUSCENES_OFFSETS_S, LidarAnchoredSynchronizer, SyncConfig
 from occ_perception_ros.topics import PRESETS
 from training.contests_core import Contest, model_cpu, neighbours, rasterize
+from training.contests_rays import rayiou
 from training.make_world import WorldConfig, make_world
 
 IMAGE_SIZE = (128, 352)
@@ -308,5 +309,5 @@ def node_overhead() -> Iterator[Contest]:
 
 CONTESTS: dict[str, Callable[[], Any]] = {
     contest.__name__: contest
-    for contest in (loader, markers, pointcloud, synchronizer, node_overhead, neighbours, rasterize, model_cpu)
+    for contest in (loader, markers, pointcloud, synchronizer, node_overhead, neighbours, rasterize, rayiou, model_cpu)
 }

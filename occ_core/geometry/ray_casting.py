@@ -18,6 +18,11 @@ from torch import Tensor
 from occ_core.taxonomy import EMPTY, IGNORE
 from occ_core.voxel_grid import VoxelGrid
 
+NOT_ONE = 1e-4
+"""A direction whose squared length is as far as this from 1 is no direction."""
+_OUTSIDE = "origins must lie in the grid, within {} m; leave out those that do not"
+_NOT_UNIT = "directions must be of length 1; divide them by their norms"
+
 
 class RayHits(NamedTuple):
     """What rays meet."""
@@ -42,25 +47,23 @@ def cast_rays(
     """
     if labels.shape != grid.shape:
         raise ValueError(f"labels on this grid must be of shape {list(grid.shape)}, got {list(labels.shape)}")
-    if (labels == IGNORE).any():
+    if labels.max() == IGNORE:
         raise ValueError(f"labels hold {IGNORE} (ignored); a ray cannot pass by what is not known: set these voxels to {EMPTY}")
-    origins = (origins_m.double() - origins_m.new_tensor(grid.min_m).double()) / grid.voxel_size_m  # in voxels
-    directions = directions.double()
-    if not grid.contains(origins.floor().long()).all():
-        raise ValueError(f"origins must lie in the grid, within {grid.range_m} m; leave out those that do not")
-    if ((directions.norm(dim=1) - 1).abs() > 1e-4).any():
-        raise ValueError("directions must be of length 1; divide them by their norms")
     cast = cast_compiled if labels.device.type == "cpu" else cast_in_steps
-    label, depth = cast(labels, origins, directions)
-    return RayHits(label, depth * grid.voxel_size_m)
+    return cast(labels, grid, origins_m.double(), directions.double())
 
 
 def cast_in_steps(
-    labels: UInt8[Tensor, "x y z"], origins: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
-) -> tuple[UInt8[Tensor, " ray"], Float[Tensor, " ray"]]:
-    """All rays at once, voxel by voxel, on any device, in units of voxels: the readable form of ``cast_compiled``."""
+    labels: UInt8[Tensor, "x y z"], grid: VoxelGrid, origins_m: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
+) -> RayHits:
+    """All rays at once, voxel by voxel, on any device: the readable form of ``cast_compiled``."""
     device = labels.device
+    origins = (origins_m - origins_m.new_tensor(grid.min_m)) / grid.voxel_size_m  # in voxels
     shape = torch.tensor(labels.shape, device=device)
+    if not grid.contains(origins.floor().long()).all():
+        raise ValueError(_OUTSIDE.format(grid.range_m))
+    if not ((directions.square().sum(dim=1) - 1).abs() < NOT_ONE).all():
+        raise ValueError(_NOT_UNIT)
     forward = directions >= 0
     per_plane = 1 / directions  # infinite where a ray runs along the planes
     voxel = origins.floor().long()
@@ -78,31 +81,47 @@ def cast_in_steps(
         voxel = voxel + torch.where(forward, step, -step)
         goes_on = (label[active] == EMPTY) & ((voxel >= 0) & (voxel < shape)).all(dim=1)
         active, voxel, forward = active[goes_on], voxel[goes_on], forward[goes_on]
-    return label, depth
+    return RayHits(label, depth * grid.voxel_size_m)
 
 
 def cast_compiled(
-    labels: UInt8[Tensor, "x y z"], origins: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
-) -> tuple[UInt8[Tensor, " ray"], Float[Tensor, " ray"]]:
+    labels: UInt8[Tensor, "x y z"], grid: VoxelGrid, origins_m: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
+) -> RayHits:
     """Ray by ray on the CPU. A shell of voxels around the grid ends every ray, so that no step asks where it is."""
-    label = torch.empty(len(origins), dtype=torch.uint8)
-    depth = torch.empty(len(origins), dtype=torch.float64)
+    label = torch.empty(len(origins_m), dtype=torch.uint8)
+    depth = torch.empty(len(origins_m), dtype=torch.float64)
     walled = F.pad(labels, (1, 1, 1, 1, 1, 1), value=IGNORE)
-    _cast(*(tensor.contiguous().numpy() for tensor in (walled, origins, directions)), label.numpy(), depth.numpy())
-    return label, depth
+    inputs = (tensor.contiguous().numpy() for tensor in (walled, origins_m, directions))
+    fault = _cast(*inputs, np.array(grid.min_m), grid.voxel_size_m, label.numpy(), depth.numpy())
+    if fault == 1:
+        raise ValueError(_OUTSIDE.format(grid.range_m))
+    if fault == 2:
+        raise ValueError(_NOT_UNIT)
+    return RayHits(label, depth)
 
 
 @njit(cache=True, nogil=True)
 @no_type_check  # numba takes the bare function, without the checks that the tests put around it
 def _cast(
-    walled: np.ndarray, origins: np.ndarray, directions: np.ndarray, label: np.ndarray, depth: np.ndarray
-) -> None:
+    walled: np.ndarray,
+    origins: np.ndarray,
+    directions: np.ndarray,
+    low: np.ndarray,
+    size: float,
+    label: np.ndarray,
+    depth: np.ndarray,
+) -> int:
+    """0; or 1 for an origin outside the grid, 2 for a direction that is not of length 1."""
     x, y, z = walled.shape
     voxels = walled.ravel()
     for ray in range(len(origins)):
-        px, py, pz = origins[ray, 0], origins[ray, 1], origins[ray, 2]
+        px, py, pz = (origins[ray, 0] - low[0]) / size, (origins[ray, 1] - low[1]) / size, (origins[ray, 2] - low[2]) / size
         dx, dy, dz = directions[ray, 0], directions[ray, 1], directions[ray, 2]
         ix, iy, iz = np.floor(px), np.floor(py), np.floor(pz)
+        if not (0 <= ix < x - 2 and 0 <= iy < y - 2 and 0 <= iz < z - 2):
+            return 1
+        if not abs(dx * dx + dy * dy + dz * dz - 1) < NOT_ONE:
+            return 2
         at = ((int(ix) + 1) * y + int(iy) + 1) * z + int(iz) + 1
         sx, sy, sz = (1.0 if dx >= 0 else -1.0), (1.0 if dy >= 0 else -1.0), (1.0 if dz >= 0 else -1.0)
         ax, ay, az = int(sx) * y * z, int(sy) * z, int(sz)  # where the next voxel lies
@@ -132,6 +151,7 @@ def _cast(
                 tz = (nz - pz) * gz
             found = voxels[at]
         if found == 255:  # the wall: depth is where the ray has left the grid
-            label[ray], depth[ray] = 0, leaves
+            label[ray], depth[ray] = 0, leaves * size
         else:
-            label[ray], depth[ray] = found, min(tx, ty, tz)
+            label[ray], depth[ray] = found, min(tx, ty, tz) * size
+    return 0

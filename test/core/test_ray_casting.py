@@ -19,37 +19,38 @@ def scene(seed: int, share: float) -> torch.Tensor:
 
 
 def rays(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """In units of voxels; a third start at corners or centres of voxels, along axes or diagonals, where planes tie."""
+    """A third start at corners or centres of voxels, along axes or diagonals, where planes tie."""
     random = np.random.default_rng(seed)
-    origins = random.uniform(0.01, 0.99, (count, 3)) * GRID.shape
+    origins = random.uniform(0.01, 0.99, (count, 3)) * GRID.shape  # in voxels
     directions = random.normal(size=(count, 3))
     ties = count // 3
     origins[:ties] = np.floor(origins[:ties]) + random.choice([0.0, 0.5], (ties, 3))
     directions[:ties] = random.choice([-1.0, 0.0, 1.0], (ties, 3))
     directions[(directions == 0).all(axis=1), 2] = 1.0
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return torch.from_numpy(origins), torch.from_numpy(directions)
+    return torch.from_numpy(origins * GRID.voxel_size_m + GRID.min_m), torch.from_numpy(directions)
 
 
 def plain(labels: np.ndarray, origin: np.ndarray, direction: np.ndarray) -> tuple[int, float]:
     """Amanatides and Woo, in Python, for one ray."""
+    origin = (origin - np.array(GRID.min_m)) / GRID.voxel_size_m
     voxel = np.floor(origin).astype(int)
     while True:
         with np.errstate(divide="ignore", invalid="ignore"):
             time = np.where(direction == 0, np.inf, ((voxel + (direction >= 0)) - origin) * (1 / direction))
         if labels[tuple(voxel)]:
-            return int(labels[tuple(voxel)]), float(time.min())
+            return int(labels[tuple(voxel)]), float(time.min()) * GRID.voxel_size_m
         axis = int(time.argmin())
         voxel[axis] += 1 if direction[axis] >= 0 else -1
         if voxel[axis] < 0 or voxel[axis] >= labels.shape[axis]:
-            return 0, float(time[axis])
+            return 0, float(time[axis]) * GRID.voxel_size_m
 
 
 @given(seed=st.integers(0, 10_000), share=st.sampled_from([0.0, 0.01, 0.1, 0.9]))
 def test_all_forms_agree_on_every_ray(seed: int, share: float):
     labels, (origins, directions) = scene(seed, share), rays(seed, 60)
-    label, depth = cast_compiled(labels, origins, directions)
-    label_in_steps, depth_in_steps = cast_in_steps(labels, origins, directions)
+    label, depth = cast_compiled(labels, GRID, origins, directions)
+    label_in_steps, depth_in_steps = cast_in_steps(labels, GRID, origins, directions)
     expected = [plain(labels.numpy(), *ray) for ray in zip(origins.numpy(), directions.numpy(), strict=True)]
     assert label.tolist() == label_in_steps.tolist() == [found for found, _ in expected]
     assert depth.tolist() == depth_in_steps.tolist() == [where for _, where in expected]
@@ -85,8 +86,12 @@ def test_a_ray_that_starts_in_something_meets_it():
 )
 def test_nonsense_is_refused(labels, origins: list, directions: list, why: str):
     labels = torch.zeros(GRID.shape, dtype=torch.uint8) if labels is None else labels
+    rays = torch.tensor(origins, dtype=torch.float64), torch.tensor(directions, dtype=torch.float64)
     with pytest.raises(ValueError, match=why):
-        cast_rays(labels, GRID, torch.tensor(origins), torch.tensor(directions))
+        cast_rays(labels, GRID, *rays)
+    if why != "shape":
+        with pytest.raises(ValueError, match=why):
+            cast_in_steps(labels, GRID, *rays)
 
 
 def test_ignored_voxels_are_refused():
