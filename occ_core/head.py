@@ -149,6 +149,12 @@ def classify(output: HeadOutput, ratio: int) -> tuple[UInt8[Tensor, "batch x y z
     return label, probability
 
 
+def dense_logits(output: HeadOutput, ratio: int) -> Float[Tensor, "batch class x y z"]:
+    """Logits on the fine grid; a voxel that was not refined has its parent's."""
+    dense = upsample(output.coarse, ratio).permute(0, 2, 3, 4, 1)
+    return dense.index_put(output.children.unbind(1), output.fine.to(dense.dtype)).permute(0, 4, 1, 2, 3)
+
+
 def decide(logits: Float[Tensor, "n class *voxels"]) -> tuple[UInt8[Tensor, "n *voxels"], Float[Tensor, "n *voxels"]]:
     """The class of each voxel and its probability.
 

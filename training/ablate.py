@@ -112,7 +112,7 @@ def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
     kept = folder / "scores.json"
     if not kept.exists():
         checkpoint = train(recipe, resume=True)
-        measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint))
+        measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=False))
         kept.write_text(json.dumps(measured, indent=2) + "\n")
     return _columns(json.loads(kept.read_text()))
 

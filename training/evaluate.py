@@ -1,6 +1,7 @@
 """Scores a checkpoint: ``python -m training.evaluate --checkpoint C --data D --benchmark surroundocc --json scores.json``.
 
-``surroundocc``: IoU and mIoU of labelled keyframes, dataset-level, and the IoU of the voxelised LiDAR points beside it.
+``surroundocc``: IoU and mIoU of labelled keyframes, dataset-level, the IoU of the voxelised LiDAR points beside it, RayIoU,
+flicker, and what cameras see.
 ``keyframe``: keyframes without labels, such as real ones, against their own LiDAR points and boxes.
 ``preprocessing``: no model; sky masks and the LiDAR filter, against what generated towns know of both.
 """
@@ -24,9 +25,10 @@ from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
 from occ_core.inference import OccupancyEngine, Precision
-from occ_core.metrics.flicker import Flicker
+from occ_core.metrics import BevScore, Flicker, ImageScore, OccupancyScore, RayIoU, ray_origins
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
-from occ_core.metrics.occupancy import OccupancyScore
+from occ_core.metrics.occupancy import OccupancyScores
+from occ_core.rendering.cameras import frame_cameras
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 from training.pictures import keyframe_picture, write_picture
@@ -53,6 +55,8 @@ class EvaluateConfig:
     """Where the scores are written."""
     pictures: Path | None = None
     """Folder for one picture per keyframe."""
+    rendered: bool = True
+    """Whether occupancy is scored through cameras too, which takes most of the time."""
     sweeps: int = 9
     device: str = "cpu"
     precision: Precision = "auto"
@@ -67,18 +71,29 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     model = engine.model.config
     frames = NuScenesFrames(config.data, config.version, scenes, model.image_size, config.sweeps, model.grid)
     if config.benchmark == "surroundocc":
-        return score_frames(engine, frames, range(len(frames)), config.pictures)
+        return score_frames(engine, frames, range(len(frames)), config.pictures, rendered=config.rendered)
     return score_keyframes(engine, frames, config.pictures)
 
 
 def score_frames(
-    engine: OccupancyEngine, frames: NuScenesFrames, indices: Sequence[int], pictures: Path | None = None
+    engine: OccupancyEngine,
+    frames: NuScenesFrames,
+    indices: Sequence[int],
+    pictures: Path | None = None,
+    *,
+    rendered: bool = False,
 ) -> dict[str, Any]:
     """IoU and mIoU by SurroundOcc's protocol over the keyframes at ``indices``; keyframes without labels are an error.
 
     ``lidar_iou`` is that of the voxels which hold a LiDAR point (all sweeps joined), ``iou_over_lidar`` the ratio to it;
-    ``flicker`` see ``occ_core.metrics.flicker``; ``by_range`` has the scores within boxes of 25, 50 and 100 m (TACOcc, Table VI).
+    ``flicker`` see ``occ_core.metrics.flicker``; ``by_range`` has the scores within boxes of 25, 50 and 100 m (TACOcc, Table VI);
+    ``ray_iou`` see ``occ_core.metrics.ray_iou``. ``rendered`` adds what cameras see: from above (``bev``) and the vehicle's own,
+    at the model's image size (``image``, ``depth_l1_m``).
     """
+    rays, bev, image = RayIoU(frames.grid), BevScore(frames.grid), ImageScore(frames.grid)
+    lidar_m: dict[str, list[np.ndarray]] = {}
+    for keyframe in frames.keyframes:
+        lidar_m.setdefault(keyframe.scene_name, []).append(keyframe.lidar.world_from_lidar[:3, 3])
     score, lidar_score, flicker = OccupancyScore(), OccupancyScore(num_classes=2), Flicker(frames.grid)
     boxes = {side: (OccupancyScore(), _box(frames.grid, side)) for side in BOX_SIDES_M}
     before: int | None = None
@@ -93,6 +108,11 @@ def score_frames(
         prediction = engine.step(frame).labels[0]
         score.update(prediction, labels)
         flicker.update(prediction, labels, frame.world_from_grid[0])
+        along = torch.from_numpy(np.stack(lidar_m[frames.keyframes[index].scene_name]))
+        rays.update(prediction, labels, ray_origins(torch.linalg.inv(frame.world_from_grid[0]), along, frames.grid))
+        if rendered:
+            bev.update(prediction, labels)
+            image.update(prediction, labels, frame_cameras(frame, 0))
         for box_score, box in boxes.values():
             box_score.update(prediction[box], labels[box])
         hit = torch.from_numpy(voxelise_points(frame.points[0].numpy(), frames.grid))
@@ -101,16 +121,21 @@ def score_frames(
         _picture(pictures, index, frame, prediction.numpy(), labels.numpy(), engine)
     scores: dict[str, Any] = dict(score.compute())
     lidar_iou = lidar_score.compute()["iou"]
+    if rendered:
+        scores["bev"], scores["image"] = (_means(one.compute()["semantics"]) for one in (bev, image))
+        scores["depth_l1_m"] = image.compute()["depth_l1_m"]
     return scores | {
         "frames": len(indices),
         "lidar_iou": lidar_iou,
         "iou_over_lidar": scores["iou"] / lidar_iou,
         "flicker": flicker.compute(),
-        "by_range": {
-            str(side): {name: value for name, value in box_score.compute().items() if name != "per_class"}
-            for side, (box_score, _) in boxes.items()
-        },
+        "ray_iou": rays.compute()["ray_iou"],
+        "by_range": {str(side): _means(box_score.compute()) for side, (box_score, _) in boxes.items()},
     }
+
+
+def _means(scores: OccupancyScores) -> dict[str, float]:
+    return {"iou": scores["iou"], "miou": scores["miou"]}
 
 
 def _box(grid: VoxelGrid, side_m: float) -> tuple[slice, slice]:

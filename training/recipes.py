@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from occ_core.inference import Precision
+from occ_core.losses.gauss_render import GaussRenderConfig
 from occ_core.model import OccupancyConfig
 from occ_core.model import debug as debug_model
 from occ_core.model import nano as nano_model
@@ -49,6 +50,8 @@ class TrainConfig:
     losses: LossWeights = LossWeights()
     rendering: RenderingConfig | None = None
     """TACOcc's sequential renderer; nothing of it is left in the checkpoint. Writes ``preprocessed/`` in the data root."""
+    gauss_render: GaussRenderConfig | None = None
+    """GaussRender's loss, beside the voxels'; nothing of it is left in the checkpoint."""
     epoch_steps: int = 300
     """After this many steps: validation, a picture, a checkpoint."""
     streams: int = 8

@@ -27,12 +27,14 @@ from occ_core.checkpoint import save_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
+from occ_core.head import dense_logits
 from occ_core.inference import OccupancyEngine, best_device, bf16_is_fast
 from occ_core.losses.cross_entropy import class_weights
+from occ_core.losses.gauss_render import GaussRenderLoss
 from occ_core.model import OccupancyModel, Prediction, build_model
-from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.cameras import Cameras, frame_cameras
 from occ_core.rendering.sequential_renderer import SequentialRenderer, View
-from occ_core.types import HeadOutput, TemporalMemory
+from occ_core.types import Frame, HeadOutput, TemporalMemory
 from training.data import ClipSampler, Example, StepSampler, TrainingExamples, collate, count_voxels, drives
 from training.evaluate import score_frames
 from training.objective import objective
@@ -73,6 +75,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warmup_cosine(step, config))
     model, optimiser = fabric.setup(_PastFabric(raw_model, renderer), optimiser)
 
+    gauss_render = None
+    if config.gauss_render is not None:
+        gauss_render = GaussRenderLoss(config.model.grid, config.gauss_render)
     training, validation = _frames(config)
     weights = class_weights(count_voxels(training)).to(fabric.device)
     state = fabric.load(state_path) if resume and state_path.exists() else None
@@ -98,7 +103,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         if isinstance(raw_model.fusion, AdaptiveFusion):
             raw_model.fusion.anneal(step / config.steps)
         per_frame = []
-        for example in clip:
+        for number, example in enumerate(clip):
             frame, labels = example.frame.to(fabric.device), example.labels.to(fabric.device)
             coarse_labels = example.coarse_labels.to(fabric.device)
             carried = SimpleNamespace(
@@ -110,6 +115,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             if config.rendering is not None:
                 per_frame[-1] |= carried.rendering._asdict()
                 per_frame[-1]["total"] = total(per_frame[-1]["total"], carried.rendering, config.rendering)
+            if gauss_render is not None:
+                random = np.random.default_rng([config.seed, step, number])
+                per_frame[-1] = _projective(gauss_render, prediction, frame, labels, random, per_frame[-1], config)
             if carried.memory is not None and not example.ends_drive:
                 memories[example.drive] = carried.memory
                 if carried.past is not None:
@@ -180,6 +188,22 @@ class _PastFabric(nn.Module):
 def _renderer(config: TrainConfig) -> SequentialRenderer:
     assert config.rendering is not None
     return SequentialRenderer(config.model.channels, config.model.coarse_grid, config.rendering)
+
+
+def _projective(
+    loss: GaussRenderLoss,
+    prediction: Prediction,
+    frame: Frame,
+    labels: Tensor,
+    random: np.random.Generator,
+    losses: dict[str, Tensor],
+    config: TrainConfig,
+) -> dict[str, Tensor]:
+    """The losses with GaussRender's among them and in the total (Eq. 1)."""
+    logits = dense_logits(prediction.head, config.model.cascade_ratio)
+    rendered = loss(logits, labels, [frame_cameras(frame, sample) for sample in range(frame.batch_size)], random)
+    named = {f"rendered_{name}": value for name, value in rendered._asdict().items() if name != "total"}
+    return losses | named | {"total": losses["total"] + rendered.total}
 
 
 def _past_fields(past: Past) -> dict[str, Any]:

@@ -3,5 +3,6 @@
 from occ_core.metrics.flicker import Flicker
 from occ_core.metrics.occupancy import OccupancyScore
 from occ_core.metrics.ray_iou import RayIoU, ray_origins
+from occ_core.metrics.rendered import BevScore, ImageScore
 
-__all__ = ["Flicker", "OccupancyScore", "RayIoU", "ray_origins"]
+__all__ = ["BevScore", "Flicker", "ImageScore", "OccupancyScore", "RayIoU", "ray_origins"]

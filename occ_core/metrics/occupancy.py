@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from occ_core.metrics.processes import summed_over_processes
 from occ_core.taxonomy import CLASS_NAMES, EMPTY, IGNORE, NUM_CLASSES
 
 
@@ -28,7 +29,7 @@ class OccupancyScore:
     SurroundOcc's own wherever every class occurs.
 
     Attributes:
-        confusion: int64 ``[truth, prediction]``; sum it over processes before ``compute``.
+        confusion: int64 ``[truth, prediction]``.
     """
 
     def __init__(self, num_classes: int = NUM_CLASSES, device: torch.device | str = "cpu") -> None:
@@ -55,7 +56,7 @@ class OccupancyScore:
 
     def compute(self) -> OccupancyScores:
         """The scores of everything counted so far."""
-        counts = self.confusion.cpu().double()
+        counts = summed_over_processes(self.confusion).cpu().double()
         hits = counts.diagonal()
         per_class = hits / (counts.sum(0) + counts.sum(1) - hits)  # 0 / 0 = NaN
         both_occupied = counts[EMPTY + 1 :, EMPTY + 1 :].sum()

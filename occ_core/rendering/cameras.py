@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from occ_core.geometry.images import scale_intrinsics
+from occ_core.types import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +30,17 @@ class Cameras:
     def __post_init__(self) -> None:
         if min(self.size) < 1:
             raise ValueError(f"Cameras.size must be at least 1x1 pixels, got {self.size}")
+
+    def only(self, view: int) -> Cameras:
+        """One of the views."""
+        return replace(self, intrinsics=self.intrinsics[view : view + 1], camera_from_grid=self.camera_from_grid[view : view + 1])
+
+
+def frame_cameras(frame: Frame, sample: int, scale: float = 1.0) -> Cameras:
+    """The cameras of one sample of a frame, those that are missing left out, for images ``scale`` times as large."""
+    there = frame.camera_mask[sample]
+    from_size = frame.images.shape[-2], frame.images.shape[-1]
+    size = round(from_size[0] * scale), round(from_size[1] * scale)
+    scaling = torch.from_numpy(scale_intrinsics(np.eye(3), from_size, size)).to(frame.intrinsics)
+    camera_from_grid = torch.linalg.inv(frame.grid_from_camera[sample, there].double()).float()
+    return Cameras(scaling @ frame.intrinsics[sample, there], camera_from_grid, size)

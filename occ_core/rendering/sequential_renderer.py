@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from occ_core.geometry.images import scale_intrinsics
 from occ_core.losses.photometric import photometric_loss
 from occ_core.rendering.anchors import Anchors, dual_source_anchors
-from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.cameras import Cameras, frame_cameras
 from occ_core.rendering.density_control import control_density
 from occ_core.rendering.rasterize import Rendering, rasterize
 from occ_core.rendering.temporal_gaussians import ParameterNetwork, TemporalGaussians, VelocityGate, parameter_consistency
@@ -190,14 +188,9 @@ def frame_views(frame: Frame, sample: int, scale: float, sky: Tensor | None = No
     Args:
         sky: bool ``[camera, H, W]``, True where the sky is seen; None: nowhere.
     """
-    there = frame.camera_mask[sample]
-    images = frame.images[sample, there].float() / 255
-    from_size = images.shape[-2], images.shape[-1]
-    height, width = (round(side * scale) for side in from_size)
-    scaling = torch.from_numpy(scale_intrinsics(np.eye(3), from_size, (height, width))).to(images)
-    camera_from_grid = torch.linalg.inv(frame.grid_from_camera[sample, there].double()).float()
-    cameras = Cameras(scaling @ frame.intrinsics[sample, there].float(), camera_from_grid, (height, width))
-    valid = torch.ones(len(images), height, width, dtype=torch.bool, device=images.device)
+    there, cameras = frame.camera_mask[sample], frame_cameras(frame, sample, scale)
+    images = F.interpolate(frame.images[sample, there].float() / 255, cameras.size, mode="area")
+    valid = torch.ones(len(images), *cameras.size, dtype=torch.bool, device=images.device)
     if sky is not None:
-        valid = F.adaptive_max_pool2d(sky[there][:, None].float(), (height, width))[:, 0] == 0
-    return View(0.0, cameras, F.interpolate(images, (height, width), mode="area"), valid)
+        valid = F.adaptive_max_pool2d(sky[there][:, None].float(), cameras.size)[:, 0] == 0
+    return View(0.0, cameras, images, valid)

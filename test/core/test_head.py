@@ -1,6 +1,6 @@
 import torch
 
-from occ_core.head import HeadOutput, OccupancyHead, classify, decide
+from occ_core.head import HeadOutput, OccupancyHead, classify, decide, dense_logits
 from occ_core.sparse import sparse_volume
 from occ_core.taxonomy import EMPTY
 from occ_core.voxel_grid import VoxelGrid
@@ -84,3 +84,14 @@ def test_occupied_where_the_classes_together_are_more_probable_than_empty():
     label, probability = decide(torch.log(torch.tensor([[0.4, 0.35, 0.25], [0.6, 0.3, 0.1]])))
     assert label.tolist() == [1, EMPTY]
     torch.testing.assert_close(probability, torch.tensor([0.35, 0.6]))
+
+
+def test_dense_logits_decide_as_the_cascade_does():
+    generator = torch.Generator().manual_seed(0)
+    children = torch.tensor([[0, x, y, z] for x in (2, 3) for y in (4, 5) for z in (0, 1)])
+    fine = torch.randn(8, CLASSES, generator=generator).requires_grad_()
+    output = HeadOutput(torch.randn(1, CLASSES, 4, 4, 2, generator=generator), fine, children)
+    dense = dense_logits(output, ratio=2)
+    assert torch.equal(decide(dense)[0], classify(output, ratio=2)[0])
+    dense.sum().backward()
+    assert (fine.grad == 1).all()

@@ -25,7 +25,8 @@ def test_surroundocc_scores_and_the_lidar_beside_them(checkpoint: Path, box_town
     assert 0 <= scores["iou"] <= 1 and set(scores["per_class"]) >= {"car", "driveable_surface"}
     assert scores["iou_over_lidar"] == pytest.approx(scores["iou"] / scores["lidar_iou"])
     assert 0 < scores["lidar_iou"] < 1
-    assert 0 <= scores["flicker"] <= 1
+    assert 0 <= scores["flicker"] <= 1 and 0 <= scores["ray_iou"] <= 1
+    assert 0 <= scores["bev"]["iou"] <= 1 and 0 <= scores["image"]["miou"] <= 1 and scores["depth_l1_m"] > 0
     assert list(scores["by_range"]) == ["25", "50", "100"]
     assert scores["by_range"]["100"] == {"iou": scores["iou"], "miou": scores["miou"]}  # the whole grid
 
@@ -44,7 +45,7 @@ def test_keyframe_scores_of_a_network_that_sees_everything_occupied(checkpoint: 
 
 def test_command_line_writes_json(checkpoint: Path, box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     out = tmp_path / "deep" / "scores.json"
-    monkeypatch.setattr("sys.argv", ["evaluate", "--data", str(box_town), "--checkpoint", str(checkpoint), "--json", str(out)])
+    monkeypatch.setattr("sys.argv", ["evaluate", "--data", str(box_town), "--checkpoint", str(checkpoint), "--json", str(out), "--no-rendered"])
     main()
     assert {"iou", "miou", "per_class", "frames"} <= json.loads(out.read_text()).keys()
 

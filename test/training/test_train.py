@@ -7,6 +7,7 @@ import torch
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import load_checkpoint
+from occ_core.losses.gauss_render import GaussRenderConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.temporal import TemporalConfig
 from training.recipes import RECIPES, TrainConfig, debug, tiny_town
@@ -49,15 +50,27 @@ def test_the_adaptive_fuser_is_annealed_and_its_choices_are_logged(config: Train
     assert float(trained.fusion.image_queries[0].selector.temperature) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("tacocc", [False, True], ids=["base", "tacocc"])
-def test_resume_continues_bit_for_bit(tacocc: bool, config: TrainConfig, tmp_path: Path):
+def test_what_is_rendered_becomes_right(config: TrainConfig):
+    config = replace(config, steps=40, epoch_steps=40, augment=None, gauss_render=GaussRenderConfig(strategy="sensor"))
+    checkpoint = train(config)
+    first, last = curve(config.out, "loss/rendered_bev")  # steps 20, 40
+    assert last < first
+    assert not any("render" in name for name in load_checkpoint(checkpoint)[0].state_dict())
+
+
+@pytest.mark.parametrize("whole_model", [False, True], ids=["base", "whole"])
+def test_resume_continues_bit_for_bit(whole_model: bool, config: TrainConfig, tmp_path: Path):
     """Six steps at once, and three steps, a stop, three more: the same weights to the last bit.
 
-    With TACOcc's parts also the noise of the selection, the drives' memories and what was seen of them have to come back.
+    With the papers' parts also the noise of the selection, the drives' memories, what was seen of them, and the cameras drawn
+    have to come back.
     """
-    if tacocc:
+    if whole_model:
         model = replace(config.model, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())
-        config = replace(config, model=model, streams=2, clip=1, rendering=RenderingConfig(inner_steps=2, image_scale=0.5))
+        config = replace(
+            config, model=model, streams=2, clip=1, rendering=RenderingConfig(inner_steps=2, image_scale=0.5),
+            gauss_render=GaussRenderConfig(),
+        )  # fmt: skip
     whole = train(replace(config, epoch_steps=3))
     # the stop: the state of step 3 alone is left, as after a crash at step 5
     interrupted = replace(config, out=tmp_path / "interrupted", epoch_steps=3)

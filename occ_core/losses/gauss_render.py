@@ -1,0 +1,182 @@
+"""GaussRender (section 3): the prediction and the truth, rendered from a moving camera and from above, must look alike.
+
+Plugs into any model that predicts voxels::
+
+    loss = GaussRenderLoss(grid)
+    total = loss_3d + loss(logits, labels, sensors, random).total  # Eq. 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.rasterize import rasterize
+from occ_core.rendering.virtual_cameras import (
+    BEV_MARGIN_M,
+    Strategy,
+    camera_above,
+    pinhole_above,
+    virtual_camera,
+    worst_place,
+)
+from occ_core.rendering.voxel_gaussians import OpacityNetwork, predicted_gaussians, true_gaussians
+from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES
+from occ_core.types import Gaussians
+from occ_core.voxel_grid import VoxelGrid
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussRenderConfig:
+    """What is rendered, and how much it counts; the defaults are the paper's, see ``released``."""
+
+    strategy: Strategy = "elevated_around"
+    above: Literal["orthographic", "pinhole"] = "orthographic"
+    scale: float = 0.5
+    """Standard deviation of a Gaussian, in voxels."""
+    weight: float = 15.0
+    """lambda of Eq. 1."""
+    camera: bool = True
+    """Semantics from the moving camera; the switches are Table 6's."""
+    camera_depth: bool = True
+    bev: bool = True
+    bev_depth: bool = True
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0 or self.weight <= 0:
+            raise ValueError(f"GaussRenderConfig needs a scale and a weight above 0, got {self}")
+        if not (self.camera or self.camera_depth or self.bev or self.bev_depth):
+            raise ValueError("GaussRenderConfig: every term is off; nothing would be taught")
+
+
+def released() -> GaussRenderConfig:
+    """What the authors' code does, where it differs from their paper."""
+    return GaussRenderConfig(strategy="lifted", above="pinhole", weight=10.0)
+
+
+class GaussRenderLosses(NamedTuple):
+    """Eq. 4's terms, means over the batch, and Eq. 1's second summand; a term that is off is 0."""
+
+    camera: Float[Tensor, ""]
+    camera_depth: Float[Tensor, ""]
+    bev: Float[Tensor, ""]
+    bev_depth: Float[Tensor, ""]
+    total: Float[Tensor, ""]
+    """lambda L_2D: to be added to the loss of the voxels."""
+
+
+class Rendered(NamedTuple):
+    """A semantic image and its depth."""
+
+    semantics: Float[Tensor, "class h w"]
+    """Probabilities; what is seen through everything is empty."""
+    depth_m: Float[Tensor, "h w"]
+
+
+class GaussRenderLoss(nn.Module):
+    """L_2D of Eq. 6 for one camera drawn per sample, and one above.
+
+    Args:
+        grid: of the voxels.
+        feature_channels: of the voxel features that opacity is learned from; 0 derives it from the empty class's logit.
+    """
+
+    def __init__(
+        self,
+        grid: VoxelGrid,
+        config: GaussRenderConfig = GaussRenderConfig(),
+        classes: int = NUM_CLASSES,
+        feature_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self.grid, self.config, self.classes = grid, config, classes
+        self.opacity = OpacityNetwork(feature_channels) if feature_channels else None
+
+    def forward(
+        self,
+        logits: Float[Tensor, "batch class x y z"],
+        labels: UInt8[Tensor, "batch x y z"],
+        sensors: Sequence[Cameras],
+        random: np.random.Generator,
+        features: Float[Tensor, "batch channel x y z"] | None = None,
+    ) -> GaussRenderLosses:
+        """Renders prediction and truth of every sample.
+
+        Args:
+            labels: class ids, 255 ignored: such voxels are left out on both sides.
+            sensors: of every sample the cameras of the vehicle, at the size that is to be rendered; front and back, if there
+                are six in nuScenes' order, are drawn twice as often as the others.
+            random: draws the cameras.
+            features: voxel features, where opacity is learned.
+        """
+        if (features is None) != (self.opacity is None):
+            raise ValueError("GaussRenderLoss takes features exactly where it was made with feature_channels")
+        zero = logits.sum() * 0.0
+        sums = [zero, zero, zero, zero]
+        for sample, cameras in enumerate(sensors):
+            opacity = None if self.opacity is None or features is None else self.opacity(features[sample])
+            ignored = labels[sample] == IGNORE
+            predicted = predicted_gaussians(
+                logits[sample], self.grid, opacity=opacity, ignored=ignored, scale=self.config.scale
+            )
+            true = true_gaussians(labels[sample], self.classes, self.grid, scale=self.config.scale)
+            if (self.config.camera or self.config.camera_depth) and len(cameras.intrinsics):
+                view = self._draw(logits[sample], labels[sample], cameras, random)
+                far_m = max(abs(side) for side in self.grid.range_m[:2] + self.grid.range_m[3:5])
+                semantics, depth = difference(render(predicted, view), render(true, view), far_m)
+                sums[0], sums[1] = sums[0] + semantics, sums[1] + depth
+            if self.config.bev or self.config.bev_depth:
+                view, far_m = self._above(logits.device)
+                semantics, depth = difference(render(predicted, view), render(true, view), far_m)
+                sums[2], sums[3] = sums[2] + semantics, sums[3] + depth
+        switches = (self.config.camera, self.config.camera_depth, self.config.bev, self.config.bev_depth)
+        terms = [one / len(sensors) * switch for one, switch in zip(sums, switches, strict=True)]
+        camera, camera_depth, bev, bev_depth = terms
+        return GaussRenderLosses(camera, camera_depth, bev, bev_depth, self.config.weight * torch.stack(terms).sum())
+
+    def _draw(self, logits: Tensor, labels: Tensor, cameras: Cameras, random: np.random.Generator) -> Cameras:
+        weights = torch.ones(len(cameras.intrinsics))
+        if len(weights) == 6:
+            weights[[FRONT, BACK]] = 2
+        target = None
+        if self.config.strategy == "dynamic":
+            errors = F.cross_entropy(logits[None].detach().float(), labels[None].long(), reduction="none", ignore_index=IGNORE)
+            target = worst_place(errors[0], self.grid)
+        return virtual_camera(self.config.strategy, cameras, weights, self.grid, random, target)
+
+    def _above(self, device: torch.device) -> tuple[Cameras, float]:
+        """The camera above, and the depth that its depths are divided by."""
+        if self.config.above == "orthographic":
+            return camera_above(self.grid, device=device), self.grid.range_m[5] - self.grid.range_m[2] + BEV_MARGIN_M
+        return pinhole_above(self.grid, device=device), self.grid.range_m[3] - self.grid.range_m[0]
+
+
+FRONT, BACK = 1, 4
+"""Of nuScenes' six cameras, in the order of ``NUSCENES_CAMERAS``."""
+
+
+def render(gaussians: Gaussians, view: Cameras) -> Rendered:
+    """Eq. 3, of one view: what shines through everything is the empty class."""
+    rendering = rasterize(gaussians, view)
+    semantics = rendering.image[0]
+    through = (1 - rendering.alpha[0]).clamp(min=0)
+    semantics = torch.cat([semantics[:EMPTY], semantics[EMPTY : EMPTY + 1] + through, semantics[EMPTY + 1 :]])
+    return Rendered(semantics, rendering.depth[0])
+
+
+def difference(
+    predicted: Rendered, true: Rendered, far_m: float, least_depth_m: float = 0.1
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Eq. 4: mean absolute differences of semantics and of depth over ``far_m``, the latter where the truth has something."""
+    semantics = (predicted.semantics - true.semantics).abs().mean()
+    there = true.depth_m > least_depth_m
+    depth = ((predicted.depth_m - true.depth_m).abs() * there).sum() / there.sum().clamp(min=1) / far_m
+    return semantics, depth

@@ -1,0 +1,79 @@
+"""Voxels -> Gaussians (GaussRender, section 3.3, "Voxel 'Gaussianization'"): one sphere a voxel, at its centre, of fixed size."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from occ_core.rendering.project import MIN_ALPHA
+from occ_core.taxonomy import EMPTY, IGNORE
+from occ_core.types import Gaussians
+from occ_core.voxel_grid import VoxelGrid
+
+SCALE = 0.5
+"""Standard deviation in voxels: the paper's 2 s = c."""
+
+
+def predicted_gaussians(
+    logits: Float[Tensor, "class x y z"],
+    grid: VoxelGrid,
+    *,
+    opacity: Float[Tensor, "x y z"] | None = None,
+    ignored: Bool[Tensor, "x y z"] | None = None,
+    scale: float = SCALE,
+) -> Gaussians:
+    """One Gaussian for every voxel of a prediction that can be seen; class probabilities, empty among them, are its features.
+
+    Voxels too transparent to be drawn (below ``MIN_ALPHA``) are left out: they would change nothing and get no gradient.
+
+    Args:
+        opacity: learned; None derives it from the probability of being empty.
+        ignored: voxels that are left out.
+        scale: standard deviation in voxels.
+    """
+    probabilities = logits.float().softmax(dim=0)
+    if opacity is None:
+        opacity = opacity_from_empty(probabilities[EMPTY])
+    drawn = opacity.detach() >= MIN_ALPHA
+    if ignored is not None:
+        drawn &= ~ignored
+    return _spheres(drawn, opacity[drawn], probabilities.permute(1, 2, 3, 0)[drawn], grid, scale)
+
+
+def true_gaussians(labels: UInt8[Tensor, "x y z"], classes: int, grid: VoxelGrid, *, scale: float = SCALE) -> Gaussians:
+    """One opaque Gaussian for every occupied voxel of a truth, or of a decided prediction; none for empty and ignored ones."""
+    drawn = (labels != EMPTY) & (labels != IGNORE)
+    features = torch.eye(classes, device=labels.device)[labels[drawn].long()]
+    return _spheres(drawn, features.new_ones(len(features)), features, grid, scale)
+
+
+def opacity_from_empty(empty: Float[Tensor, "*voxel"]) -> Float[Tensor, "*voxel"]:
+    """1 - p', the probability p of being empty driven to 0 or 1: p' = p^2 below 1/2, 1 - (1 - p)^2 above (as released)."""
+    return torch.where(empty < 0.5, 1 - empty**2, (1 - empty) ** 2)
+
+
+class OpacityNetwork(nn.Sequential):
+    """Voxel features -> opacity, where a model has features (two hidden layers, as released); starts at sigmoid(-1) = 0.27."""
+
+    def __init__(self, channels: int) -> None:
+        last = nn.Linear(channels, 1)
+        nn.init.zeros_(last.bias)
+        super().__init__(
+            nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, channels), nn.ReLU(inplace=True), last
+        )
+
+    def forward(self, features: Float[Tensor, "channel x y z"]) -> Float[Tensor, "x y z"]:
+        return torch.sigmoid(super().forward(features.permute(1, 2, 3, 0).float())[..., 0] - 1)
+
+
+def _spheres(drawn: Tensor, opacities: Tensor, features: Tensor, grid: VoxelGrid, scale: float) -> Gaussians:
+    centres = grid.centres(drawn.nonzero())
+    upright = centres.new_tensor([1.0, 0, 0, 0])
+    return Gaussians(
+        means=centres,
+        quaternions=upright.expand(len(centres), 4),
+        scales=centres.new_full((len(centres), 3), scale * grid.voxel_size_m),
+        opacities=opacities,
+        features=features,
+    )
