@@ -45,7 +45,8 @@ def test_keyframe_scores_of_a_network_that_sees_everything_occupied(checkpoint: 
 
 def test_command_line_writes_json(checkpoint: Path, box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     out = tmp_path / "deep" / "scores.json"
-    monkeypatch.setattr("sys.argv", ["evaluate", "--data", str(box_town), "--checkpoint", str(checkpoint), "--json", str(out), "--no-rendered"])
+    arguments = ["--data", str(box_town), "--checkpoint", str(checkpoint), "--json", str(out), "--no-rendered"]
+    monkeypatch.setattr("sys.argv", ["evaluate", *arguments])
     main()
     assert {"iou", "miou", "per_class", "frames"} <= json.loads(out.read_text()).keys()
 
