@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
@@ -151,7 +152,7 @@ def classify(output: HeadOutput, ratio: int) -> tuple[UInt8[Tensor, "batch x y z
 
 def dense_logits(output: HeadOutput, ratio: int) -> Float[Tensor, "batch class x y z"]:
     """Logits on the fine grid; a voxel that was not refined has its parent's."""
-    dense = upsample(output.coarse, ratio).permute(0, 2, 3, 4, 1)
+    dense = F.interpolate(output.coarse, scale_factor=ratio).permute(0, 2, 3, 4, 1)  # nearest
     return dense.index_put(output.children.unbind(1), output.fine.to(dense.dtype)).permute(0, 4, 1, 2, 3)
 
 

@@ -155,7 +155,7 @@ class GaussRenderLoss(nn.Module):
     def _above(self, device: torch.device) -> tuple[Cameras, float]:
         """The camera above, and the depth that its depths are divided by."""
         if self.config.above == "orthographic":
-            return camera_above(self.grid, device=device), self.grid.range_m[5] - self.grid.range_m[2] + BEV_MARGIN_M
+            return camera_above(self.grid, 1, device), self.grid.range_m[5] - self.grid.range_m[2] + BEV_MARGIN_M
         return pinhole_above(self.grid, device=device), self.grid.range_m[3] - self.grid.range_m[0]
 
 

@@ -47,9 +47,9 @@ class Blend(torch.autograd.Function):
         *inputs, passing, last = ctx.saved_tensors
         image_gradient, alpha_gradient = (gradient.contiguous() for gradient in gradients)
         results = [torch.zeros_like(tensor) for tensor in inputs[:4]]
-        behind = torch.zeros_like(image_gradient)
+        behind = torch.zeros_like(passing)
         walked = (*inputs, passing.clone(), last, image_gradient, alpha_gradient, behind, *results)
-        _backward(*(tensor.numpy() for tensor in walked))
+        _backward(*(tensor.numpy() for tensor in walked), any(ctx.needs_input_grad[:2]))
         return (*results, None, None)
 
 
@@ -91,7 +91,7 @@ def _forward(
             passing[row, column] = abs(passing[row, column])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})  # sums over channels in any order: several at once
 @no_type_check
 def _backward(
     centres: np.ndarray,
@@ -108,7 +108,9 @@ def _backward(
     conics_gradient: np.ndarray,
     opacities_gradient: np.ndarray,
     values_gradient: np.ndarray,
+    shapes: bool,
 ) -> None:
+    """``shapes``: whether gradients of centres and conics are asked for."""
     channels = values.shape[1]
     through = passing.copy()  # what passes all of them, for the gradient of the whole image's alpha
     for g in range(len(centres) - 1, -1, -1):
@@ -125,16 +127,21 @@ def _backward(
                 shape = exp(-exponent)
                 alpha = min(MAX_ALPHA, opacities[g] * shape)
                 passes = passing[row, column] / (1 - alpha)
-                gradient = alpha_gradient[row, column] * through[row, column] / (1 - alpha)
+                weight = alpha * passes
                 for channel in range(channels):
-                    upstream = image_gradient[row, column, channel]
-                    values_gradient[g, channel] += alpha * passes * upstream
-                    gradient += (values[g, channel] * passes - behind[row, column, channel] / (1 - alpha)) * upstream
-                    behind[row, column, channel] += alpha * passes * values[g, channel]
+                    values_gradient[g, channel] += weight * image_gradient[row, column, channel]
+                own = values.dtype.type(0)  # the gradient times the values: of this one, and of all those behind it
+                for channel in range(channels):
+                    own += values[g, channel] * image_gradient[row, column, channel]
+                gradient = own * passes - behind[row, column] / (1 - alpha)
+                gradient += alpha_gradient[row, column] * through[row, column] / (1 - alpha)
+                behind[row, column] += weight * own
                 passing[row, column] = passes
                 if opacities[g] * shape > MAX_ALPHA:
                     continue
                 opacities_gradient[g] += shape * gradient
+                if not shapes:
+                    continue
                 down = -alpha * gradient  # to the exponent
                 conics_gradient[g, 0] += down * 0.5 * du * du
                 conics_gradient[g, 1] += down * du * dv

@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from occ_core.rendering.project import MIN_ALPHA
 from occ_core.taxonomy import EMPTY, IGNORE
 from occ_core.types import Gaussians
 from occ_core.voxel_grid import VoxelGrid
 
 SCALE = 0.5
 """Standard deviation in voxels: the paper's 2 s = c."""
+LEAST_OPACITY = 0.02
+"""Fainter voxels are not drawn: half of all that could be seen, for a hundredth of what is."""
 
 
 def predicted_gaussians(
@@ -25,20 +26,19 @@ def predicted_gaussians(
 ) -> Gaussians:
     """One Gaussian for every voxel of a prediction that can be seen; class probabilities, empty among them, are its features.
 
-    Voxels too transparent to be drawn (below ``MIN_ALPHA``) are left out: they would change nothing and get no gradient.
-
     Args:
         opacity: learned; None derives it from the probability of being empty.
         ignored: voxels that are left out.
         scale: standard deviation in voxels.
     """
-    probabilities = logits.float().softmax(dim=0)
-    if opacity is None:
-        opacity = opacity_from_empty(probabilities[EMPTY])
-    drawn = opacity.detach() >= MIN_ALPHA
-    if ignored is not None:
-        drawn &= ~ignored
-    return _spheres(drawn, opacity[drawn], probabilities.permute(1, 2, 3, 0)[drawn], grid, scale)
+    with torch.no_grad():
+        seen = opacity_from_empty(logits.float().softmax(dim=0)[EMPTY]) if opacity is None else opacity
+        drawn = seen >= LEAST_OPACITY
+        if ignored is not None:
+            drawn &= ~ignored
+    probabilities = logits.permute(1, 2, 3, 0)[drawn].float().softmax(dim=1)  # of those drawn alone: most are not
+    opacities = opacity_from_empty(probabilities[:, EMPTY]) if opacity is None else opacity[drawn]
+    return _spheres(drawn, opacities, probabilities, grid, scale)
 
 
 def true_gaussians(labels: UInt8[Tensor, "x y z"], classes: int, grid: VoxelGrid, *, scale: float = SCALE) -> Gaussians:

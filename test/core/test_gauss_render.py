@@ -67,9 +67,9 @@ def test_what_cannot_be_seen_is_left_out():
 def test_through_everything_empty_is_seen():
     labels = torch.zeros(GRID.shape, dtype=torch.uint8)
     labels[:8] = 2
-    seen = render(true_gaussians(labels, CLASSES, GRID), camera_above(GRID))
-    torch.testing.assert_close(seen.semantics.sum(dim=0), torch.ones(32, 32))
-    assert seen.semantics[0, 16, 28] == 1 and seen.semantics[2, 16, 4] > 0.99
+    seen = render(true_gaussians(labels, CLASSES, GRID), camera_above(GRID, pixels_per_voxel=1))
+    torch.testing.assert_close(seen.semantics.sum(dim=0), torch.ones(16, 16))
+    assert seen.semantics[0, 8, 14] == 1 and seen.semantics[2, 8, 2] > 0.99
 
 
 def test_eq_4_by_hand():
