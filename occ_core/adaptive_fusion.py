@@ -100,6 +100,7 @@ class Retrieval(nn.Module):
         super().__init__()
         self.candidates, self.radius = candidates, radius
         self.selector = NeighbourhoodSelector(channels, candidates)
+        self.norm = nn.LayerNorm(channels)  # features differ in size by orders of magnitude, as the depths' probabilities do
         self.attention = nn.Sequential(
             nn.Linear((1 + candidates[-1]) * channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, channels)
         )
@@ -107,16 +108,20 @@ class Retrieval(nn.Module):
     def forward(
         self, queries: NonEmpty, keys: NonEmpty
     ) -> tuple[Float[Tensor, "query channel"], Int[Tensor, " candidate"]]:
-        """Weights omega in [0, 1], zero for queries without a neighbour; and how many queries chose each candidate."""
+        """Weights omega of 0 or more, zero for queries without a neighbour; and how many queries chose each candidate.
+
+        Rectified, not squashed (as Co-Occ's are): the neighbours may raise a feature as well as fade it.
+        """
         found = nearest_neighbours(queries.index, keys.index, self.candidates[-1], self.radius)
         matched = (found.row[:, 0] >= 0).nonzero()[:, 0]  # [M]
-        query = queries.features[matched]
+        query = self.norm(queries.features[matched])
         k = self.selector(query)  # [M]
         neighbour = torch.arange(self.candidates[-1], device=k.device)
         retrieved = (k[:, None] - neighbour).clamp(0, 1)  # [M, K]: 1 for the first k, and a gradient to k from both sides of it
-        padded = torch.cat([keys.features, keys.features.new_zeros(1, keys.features.shape[1])])  # row -1: no neighbour
+        known = self.norm(keys.features)
+        padded = torch.cat([known, known.new_zeros(1, known.shape[1])])  # row -1: no neighbour
         key = padded[found.row[matched]] * retrieved[..., None].to(padded.dtype)  # [M, K, C]
-        omega = torch.sigmoid(self.attention(torch.cat([query, key.flatten(1)], dim=1)))
+        omega = torch.relu(self.attention(torch.cat([query, key.flatten(1)], dim=1)))
         weights = omega.new_zeros(queries.features.shape).index_put((matched,), omega)
         counts = torch.stack([(k.detach() == candidate).sum() for candidate in self.candidates])
         return weights, counts
