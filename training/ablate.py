@@ -112,7 +112,8 @@ def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
     kept = folder / "scores.json"
     if not kept.exists():
         checkpoint = train(recipe, resume=True)
-        measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=False))
+        rendered = any(one.gauss_render is not None for one in TABLES[config.table]())
+        measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=rendered))
         kept.write_text(json.dumps(measured, indent=2) + "\n")
     return _columns(json.loads(kept.read_text()))
 
@@ -120,9 +121,12 @@ def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
 def _columns(measured: dict[str, Any]) -> dict[str, float]:
     small = [measured["per_class"][name] for name in SMALL]
     ranges = {f"miou_{side}": values["miou"] for side, values in measured["by_range"].items() if side != "100"}
-    return {"iou": measured["iou"], "miou": measured["miou"], "miou_small": math.fsum(small) / len(small)} | ranges | {
-        "flicker": measured["flicker"]
-    }  # fmt: skip
+    columns = {"iou": measured["iou"], "miou": measured["miou"], "miou_small": math.fsum(small) / len(small)} | ranges
+    columns["flicker"] = measured["flicker"]
+    if "bev" in measured:
+        columns |= {"ray_iou": measured["ray_iou"], "depth_l1_m": measured["depth_l1_m"]}
+        columns |= {f"{what}_{name}": value for what in ("bev", "image") for name, value in measured[what].items()}
+    return columns
 
 
 def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
@@ -132,6 +136,7 @@ def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
         nano,
         model=model,
         rendering=row.rendering,
+        gauss_render=row.gauss_render,
         data=config.data,
         out=_folder(row, seed, config),
         steps=config.steps,
@@ -159,7 +164,8 @@ def _write(config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]])
         metrics = {name: summary([done[seed][name] for seed in done]) for name in next(iter(done.values()))}
         metrics |= {
             f"{name}_over_first": summary([done[seed][name] - first[seed][name] for seed in done])
-            for name in ("iou", "miou", "miou_small", "flicker")
+            for name in ("iou", "miou", "miou_small", "flicker", "ray_iou", "bev_iou")
+            if name in metrics
         }
         rows.append({"name": row.name, "switches": list(row.switches), "metrics": metrics})
     table = {
@@ -181,12 +187,13 @@ def summary(values: list[float]) -> dict[str, Any]:
 
 def text(table: dict[str, Any]) -> str:
     """The table to be read: percentages, +- one standard error of the paired difference to the first row."""
-    lines = [f"{'':28}{'IoU':>8}{'mIoU':>8}{'over first':>16}{'small':>8}{'over first':>16}{'flicker':>9}"]
+    titles = {"iou": "IoU", "miou": "mIoU", "miou_small": "small", "flicker": "flicker", "ray_iou": "RayIoU", "bev_iou": "BEV"}
+    shown = {name: title for name, title in titles.items() if name in table["rows"][0]["metrics"]}
+    lines = [f"{'':28}" + "".join(f"{title:>8}{'over first':>15}" for title in shown.values())]
     for row in table["rows"]:
         metrics = row["metrics"]
-        iou, miou, small, flicker = (f"{metrics[name]['mean']:8.2%}" for name in ("iou", "miou", "miou_small", "flicker"))
-        more, more_small = (f"{_signed(metrics[f'{name}_over_first']):>16}" for name in ("miou", "miou_small"))
-        lines.append(f"{row['name']:28}{iou}{miou}{more}{small}{more_small}{flicker:>9}")
+        cells = (f"{metrics[name]['mean']:8.2%}{_signed(metrics[f'{name}_over_first']):>15}" for name in shown)
+        lines.append(f"{row['name']:28}" + "".join(cells))
     return "\n".join(lines)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.losses.gauss_render import GaussRenderConfig, released
 from occ_core.model import OccupancyConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
+from occ_core.rendering.virtual_cameras import STRATEGIES
 from occ_core.temporal import TemporalConfig
 
 FIRST_DIRECTION = AdaptiveFusionConfig(strides=(1,), lidar_queries=False)
@@ -24,6 +26,8 @@ class Row:
     model: dict[str, object] = field(default_factory=dict)
     """Fields of ``OccupancyConfig`` that differ from the first row."""
     rendering: RenderingConfig | None = None
+    """Of the training."""
+    gauss_render: GaussRenderConfig | None = None
     """Of the training."""
 
     def of(self, first: OccupancyConfig) -> OccupancyConfig:
@@ -58,4 +62,20 @@ def tacocc() -> list[Row]:
     ]
 
 
-TABLES: dict[str, Callable[[], list[Row]]] = {"tacocc": tacocc}
+def gaussrender() -> list[Row]:
+    """GaussRender on the base: Table 5's cameras (with the voxels' losses), Table 6's terms, the released settings."""
+    paper = GaussRenderConfig()
+    strategies = [one for one in STRATEGIES if one not in (paper.strategy, released().strategy)]
+    depth = replace(paper, bev=False, bev_depth=False)
+    return [
+        Row("base"),
+        Row("GaussRender", ("cam", "depth", "bev", "bev_depth"), gauss_render=paper),
+        Row("camera", ("cam",), gauss_render=replace(depth, camera_depth=False)),
+        Row("camera, its depth", ("cam", "depth"), gauss_render=depth),
+        Row("camera, its depth, above", ("cam", "depth", "bev"), gauss_render=replace(paper, bev_depth=False)),
+        *(Row(f"cameras: {one}", (one,), gauss_render=replace(paper, strategy=one)) for one in strategies),
+        Row("as released", ("released",), gauss_render=released()),
+    ]
+
+
+TABLES: dict[str, Callable[[], list[Row]]] = {"tacocc": tacocc, "gaussrender": gaussrender}

@@ -14,8 +14,8 @@ from training.recipes import nano_town
 
 def test_every_row_is_a_training_of_its_own():
     for rows in TABLES.values():
-        made = [(row.of(nano_town().model), row.rendering) for row in rows()]
-        assert made[0] == (nano_town().model, None)  # the others are compared to the base
+        made = [(row.of(nano_town().model), row.rendering, row.gauss_render) for row in rows()]
+        assert made[0] == (nano_town().model, None, None)  # the others are compared to the base
         assert len({repr(one) for one in made}) == len(made)
         assert len({row.name for row in rows()}) == len(made)
 
@@ -65,6 +65,15 @@ def test_a_table_is_made_row_by_row_and_kept(config: AblateConfig, monkeypatch: 
     assert json.dumps(again["rows"]) == json.dumps(table["rows"])
     with pytest.raises(ValueError, match="another configuration"):
         ablate(replace(config, steps=2))
+
+
+def test_where_cameras_teach_they_score_too(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+    rows = [Row("base"), next(row for row in TABLES["gaussrender"]() if row.name == "GaussRender")]
+    monkeypatch.setitem(TABLES, "gaussrender", lambda: rows)
+    table = ablate(replace(config, table="gaussrender", seeds=(1,)))
+    metrics = table["rows"][1]["metrics"]
+    assert {"ray_iou_over_first", "bev_iou_over_first", "image_miou", "depth_l1_m"} <= set(metrics)
+    assert "RayIoU" in text(table)
 
 
 def test_unknown_names_are_refused():
