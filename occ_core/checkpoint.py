@@ -63,6 +63,30 @@ def load_checkpoint(path: Path | str) -> tuple[OccupancyModel, dict[str, Any]]:
     return model.eval(), description
 
 
+def start_from(model: OccupancyModel, path: Path | str) -> list[str]:
+    """Gives a new model the weights of a trained one that has less: no fuser, no memory. Returns the names of what stays new.
+
+    Where concatenation becomes the adaptive fuser, its weighted features count nothing at first.
+
+    Raises:
+        CheckpointError: see ``load_checkpoint``; or the trained model has what the new one lacks, or has it in another size.
+    """
+    trained, _ = load_checkpoint(path)
+    weights, new = trained.state_dict(), model.state_dict()
+    reduce = "fusion.reduce.0.weight"
+    if reduce in weights and reduce in new and weights[reduce].shape[1] < new[reduce].shape[1]:
+        wider = new[reduce].clone().zero_()
+        wider[:, : weights[reduce].shape[1]] = weights[reduce]  # image volume, LiDAR volume: the first of Eq. 1's four
+        weights[reduce] = wider
+    unfit = [name for name, weight in weights.items() if name not in new or new[name].shape != weight.shape]
+    if unfit:
+        raise CheckpointError(
+            f"'{path}' is of a model that this one does not contain; {len(unfit)} weights do not fit, the first is '{unfit[0]}'"
+        )
+    model.load_state_dict(weights, strict=False)
+    return [name for name in new if name not in weights]
+
+
 def config_from_dict(values: dict[str, Any]) -> OccupancyConfig:
     """The inverse of ``dataclasses.asdict`` for ``OccupancyConfig``, from JSON (where tuples are lists)."""
     plain = _tuples(values)

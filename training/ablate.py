@@ -106,8 +106,8 @@ def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
     """One training's scores; trained only where they are missing, or were made otherwise."""
     folder = _folder(row, seed, config)
     recipe = _recipe(row, seed, config)
-    wanted = json.loads(json.dumps(asdict(recipe), default=str))
-    if (folder / "config.json").exists() and json.loads((folder / "config.json").read_text()) != wanted:
+    wanted = _switched_on(json.loads(json.dumps(asdict(recipe), default=str)))
+    if (folder / "config.json").exists() and _switched_on(json.loads((folder / "config.json").read_text())) != wanted:
         raise ValueError(f"'{folder}' holds a training of another configuration; move it away, or give another --out")
     kept = folder / "scores.json"
     if not kept.exists():
@@ -116,6 +116,11 @@ def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
         measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=rendered))
         kept.write_text(json.dumps(measured, indent=2) + "\n")
     return _columns(json.loads(kept.read_text()))
+
+
+def _switched_on(config: dict[str, Any]) -> dict[str, Any]:
+    """Without what is off: a training is the same whether an option was off or not there yet."""
+    return {name: value for name, value in config.items() if value is not None}
 
 
 def _columns(measured: dict[str, Any]) -> dict[str, float]:

@@ -62,6 +62,14 @@ def tacocc() -> list[Row]:
     ]
 
 
+def neighbourhoods() -> list[Row]:
+    """TACOcc's Tables IV and V: how many neighbours a voxel may retrieve, fixed or chosen."""
+    candidates = ((1,), (2,), (3,), (1, 2), (1, 2, 3))
+    names = ("k = 1", "k = 2", "k = 3", "k of 1, 2", "k of 1, 2, 3")
+    fusers = [AdaptiveFusionConfig(candidates=one) for one in candidates]
+    return [Row("base (concat)"), *(Row(name, (name,), {"adaptive_fusion": one}) for name, one in zip(names, fusers, strict=True))]
+
+
 def gaussrender() -> list[Row]:
     """GaussRender on the base: Table 5's cameras (with the voxels' losses), Table 6's terms, the released settings."""
     paper = GaussRenderConfig()
@@ -78,4 +86,4 @@ def gaussrender() -> list[Row]:
     ]
 
 
-TABLES: dict[str, Callable[[], list[Row]]] = {"tacocc": tacocc, "gaussrender": gaussrender}
+TABLES: dict[str, Callable[[], list[Row]]] = {"tacocc": tacocc, "neighbourhoods": neighbourhoods, "gaussrender": gaussrender}

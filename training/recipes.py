@@ -64,6 +64,8 @@ class TrainConfig:
     precision: Precision = "auto"
     device: str = "auto"
     """``cpu``, ``cuda`` or ``auto``."""
+    start_from: Path | None = None
+    """Checkpoint of a model that this one contains, to go on from: without the fuser or the memory, say."""
     backbone_weights: Path | None = None
     """Local Hugging Face folder of a ResNet to start the image encoder from."""
 

@@ -23,7 +23,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from occ_core.adaptive_fusion import AdaptiveFusion
-from occ_core.checkpoint import save_checkpoint
+from occ_core.checkpoint import save_checkpoint, start_from
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
@@ -68,6 +68,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     raw_model = build_model(config.model)
     if config.backbone_weights is not None and raw_model.image_encoder is not None:
         raw_model.image_encoder.load_backbone(config.backbone_weights)
+    if config.start_from is not None:
+        start_from(raw_model, config.start_from)
     average = AveragedModel(raw_model, multi_avg_fn=partial(_average, config.ema_decay), use_buffers=True).to(fabric.device)
     renderer = _renderer(config).to(fabric.device) if config.rendering is not None else None
     parameters = [*raw_model.parameters(), *(renderer.parameters() if renderer is not None else ())]

@@ -1,11 +1,13 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
-from occ_core.checkpoint import SHIPPED, CheckpointError, config_from_dict, load_checkpoint, save_checkpoint
+from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.checkpoint import SHIPPED, CheckpointError, config_from_dict, load_checkpoint, save_checkpoint, start_from
 from occ_core.model import base, build_model, debug
+from occ_core.temporal import TemporalConfig
 
 
 @pytest.fixture
@@ -76,3 +78,21 @@ def test_shipped_checkpoint_is_small_and_loads():
     model, description = load_checkpoint(SHIPPED)
     assert model.config.grid.shape == (200, 200, 16)
     assert {"command", "seed", "scores"} <= description["made_by"].keys()
+
+
+def test_a_larger_model_starts_as_the_smaller_one_was(saved, make_frame):
+    """With the fuser and the ConvLSTM, both of which start by adding nothing; the filter has no past in the first frame."""
+    trained = load_checkpoint(saved[0])[0]
+    torch.manual_seed(1)
+    larger = build_model(replace(trained.config, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())).eval()
+    new = start_from(larger, saved[0])
+    assert {name.split(".")[0] for name in new} == {"fusion", "temporal", "head"}
+    with torch.inference_mode():
+        expected, got = (model(make_frame()).head for model in (trained, larger))
+    torch.testing.assert_close(got.coarse, expected.coarse, atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_that_lacks_something_cannot_start_from_one_that_has_it(saved):
+    path, model = saved
+    with pytest.raises(CheckpointError, match="does not contain"):
+        start_from(build_model(replace(model.config, lidar=False)), path)
