@@ -64,10 +64,9 @@ def tacocc() -> list[Row]:
 
 def neighbourhoods() -> list[Row]:
     """TACOcc's Tables IV and V: how many neighbours a voxel may retrieve, fixed or chosen."""
-    candidates = ((1,), (2,), (3,), (1, 2), (1, 2, 3))
-    names = ("k = 1", "k = 2", "k = 3", "k of 1, 2", "k of 1, 2, 3")
-    fusers = [AdaptiveFusionConfig(candidates=one) for one in candidates]
-    return [Row("base (concat)"), *(Row(name, (name,), {"adaptive_fusion": one}) for name, one in zip(names, fusers, strict=True))]
+    candidates = {"k = 1": (1,), "k = 2": (2,), "k = 3": (3,), "k of 1, 2": (1, 2), "k of 1, 2, 3": (1, 2, 3)}
+    fusers = {name: AdaptiveFusionConfig(candidates=one) for name, one in candidates.items()}
+    return [Row("base (concat)"), *(Row(name, (name,), {"adaptive_fusion": fuser}) for name, fuser in fusers.items())]
 
 
 def gaussrender() -> list[Row]:
