@@ -146,6 +146,8 @@ class Prediction(NamedTuple):
     """Of the cameras that are there (in the order of ``Frame.camera_mask.nonzero()``)."""
     neighbourhoods: Int[Tensor, "retrieval candidate"] | None
     """Of the adaptive fuser: see ``Fused``."""
+    sensor_volumes: tuple[Float[Tensor, "batch channel x y z"], ...]
+    """Image volume and LiDAR volume, of the sensors that the model has."""
     volume: Float[Tensor, "batch channel x y z"]
     """What the head reads: fused, encoded, and smoothed over time where there is a memory."""
     memory: TemporalMemory | None
@@ -208,7 +210,7 @@ class OccupancyModel(nn.Module):
         head = self.head(volume, lidar, self._image_sampler(cameras), recall)
         if memory is not None:
             memory = replace(memory, head=head)
-        return Prediction(head, depth_logits, fused.neighbourhoods, volume, memory)
+        return Prediction(head, depth_logits, fused.neighbourhoods, tuple(volumes), volume, memory)
 
     def see(self, frame: Frame) -> Cameras:
         """Features of the cameras that are there; those masked are not looked at, so that nothing of them can leak."""

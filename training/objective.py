@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from occ_core.losses.cross_entropy import cross_entropy
+from occ_core.losses.daga import daga_loss
 from occ_core.losses.depth import depth_loss, depth_targets
 from occ_core.losses.lovasz import lovasz_softmax
 from occ_core.model import OccupancyConfig, Prediction
@@ -22,6 +23,8 @@ class LossWeights:
     lovasz: float = 1.0
     depth: float = 0.2
     """Cross entropy over the depth bins; it steers the image branch and must not outweigh the voxels."""
+    daga: float = 0.0
+    """VLMFusionOcc3D's alignment of the image volume with the LiDAR volume; the paper has 0.2."""
 
 
 def objective(
@@ -59,4 +62,8 @@ def objective(
         + weights.lovasz * (losses["coarse_lovasz"] + losses["fine_lovasz"])
         + weights.depth * depth
     )
+    if weights.daga:
+        image_volume, lidar_volume = prediction.sensor_volumes
+        losses["daga"] = daga_loss(image_volume, lidar_volume)
+        losses["total"] = losses["total"] + weights.daga * losses["daga"]
     return losses

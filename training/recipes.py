@@ -75,6 +75,8 @@ class TrainConfig:
                 raise ValueError(f"TrainConfig.{name} must be at least 1, got {getattr(self, name)}")
         if self.model.temporal is not None and self.streams < self.batch_size:
             raise ValueError(f"TrainConfig.streams must be batch_size {self.batch_size} or more, got {self.streams}")
+        if self.losses.daga and not (self.model.camera and self.model.lidar):
+            raise ValueError(f"LossWeights.daga {self.losses.daga} aligns camera and lidar, of which the model has one alone")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
 

@@ -33,6 +33,9 @@ from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES
 from occ_core.types import Gaussians
 from occ_core.voxel_grid import VoxelGrid
 
+FRONT, BACK = 1, 4
+"""Of nuScenes' six cameras, in the order of ``NUSCENES_CAMERAS``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GaussRenderConfig:
@@ -157,10 +160,6 @@ class GaussRenderLoss(nn.Module):
         if self.config.above == "orthographic":
             return camera_above(self.grid, 1, device), self.grid.range_m[5] - self.grid.range_m[2] + BEV_MARGIN_M
         return pinhole_above(self.grid, device=device), self.grid.range_m[3] - self.grid.range_m[0]
-
-
-FRONT, BACK = 1, 4
-"""Of nuScenes' six cameras, in the order of ``NUSCENES_CAMERAS``."""
 
 
 def render(gaussians: Gaussians, view: Cameras) -> Rendered:

@@ -55,7 +55,7 @@ def _moved(
     strategy: Strategy, pose: np.ndarray, grid: VoxelGrid, random: np.random.Generator, target: np.ndarray | None
 ) -> np.ndarray:
     """``grid_from_camera`` after the strategy."""
-    half_range = min(-low if low < 0 else high for low, high in zip(grid.range_m[:2], grid.range_m[3:5], strict=True)) / 2
+    half_range = (grid.range_m[3] - grid.range_m[0]) / 4  # half of how far the scene reaches from its middle
     if strategy == "sensor":
         return pose
     if strategy == "lifted":

@@ -10,6 +10,7 @@ from occ_core.checkpoint import load_checkpoint
 from occ_core.losses.gauss_render import GaussRenderConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.temporal import TemporalConfig
+from training.objective import LossWeights
 from training.recipes import RECIPES, TrainConfig, debug, tiny_town
 from training.train import train
 
@@ -94,6 +95,13 @@ def test_resume_continues_bit_for_bit(whole_model: bool, config: TrainConfig, tm
     assert all(torch.equal(final[0][key]["exp_avg"], final[1][key]["exp_avg"]) for key in final[0])
 
 
+def test_the_volumes_are_aligned(config: TrainConfig):
+    config = replace(config, steps=40, epoch_steps=40, augment=None, losses=LossWeights(daga=20.0))
+    train(config)
+    first, last = curve(config.out, "loss/daga")  # steps 20, 40
+    assert last < 0.9 * first
+
+
 def test_a_stop_before_the_last_report_is_made_up_for(config: TrainConfig):
     checkpoint = train(config)
     weights = load_checkpoint(checkpoint)[0].state_dict()
@@ -123,6 +131,8 @@ def test_too_few_scenes_are_an_error(config: TrainConfig):
 def test_config_refuses_nonsense():
     with pytest.raises(ValueError, match=r"TrainConfig.steps must be at least 1, got 0"):
         replace(debug(), steps=0)
+    with pytest.raises(ValueError, match="daga"):
+        replace(debug(), losses=LossWeights(daga=0.2), model=replace(debug().model, lidar=False))
     with pytest.raises(ValueError, match="ema_decay"):
         replace(debug(), ema_decay=1.0)
 
