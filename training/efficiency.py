@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -98,20 +99,23 @@ def measure(config: EfficiencyConfig) -> dict[str, Any]:
         peak = torch.cuda.max_memory_allocated(device)
     encoder = shape.image_encoder
     height, width = shape.image_size
+    miou = None
+    if row.model is None:
+        miou = evaluate(EvaluateConfig(data=config.data, checkpoint=SHIPPED, rendered=False))["miou"]
     return {
         "image": f"{height}x{width}",
         "backbone": f"ResNet {'-'.join(map(str, encoder.depths))}, {encoder.block}, {encoder.widths[-1]} channels",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "latency_ms": median,
         "peak_memory_mib": peak / 2**20,
-        "miou": evaluate(EvaluateConfig(data=config.data, checkpoint=SHIPPED, rendered=False))["miou"] if row.model is None else None,
+        "miou": miou,
     }
 
 
 def efficiency(config: EfficiencyConfig) -> dict[str, Any]:
     """All rows, each in a process of its own; written after every row."""
     table: dict[str, Any] = {
-        "command": "python -m training.efficiency",
+        "command": shlex.join(["python", "-m", "training.efficiency", *sys.argv[1:]]),
         "data": f"the first keyframe of '{config.data}', batch 1, {config.repeats} repeats; generated towns",
         "machine": machine(),
         "device": str(best_device()),
