@@ -64,7 +64,7 @@ class Recall:
         self.there_from_here = (torch.linalg.inv(world_from_there) @ world_from_here).float()  # [B, 4, 4]
         coarse = before.coarse.permute(0, 2, 3, 4, 1)  # [B, X, Y, Z, class]
         parent = torch.arange(coarse[..., 0].numel(), device=coarse.device).view(coarse.shape[:-1])
-        self.row = upsample(parent, ratio).flatten()  # of every fine voxel, in ...
+        self.row = upsample(parent, ratio).flatten()  # in self.logits, of every fine voxel
         refined = parent.numel() + torch.arange(len(before.children), device=coarse.device)
         self.row[linear_index(before.children, fine.shape)] = refined
         self.logits = torch.cat([coarse.flatten(0, 3), before.fine])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -174,7 +175,10 @@ def _write(config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]])
         }
         rows.append({"name": row.name, "switches": list(row.switches), "metrics": metrics})
     table = {
-        "command": f"python -m training.ablate {config.table} --steps {config.steps}",
+        "command": shlex.join(
+            ["python", "-m", "training.ablate", config.table, "--steps", str(config.steps)]
+            + (["--rows", *config.rows] if config.rows else [])
+        ),
         "data": f"generated towns, trained on '{config.data}', scored on '{config.test}'; seeds {list(config.seeds)}",
         "machine": machine(),
         "rows": rows,

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numba import njit
 
-from occ_core.geometry.ray_casting import RayHits, cast_rays
-from occ_core.metrics.ray_iou import lidar_directions
+from occ_core.geometry.ray_casting import RayHits
+from occ_core.metrics.ray_iou import cast_through_both, lidar_directions
 from occ_core.taxonomy import EMPTY
 from occ_core.voxel_grid import SURROUNDOCC_GRID
 from training.contests_core import Contest, surface
@@ -59,15 +59,14 @@ def rayiou() -> Iterator[Contest]:
         voxels = surface(30_000, seed)[:, 1:]
         grid[voxels.unbind(1)] = torch.from_numpy(random.integers(1, 17, len(voxels)).astype(np.uint8))
     places = torch.from_numpy(np.c_[random.uniform(-39, 39, (8, 2)), random.uniform(0, 1, 8)])
-    directions = lidar_directions().repeat(len(places), 1)
-    origins = places.repeat_interleave(len(directions) // len(places), dim=0)
+    beams = lidar_directions()
+    directions = beams.repeat(len(places), 1)
+    origins = places.repeat_interleave(len(beams), dim=0)
 
-    def ours() -> list[RayHits]:
-        true = cast_rays(truth, SURROUNDOCC_GRID, origins, directions)
-        counted = true.label != EMPTY
-        return [true, cast_rays(prediction, SURROUNDOCC_GRID, origins[counted], directions[counted])]
+    def ours() -> tuple[RayHits, RayHits]:
+        return cast_through_both(truth, prediction, SURROUNDOCC_GRID, places, beams)
 
-    def by(walk: Walk) -> list[RayHits]:
+    def by(walk: Walk) -> tuple[RayHits, RayHits]:
         low, size = torch.tensor(SURROUNDOCC_GRID.min_m, dtype=torch.float64), SURROUNDOCC_GRID.voxel_size_m
         hits: list[RayHits] = []
         chosen = torch.ones(len(origins), dtype=torch.bool)
@@ -77,10 +76,10 @@ def rayiou() -> Iterator[Contest]:
             walk(labels.numpy(), *rays, label, depth)
             hits.append(RayHits(torch.from_numpy(label), torch.from_numpy(depth * size)))
             chosen = hits[0].label != EMPTY
-        return hits
+        return hits[0], hits[1]
 
-    def same(ours: list[RayHits], theirs: list[RayHits]) -> bool:  # their times are sums of steps, rounded at each
-        return all(
+    def same(ours: tuple[RayHits, RayHits], theirs: tuple[RayHits, RayHits]) -> bool:
+        return all(  # their times are sums of steps, rounded at each
             torch.equal(one.label, other.label) and torch.allclose(one.depth_m, other.depth_m, atol=1e-9)
             for one, other in zip(ours, theirs, strict=True)
         )

@@ -122,8 +122,8 @@ def score_frames(
     scores: dict[str, Any] = dict(score.compute())
     lidar_iou = lidar_score.compute()["iou"]
     if rendered:
-        scores["bev"], scores["image"] = (_means(one.compute()["semantics"]) for one in (bev, image))
-        scores["depth_l1_m"] = image.compute()["depth_l1_m"]
+        above, seen = bev.compute(), image.compute()
+        scores |= {"bev": _means(above["semantics"]), "image": _means(seen["semantics"]), "depth_l1_m": seen["depth_l1_m"]}
     return scores | {
         "frames": len(indices),
         "lidar_iou": lidar_iou,

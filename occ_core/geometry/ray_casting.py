@@ -73,7 +73,7 @@ def cast_in_steps(
     while len(active):
         plane = voxel + forward
         time = torch.where(directions[active] == 0, torch.inf, (plane - origins[active]) * per_plane[active])  # [A, 3]
-        leaves, axis = time.min(dim=1)
+        leaves = time.amin(dim=1)
         axis = (time == leaves[:, None]).int().argmax(dim=1)  # of planes crossed at once x is first, then y
         depth[active] = leaves
         label[active] = labels[voxel.unbind(1)]

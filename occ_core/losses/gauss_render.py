@@ -28,7 +28,7 @@ from occ_core.rendering.virtual_cameras import (
     virtual_camera,
     worst_place,
 )
-from occ_core.rendering.voxel_gaussians import OpacityNetwork, predicted_gaussians, true_gaussians
+from occ_core.rendering.voxel_gaussians import SCALE, OpacityNetwork, predicted_gaussians, true_gaussians
 from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES
 from occ_core.types import Gaussians
 from occ_core.voxel_grid import VoxelGrid
@@ -43,7 +43,7 @@ class GaussRenderConfig:
 
     strategy: Strategy = "elevated_around"
     above: Literal["orthographic", "pinhole"] = "orthographic"
-    scale: float = 0.5
+    scale: float = SCALE
     """Standard deviation of a Gaussian, in voxels."""
     weight: float = 15.0
     """lambda of Eq. 1."""

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from occ_core.geometry.ray_casting import cast_rays
+from occ_core.geometry.ray_casting import RayHits, cast_rays
 from occ_core.metrics.processes import summed_over_processes
 from occ_core.taxonomy import CLASS_NAMES, EMPTY, IGNORE, NUM_CLASSES
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
@@ -72,13 +72,9 @@ class RayIoU:
         device = self.hits.device
         unknown = truth == IGNORE
         truth, prediction = (labels.masked_fill(unknown, EMPTY).to(device) for labels in (truth, prediction))
-        origins = origins_m.to(device).double().repeat_interleave(len(self.directions), dim=0)
-        directions = self.directions.repeat(len(origins_m), 1)
-        true = cast_rays(truth, self.grid, origins, directions)
+        true, found = cast_through_both(truth, prediction, self.grid, origins_m.to(device).double(), self.directions)
         counted = true.label != EMPTY
-        label, depth = true.label[counted].long(), true.depth_m[counted]
-        found = cast_rays(prediction, self.grid, origins[counted], directions[counted])
-        found_label = found.label.long()
+        label, depth, found_label = true.label[counted].long(), true.depth_m[counted], found.label.long()
         self.true += torch.bincount(label, minlength=self.num_classes)
         self.predicted += torch.bincount(found_label, minlength=self.num_classes)
         for number, threshold in enumerate(self.thresholds_m):
@@ -96,6 +92,22 @@ class RayIoU:
             by_threshold={f"{metres:g}": mean for metres, mean in zip(self.thresholds_m, means.tolist(), strict=True)},
             per_class=dict(zip(CLASS_NAMES[EMPTY + 1 : self.num_classes], iou.mean(dim=0).tolist(), strict=True)),
         )
+
+
+def cast_through_both(
+    truth: UInt8[Tensor, "x y z"],
+    prediction: UInt8[Tensor, "x y z"],
+    grid: VoxelGrid,
+    origins_m: Float[Tensor, "origin 3"],
+    directions: Float[Tensor, "ray 3"],
+) -> tuple[RayHits, RayHits]:
+    """What all rays, each direction from each origin, meet in the truth; and in the prediction, of those that meet something."""
+    origins = origins_m.repeat_interleave(len(directions), dim=0)
+    directions = directions.repeat(len(origins_m), 1)
+    true = cast_rays(truth, grid, origins, directions)
+    counted = true.label != EMPTY
+    found = cast_rays(prediction, grid, origins[counted], directions[counted])
+    return true, found
 
 
 def lidar_directions() -> Float[Tensor, "ray 3"]:

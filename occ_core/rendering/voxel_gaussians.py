@@ -13,7 +13,7 @@ from occ_core.voxel_grid import VoxelGrid
 SCALE = 0.5
 """Standard deviation in voxels: the paper's 2 s = c."""
 LEAST_OPACITY = 0.02
-"""Fainter voxels are not drawn: half of all that could be seen, for a hundredth of what is."""
+"""Fainter voxels are not drawn: they are many, and hardly show."""
 
 
 def predicted_gaussians(
