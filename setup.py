@@ -31,12 +31,15 @@ TRAIN = [
     "lightning-fabric",
     "matplotlib",
     "open3d>=0.18",
+    "peft",
     "pillow",
     "rich",
     "scipy",
     "tensorboard",
+    "tokenizers",
     "torchmetrics",
     "tqdm",
+    "wordllama",
 ]
 TEST = [
     "beartype",

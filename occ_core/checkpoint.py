@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.image_encoder import ImageEncoderConfig
 from occ_core.model import OccupancyConfig, OccupancyModel, build_model
+from occ_core.prompts import LanguageConfig
 from occ_core.temporal import TemporalConfig
 from occ_core.view_transform import DepthBins
 from occ_core.voxel_grid import VoxelGrid
@@ -97,6 +98,8 @@ def config_from_dict(values: dict[str, Any]) -> OccupancyConfig:
         plain["adaptive_fusion"] = AdaptiveFusionConfig(**_tuples(values["adaptive_fusion"]))
     if values.get("temporal") is not None:
         plain["temporal"] = TemporalConfig(**values["temporal"])
+    if values.get("language") is not None:
+        plain["language"] = LanguageConfig(**values["language"])
     return OccupancyConfig(**plain)
 
 

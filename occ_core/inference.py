@@ -80,8 +80,8 @@ class OccupancyEngine:
         frame = frame.to(self.device)
         config = self.model.config
         forgotten = None
-        if self.memory is not None and config.temporal is not None:
-            forgotten = discontinuity(self.memory, frame, config.temporal)
+        if self.memory is not None:
+            forgotten = discontinuity(self.memory, frame, config.forgetting)
         if forgotten is not None:
             self.memory = None
         with autocast(self.device, self.precision):
@@ -91,6 +91,7 @@ class OccupancyEngine:
         return Occupancy(
             labels.cpu(), probability.cpu(), config.grid, stamp_ns=frame.stamp_ns, frame_id=self.frame_id,
             memory_reset=forgotten, neighbour_shares=prediction.neighbour_shares(),
+            sensor_weights=() if prediction.sensor_weights is None else tuple(prediction.sensor_weights.mean(dim=0).tolist()),
         )  # fmt: skip
 
     def reset(self, reason: str) -> None:

@@ -6,21 +6,24 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from occ_core.adaptive_fusion import AdaptiveFusion, AdaptiveFusionConfig
 from occ_core.fusion import SIMPLE_FUSIONS, Fused
 from occ_core.head import OccupancyHead, SampleImages
 from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig
+from occ_core.instance_attention import InstanceAttention
 from occ_core.lidar_encoder import LidarEncoder
+from occ_core.prompts import LanguageConfig, Prompts, PromptTable, classes_seen
 from occ_core.taxonomy import NUM_CLASSES
-from occ_core.temporal import TemporalAggregator, TemporalConfig
+from occ_core.temporal import TemporalAggregator, TemporalConfig, continued
 from occ_core.types import Frame, HeadOutput, TemporalMemory
 from occ_core.view_transform import DepthBins, ViewTransform, sample_images
 from occ_core.volume_encoder import VolumeEncoder
 from occ_core.voxel_filter import Recall
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
+from occ_core.weather_fusion import WeatherFusion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,8 @@ class OccupancyConfig:
     """3x3x1 then 1x1x3 in the 3D encoder: less than half the work of 3x3x3. The memory's are factorised further."""
     temporal: TemporalConfig | None = None
     """TACOcc's memory; None predicts each frame on its own."""
+    language: LanguageConfig | None = None
+    """VLMFusionOcc3D's prompts; None hears nothing of weather and region."""
     refine_above: float = 0.3
     """Coarse voxels whose probability of being occupied exceeds this are refined."""
     max_refined: int = 16_000
@@ -61,6 +66,8 @@ class OccupancyConfig:
             raise ValueError("OccupancyConfig: camera and lidar are both off; a model needs at least one sensor")
         if self.adaptive_fusion is not None and not (self.camera and self.lidar):
             raise ValueError("OccupancyConfig.adaptive_fusion joins camera and lidar, of which one is off")
+        if self.language is not None and self.language.weather and not (self.camera and self.lidar):
+            raise ValueError("OccupancyConfig.language.weather weighs camera and lidar, of which one is off")
         if self.channels % 8:
             raise ValueError(f"OccupancyConfig.channels must be a multiple of 8 (group norms), got {self.channels}")
         if any(side % 32 for side in self.image_size):  # the backbone's last stride
@@ -75,6 +82,11 @@ class OccupancyConfig:
     def coarse_grid(self) -> VoxelGrid:
         """The grid of the feature volumes."""
         return self.grid.coarser(self.cascade_ratio)
+
+    @property
+    def forgetting(self) -> TemporalConfig:
+        """Whose rules say when the frames before are forgotten: their classes are remembered without a ConvLSTM too."""
+        return TemporalConfig() if self.temporal is None else self.temporal
 
 
 def debug() -> OccupancyConfig:
@@ -152,6 +164,8 @@ class Prediction(NamedTuple):
     """What the head reads: fused, encoded, and smoothed over time where there is a memory."""
     memory: TemporalMemory | None
     """For the next frame; None of a model without memory."""
+    sensor_weights: Float[Tensor, "batch 2"] | None = None
+    """Of camera and LiDAR, by the weather: see ``WeatherFusion``."""
 
     def neighbour_shares(self) -> tuple[float, ...]:
         """The share of all queries that chose each number of neighbours; empty without the adaptive fuser."""
@@ -170,6 +184,10 @@ class OccupancyModel(nn.Module):
         image_encoder: ImageEncoder | None,
         view_transform: ViewTransform | None,
         lidar_encoder: LidarEncoder | None,
+        prompts: PromptTable | None,
+        image_attention: InstanceAttention | None,
+        lidar_attention: InstanceAttention | None,
+        weather_fusion: WeatherFusion | None,
         fusion: nn.Module | None,
         volume_encoder: VolumeEncoder,
         temporal: TemporalAggregator | None,
@@ -180,18 +198,28 @@ class OccupancyModel(nn.Module):
         self.image_encoder = image_encoder
         self.view_transform = view_transform
         self.lidar_encoder = lidar_encoder
+        self.prompts = prompts
+        self.image_attention = image_attention
+        self.lidar_attention = lidar_attention
+        self.weather_fusion = weather_fusion
         self.fusion = fusion
         self.volume_encoder = volume_encoder
         self.temporal = temporal
         self.head = head
 
-    def forward(self, frame: Frame, memory: TemporalMemory | None = None) -> Prediction:
+    def forward(
+        self, frame: Frame, memory: TemporalMemory | None = None, named: Bool[Tensor, "batch class"] | None = None
+    ) -> Prediction:
         """Logits for one batch of frames, in the light of what the frames before left.
+
+        Args:
+            named: classes that the prompts name, where training knows them; else those that the memory has seen.
 
         Raises:
             ValueError: the images are not of ``config.image_size``.
         """
         self._check(frame)
+        past = continued(memory, frame, self.config.forgetting)
         volumes, lidar, cameras, depth_logits = [], None, None, None
         if self.image_encoder is not None and self.view_transform is not None:
             cameras = self.see(frame)
@@ -200,17 +228,48 @@ class OccupancyModel(nn.Module):
         if self.lidar_encoder is not None:
             lidar_volume, lidar = self.lidar_encoder(frame.points)  # [B, C, X, Y, Z]
             volumes.append(lidar_volume)
-        fused = Fused(*volumes) if self.fusion is None else self.fusion(*volumes)
+        prompts = self._prompts(frame, past, named)
+        refined = self._attend(volumes, prompts)
+        refined, weights = self._weigh(refined, prompts, frame)
+        fused = Fused(*refined) if self.fusion is None else self.fusion(*refined)
         volume = self.volume_encoder(fused.volume)  # [B, C, X, Y, Z]
-        recall = None
+        after, recall = None, None
         if self.temporal is not None:
-            past = self.temporal.continued(memory, frame)
             recall = self._recall(past, frame)
-            volume, memory = self.temporal(volume, frame, past)
+            volume, after = self.temporal(volume, frame, past)
         head = self.head(volume, lidar, self._image_sampler(cameras), recall)
-        if memory is not None:
-            memory = replace(memory, head=head)
-        return Prediction(head, depth_logits, fused.neighbourhoods, tuple(volumes), volume, memory)
+        if after is not None:
+            after = replace(after, head=head)
+        if self.prompts is not None:
+            seen = classes_seen(head, None if past is None else past.classes)
+            after = after or TemporalMemory(world_from_grid=(frame.world_from_grid,), stamp_ns=(frame.stamp_ns,))
+            after = replace(after, classes=seen)
+        return Prediction(head, depth_logits, fused.neighbourhoods, tuple(volumes), volume, after, weights)
+
+    def _prompts(self, frame: Frame, past: TemporalMemory | None, named: Tensor | None) -> Prompts | None:
+        if self.prompts is None:
+            return None
+        if named is None and past is not None:
+            named = past.classes
+        return self.prompts(frame.context, named)
+
+    def _attend(self, volumes: list[Tensor], prompts: Prompts | None) -> list[Tensor]:
+        """InstVLM, on each sensor's volume by itself."""
+        attentions = [one for one in (self.image_attention, self.lidar_attention) if one is not None]
+        if prompts is None or not attentions:
+            return volumes
+        return [
+            attend(volume, prompts.embeddings, prompts.said) for attend, volume in zip(attentions, volumes, strict=True)
+        ]
+
+    def _weigh(self, volumes: list[Tensor], prompts: Prompts | None, frame: Frame) -> tuple[list[Tensor], Tensor | None]:
+        """WeathFusion's weights, and the volumes scaled by them."""
+        if prompts is None or self.weather_fusion is None:
+            return volumes, None
+        points = frame.camera_mask.new_tensor([len(points) > 0 for points in frame.points])
+        present = torch.stack([frame.camera_mask.any(dim=1), points], dim=1)  # [B, 2]
+        *volumes, weights = self.weather_fusion(*volumes, prompts.weather, present)
+        return volumes, weights
 
     def see(self, frame: Frame) -> Cameras:
         """Features of the cameras that are there; those masked are not looked at, so that nothing of them can leak."""
@@ -254,7 +313,8 @@ class OccupancyModel(nn.Module):
 
 def build_model(config: OccupancyConfig) -> OccupancyModel:
     """A freshly initialised model."""
-    channels, coarse = config.channels, config.coarse_grid
+    channels, coarse, language = config.channels, config.coarse_grid, config.language
+    told = language.width if language is not None and language.instances else 0
     image_channels = config.image_encoder.out_channels
     return OccupancyModel(
         config,
@@ -267,6 +327,10 @@ def build_model(config: OccupancyConfig) -> OccupancyModel:
         )
         if config.lidar
         else None,
+        prompts=PromptTable(language.width) if language is not None else None,
+        image_attention=InstanceAttention(channels, told) if told and config.camera else None,
+        lidar_attention=InstanceAttention(channels, told) if told and config.lidar else None,
+        weather_fusion=WeatherFusion(language.width) if language is not None and language.weather else None,
         fusion=build_fusion(config),
         volume_encoder=VolumeEncoder(channels, config.volume_blocks, factorised=config.factorised_convolutions),
         temporal=TemporalAggregator(channels, coarse, config.temporal, factorised=config.factorised_convolutions)

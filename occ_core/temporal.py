@@ -56,6 +56,11 @@ def discontinuity(memory: TemporalMemory, frame: Frame, config: TemporalConfig) 
     return None
 
 
+def continued(memory: TemporalMemory | None, frame: Frame, config: TemporalConfig) -> TemporalMemory | None:
+    """The memory where it has something to say about the frame; None where it has not."""
+    return None if memory is None or discontinuity(memory, frame, config) is not None else memory
+
+
 class ConvLSTM(nn.Module):
     """One step of a 3D convolutional LSTM.
 
@@ -97,10 +102,6 @@ class TemporalAggregator(nn.Module):
         self.out = Pointwise(channels, channels)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
-
-    def continued(self, memory: TemporalMemory | None, frame: Frame) -> TemporalMemory | None:
-        """The memory where it has something to say about the frame; None where not."""
-        return None if memory is None or discontinuity(memory, frame, self.config) is not None else memory
 
     def forward(
         self, volume: Float[Tensor, "batch channel x y z"], frame: Frame, memory: TemporalMemory | None

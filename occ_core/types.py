@@ -103,6 +103,8 @@ class TemporalMemory:
     """Their stamps, one per sample of the batch."""
     head: HeadOutput | None = None
     """What the head said of the last frame."""
+    classes: Bool[Tensor, "batch class"] | None = None
+    """Those seen in the last frame: the next one's prompts name them."""
 
     def detach(self) -> TemporalMemory:
         """The same memory, through which no gradient flows back into the past."""
@@ -145,3 +147,5 @@ class Occupancy:
     """Why the model forgot the frames before this one, where it did of itself."""
     neighbour_shares: tuple[float, ...] = ()
     """Of a model with the adaptive fuser: the share of its queries that chose each number of neighbours."""
+    sensor_weights: tuple[float, ...] = ()
+    """Of a model that heeds the weather: how far it trusts camera and LiDAR; their sum is 1."""

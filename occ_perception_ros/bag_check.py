@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from occ_core.taxonomy import REGIONS, WEATHERS
 from occ_perception_ros.bag_reader import BagError, BagReader, BagTopic
 from occ_perception_ros.bag_rules import RULES, Severity, camera_info_faults, cloud_faults, compressed_image_size, image_faults
+from occ_perception_ros.context import FROM_TEXT
 from occ_perception_ros.mcap_channels import McapChannel, mcap_channels
 
 CLOUD, IMAGE, COMPRESSED = "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -271,13 +271,17 @@ def _check_transforms(streams: dict[str, _Stream], edges: dict[tuple[str, str], 
 def _check_context(streams: dict[str, _Stream], context: dict[str, set[str]], findings: _Findings) -> None:
     if not _has(streams, ODOMETRY):
         findings.add("no-odometry", "", "the bag holds no nav_msgs/Odometry")
-    for what, known in (("weather", WEATHERS), ("region", REGIONS)):
+    for what, from_text in FROM_TEXT.items():
         topics = [name for name, stream in streams.items() if stream.topic.message_type == STRING and name.endswith(what)]
         if not topics:
             findings.add(f"no-{what}", "", f"the bag holds no {what} topic")
         for name in topics:
-            if strange := sorted(context[name] - set(known)):
-                findings.add("unknown-context", name, f"{strange[0]!r} is none of {', '.join(known)}")
+            for text in sorted(context[name]):
+                try:
+                    from_text(text)
+                except ValueError as error:
+                    findings.add("unknown-context", name, str(error))
+                    break
 
 
 def _note_edge(edges: dict[tuple[str, str], _Edge], transform: Any, topic: str) -> None:

@@ -62,7 +62,7 @@ RULES: dict[str, Rule] = {
     "no-odometry": Rule("info", "CAN-style odometry is optional: ego motion is taken from TF"),
     "no-weather": Rule("info", "the weather is taken as unknown; publish it as std_msgs/String"),
     "no-region": Rule("info", "the region is taken as unknown; publish it as std_msgs/String"),
-    "unknown-context": Rule("warning", "publish one of the names in occ_core.taxonomy; it is taken as unknown now"),
+    "unknown-context": Rule("warning", "publish a name of occ_core.taxonomy, or words that say as much; this one is ignored"),
 }
 
 IMAGE_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC3": 3}

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from occ_core.taxonomy import REGIONS, WEATHERS
 from occ_core.types import UNKNOWN, DriveContext
 
 NS = 1_000_000_000
-_LABELS = {"weather": WEATHERS, "region": REGIONS}
+_NEGATED = re.compile(r"\b(?:no|not|without|stopped|never) \w+")
+_FOREIGN = re.compile(r"\b(?:snow|hail|sleet|fog|mist|haze|dust|sand|smoke|ice)\w*")
+_WEATHER_WORDS = {
+    "rain": re.compile(r"\b(?:rain|drizzl|shower|pouring|wet|storm|thunder)"),
+    "night": re.compile(r"\b(?:night|dark|nocturnal|midnight)"),
+    "clear": re.compile(r"\b(?:clear|sun|dry|day|cloud|overcast|fine|fair|bright)"),
+}
+_REGION_WORDS = {
+    "boston-seaport": re.compile(r"boston|seaport|\busa?\b|united states|america"),
+    "singapore-queenstown": re.compile(r"queens ?town"),
+    "singapore-hollandvillage": re.compile(r"holland"),
+    "singapore-onenorth": re.compile(r"one ?north|singapore"),  # the largest part stands for the city
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +47,50 @@ class ContextConfig:
             raise ValueError("; ".join(problems))
 
 
+def weather_from_text(text: str) -> str:
+    """One of ``taxonomy.WEATHERS`` from what somebody wrote: "Raining", "wet road, night-time", "no rain".
+
+    Raises:
+        ValueError: the text tells of no weather, or of one that is not among them.
+    """
+    words = _plain(text)
+    if words == UNKNOWN:
+        return UNKNOWN
+    told, denied = _NEGATED.sub("", words), " ".join(_NEGATED.findall(words))
+    found = {weather for weather, stems in _WEATHER_WORDS.items() if stems.search(told)}
+    if _WEATHER_WORDS["rain"].search(denied) or _FOREIGN.search(denied):
+        found.add("clear")
+    if _FOREIGN.search(told) or not found:
+        raise ValueError(f"weather '{text}' is unknown; expected one of {list(WEATHERS)}, or words that say as much")
+    if {"rain", "night"} <= found:
+        return "rain at night"
+    return "rain" if "rain" in found else "night" if "night" in found else "clear"
+
+
+def region_from_text(text: str) -> str:
+    """One of ``taxonomy.REGIONS`` from what somebody wrote: "Boston", "Singapore, Holland Village", "USA".
+
+    Raises:
+        ValueError: the text names none of them.
+    """
+    words = _plain(text)
+    for region, names in _REGION_WORDS.items():
+        if names.search(words):
+            return region
+    if words == UNKNOWN:
+        return UNKNOWN
+    raise ValueError(f"region '{text}' is unknown; expected one of {list(REGIONS)}, or words that say as much")
+
+
+def _plain(text: str) -> str:
+    """Lower case, words apart by one space."""
+    return " ".join(re.sub(r"[^a-z0-9]+", " ", text.lower()).split())
+
+
+FROM_TEXT = {"weather": weather_from_text, "region": region_from_text}
+"""Of each topic: what a String on it is taken for."""
+
+
 class ContextCache:
     """Remembers the last weather and region and when they came."""
 
@@ -42,16 +99,13 @@ class ContextCache:
         self._values: dict[str, tuple[str, int | None]] = {}
         """Topic -> label and sensor time at which it came; None: before any sensor, or before a jump in time."""
 
-    def set(self, topic: str, label: str, now_ns: int | None) -> None:
-        """Stores a label of ``"weather"`` or ``"region"`` that came at sensor time ``now_ns``.
+    def set(self, topic: str, text: str, now_ns: int | None) -> None:
+        """Stores what the topic ``"weather"`` or ``"region"`` said at sensor time ``now_ns``.
 
         Raises:
-            ValueError: the label is none of the taxonomy's; the old one stays.
+            ValueError: the text means none of the taxonomy's labels; the old one stays.
         """
-        name = label.strip().lower()
-        if name not in _LABELS[topic]:
-            raise ValueError(f"{topic} '{label}' is unknown; expected one of {list(_LABELS[topic])}")
-        self._values[topic] = (name, now_ns)
+        self._values[topic] = (FROM_TEXT[topic](text), now_ns)
 
     def restart(self) -> None:
         """Time jumped: the labels stay (a latched one never comes again), their age starts anew."""
@@ -63,6 +117,16 @@ class ContextCache:
             weather=self._value("weather", stamp_ns) or self._config.default_weather,
             region=self._value("region", stamp_ns) or self._config.default_region,
         )
+
+    def sources(self, stamp_ns: int) -> dict[str, str]:
+        """Where the weather and the region of a frame of that stamp come from."""
+        stale = self.stale(stamp_ns)
+        return {
+            topic: "topic" if topic in self._values and topic not in stale
+            else f"default: the topic's is older than {self._config.max_age_s:g} s" if topic in stale
+            else "default: nothing came on the topic"
+            for topic in FROM_TEXT
+        }  # fmt: skip
 
     def stale(self, stamp_ns: int) -> list[str]:
         """The topics that have come, but too long ago."""

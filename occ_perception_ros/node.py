@@ -231,7 +231,7 @@ class OccupancyNode(Node):
         self._last_published_s = now_s
         self._outputs.publish_times(times_ms)
         self.health.count("frames_out")
-        self.health.answered(report.masked, (now_s - started_s) * 1e3, now_s, _facts(parts, report))
+        self.health.answered(report.masked, (now_s - started_s) * 1e3, now_s, _facts(parts, report, occupancy))
 
     def _tell_reset(self, reason: str) -> None:
         self.get_logger().info(f"memory reset: {reason}")
@@ -263,11 +263,13 @@ class OccupancyNode(Node):
             self.collector.signal(self.assembler.flush())  # the inputs went silent: no stamp will end the waiting
         self._notice_refusals()
         self._suggest_offsets()
-        stale = []
+        stale, sources = [], {}
         newest = self.assembler.synchronizer.newest_ns
         if newest is not None:
             stale = self.assembler.context.stale(newest)
-        self.health.tell(self._input_counts(), self._clock_trouble(now_s), stale)
+            sources = self.assembler.context.sources(newest)
+        facts = self._input_counts() | {f"context_{topic}_from": source for topic, source in sources.items()}
+        self.health.tell(facts, self._clock_trouble(now_s), stale)
         level, _ = self.health.overall(now_s)
         if level != self._last_level or now_s - self._last_diagnostics_s >= DIAGNOSTICS_PERIOD_S:
             self._last_level, self._last_diagnostics_s = level, now_s
@@ -339,6 +341,7 @@ class _Outputs:
         self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         names = [f"processing_time/{stage}_ms" for stage in STAGES] + ["pipeline_latency_ms", "cyclic_time_ms"]
         self._shares = node.create_publisher(Float64MultiArray, "~/debug/neighbour_shares", 10)
+        self._weights = node.create_publisher(Float64MultiArray, "~/debug/sensor_weights", 10)
         self._times = {name: node.create_publisher(Float64, f"~/debug/{name}", 10) for name in names}
 
     def publish(self, occupancy: Occupancy, stamp: int, frame_id: str, vehicle_height_m: float) -> None:
@@ -351,6 +354,8 @@ class _Outputs:
             self._grid.publish(occupancy_grid(labels, grid, stamp, frame_id, vehicle_height_m))
         if occupancy.neighbour_shares:
             self._shares.publish(Float64MultiArray(data=list(occupancy.neighbour_shares)))
+        if occupancy.sensor_weights:
+            self._weights.publish(Float64MultiArray(data=list(occupancy.sensor_weights)))
 
     def publish_times(self, times_ms: Mapping[str, float]) -> None:
         for name, value in times_ms.items():
@@ -366,7 +371,8 @@ def _asked(qos: QoSProfile) -> str:
     return f"{qos.reliability.name.lower()}, {qos.durability.name.lower()}"
 
 
-def _facts(parts: FrameParts, report: FrameReport) -> dict[str, str]:
+def _facts(parts: FrameParts, report: FrameReport, occupancy: Occupancy) -> dict[str, str]:
+    weights = zip(("weight_camera", "weight_lidar"), occupancy.sensor_weights, strict=False)  # none without WeathFusion
     return {
         "context_weather": parts.context.weather,
         "context_region": parts.context.region,
@@ -374,4 +380,5 @@ def _facts(parts: FrameParts, report: FrameReport) -> dict[str, str]:
         **{f"points_{name}": str(number) for name, number in report.points_dropped.items()},
         "sweeps": str(len(parts.sweeps)),
         "cameras": str(len(parts.cameras)),
+        **{name: f"{weight:.3f}" for name, weight in weights},
     }

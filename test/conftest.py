@@ -49,3 +49,22 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real keyframe at {folder}; set OCC_REAL_DATA to the folder that holds 'nuscenes'")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP text tower of two small layers, its weights random, with a tokenizer of letters, as a Hugging Face folder."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+
+    folder = tmp_path_factory.mktemp("clip")
+    letters = "abcdefghijklmnopqrstuvwxyz,.:;"
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    CLIPTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, merges=[]).save_pretrained(folder)
+    start, end = len(pieces) - 2, len(pieces) - 1
+    config = CLIPTextConfig(
+        vocab_size=len(pieces), hidden_size=32, intermediate_size=64, projection_dim=24, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=160, bos_token_id=start, eos_token_id=end, pad_token_id=end,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    CLIPTextModelWithProjection(config).save_pretrained(folder)
+    return folder

@@ -22,10 +22,12 @@ import tyro
 from occ_core.checkpoint import load_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.inference import OccupancyEngine
+from occ_core.taxonomy import WEATHERS
 from occ_core.types import Frame, TemporalMemory
 from training.ablations import TABLES, Row
 from training.benchmark import machine, medians_ms
 from training.evaluate import EvaluateConfig, evaluate
+from training.language import LanguageTraining
 from training.recipes import TrainConfig, nano_town
 from training.train import train
 
@@ -116,7 +118,8 @@ def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
         rendered = any(one.gauss_render is not None for one in TABLES[config.table]())
         measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=rendered))
         kept.write_text(json.dumps(measured, indent=2) + "\n")
-    return _columns(json.loads(kept.read_text()))
+    heard = any("language" in one.model for one in TABLES[config.table]())
+    return _columns(json.loads(kept.read_text()), by_weather=heard)
 
 
 def _switched_on(config: dict[str, Any]) -> dict[str, Any]:
@@ -124,11 +127,13 @@ def _switched_on(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if value is not None}
 
 
-def _columns(measured: dict[str, Any]) -> dict[str, float]:
+def _columns(measured: dict[str, Any], *, by_weather: bool) -> dict[str, float]:
     small = [measured["per_class"][name] for name in SMALL]
     ranges = {f"miou_{side}": values["miou"] for side, values in measured["by_range"].items() if side != "100"}
     columns = {"iou": measured["iou"], "miou": measured["miou"], "miou_small": math.fsum(small) / len(small)} | ranges
     columns["flicker"] = measured["flicker"]
+    if by_weather:
+        columns |= {f"miou_{weather}": values["miou"] for weather, values in measured["by_weather"].items()}
     if "bev" in measured:
         columns |= {"ray_iou": measured["ray_iou"], "depth_l1_m": measured["depth_l1_m"]}
         columns |= {f"{what}_{name}": value for what in ("bev", "image") for name, value in measured[what].items()}
@@ -143,6 +148,8 @@ def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
         model=model,
         rendering=row.rendering,
         gauss_render=row.gauss_render,
+        losses=replace(nano.losses, daga=row.daga),
+        language=LanguageTraining() if model.language is not None else None,
         data=config.data,
         out=_folder(row, seed, config),
         steps=config.steps,
@@ -170,13 +177,12 @@ def _write(config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]])
         metrics = {name: summary([done[seed][name] for seed in done]) for name in next(iter(done.values()))}
         metrics |= {
             f"{name}_over_first": summary([done[seed][name] - first[seed][name] for seed in done])
-            for name in ("iou", "miou", "miou_small", "flicker", "ray_iou", "bev_iou")
-            if name in metrics
+            for name in metrics
         }
         rows.append({"name": row.name, "switches": list(row.switches), "metrics": metrics})
     table = {
         "command": shlex.join(
-            ["python", "-m", "training.ablate", config.table, "--steps", str(config.steps)]
+            ["python", "-m", "training.ablate", config.table, "--steps", str(config.steps), "--test", str(config.test)]
             + (["--rows", *config.rows] if config.rows else [])
         ),
         "data": f"generated towns, trained on '{config.data}', scored on '{config.test}'; seeds {list(config.seeds)}",
@@ -197,6 +203,7 @@ def summary(values: list[float]) -> dict[str, Any]:
 def text(table: dict[str, Any]) -> str:
     """The table to be read: percentages, +- one standard error of the paired difference to the first row."""
     titles = {"iou": "IoU", "miou": "mIoU", "miou_small": "small", "flicker": "flicker", "ray_iou": "RayIoU", "bev_iou": "BEV"}
+    titles |= {f"miou_{weather}": weather for weather in WEATHERS}
     shown = {name: title for name, title in titles.items() if name in table["rows"][0]["metrics"]}
     lines = [f"{'':28}" + "".join(f"{title:>8}{'over first':>15}" for title in shown.values())]
     for row in table["rows"]:

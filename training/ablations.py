@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.losses.gauss_render import GaussRenderConfig, released
 from occ_core.model import OccupancyConfig
+from occ_core.prompts import LanguageConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.rendering.virtual_cameras import STRATEGIES
 from occ_core.temporal import TemporalConfig
 
+DAGA = 0.2
+"""lambda_daga of VLMFusionOcc3D's Eq. 7."""
 FIRST_DIRECTION = AdaptiveFusionConfig(strides=(1,), lidar_queries=False)
 """Image voxels retrieve LiDAR voxels, at one level."""
 
@@ -29,6 +33,8 @@ class Row:
     """Of the training."""
     gauss_render: GaussRenderConfig | None = None
     """Of the training."""
+    daga: float = 0.0
+    """What the alignment loss counts in training."""
 
     def of(self, first: OccupancyConfig) -> OccupancyConfig:
         """This row's model, given the first row's."""
@@ -62,6 +68,26 @@ def tacocc() -> list[Row]:
     ]
 
 
+def vlmfusion() -> list[Row]:
+    """VLMFusionOcc3D's Table III, every combination of its parts; the other fusers of its Table IV; both papers together."""
+    parts = {"InstVLM": "instances", "WeathFusion": "weather", "DAGA": "daga"}
+    rows = [Row("base (concat)")]
+    for chosen in (chosen for size in (1, 2, 3) for chosen in combinations(parts, size)):
+        switches = tuple(parts[name] for name in chosen)
+        model: dict[str, object] = {}
+        if switches != ("daga",):
+            model["language"] = LanguageConfig(instances="instances" in switches, weather="weather" in switches)
+        rows.append(Row(" + ".join(chosen), switches, model, daga=DAGA if "daga" in switches else 0.0))
+    fuser = {"adaptive_fusion": AdaptiveFusionConfig(), "temporal": TemporalConfig()}
+    return [
+        *rows,
+        Row("add", ("add",), {"fusion": "add"}),
+        Row("conv", ("conv",), {"fusion": "conv"}),
+        Row("TACOcc", ("tacocc",), fuser),
+        Row("TACOcc + all", ("tacocc", *parts.values()), fuser | {"language": LanguageConfig()}, daga=DAGA),
+    ]
+
+
 def neighbourhoods() -> list[Row]:
     """TACOcc's Tables IV and V: how many neighbours a voxel may retrieve, fixed or chosen."""
     candidates = {"k = 1": (1,), "k = 2": (2,), "k = 3": (3,), "k of 1, 2": (1, 2), "k of 1, 2, 3": (1, 2, 3)}
@@ -85,4 +111,9 @@ def gaussrender() -> list[Row]:
     ]
 
 
-TABLES: dict[str, Callable[[], list[Row]]] = {"tacocc": tacocc, "neighbourhoods": neighbourhoods, "gaussrender": gaussrender}
+TABLES: dict[str, Callable[[], list[Row]]] = {
+    "tacocc": tacocc,
+    "neighbourhoods": neighbourhoods,
+    "gaussrender": gaussrender,
+    "vlmfusion": vlmfusion,
+}

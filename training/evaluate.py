@@ -29,6 +29,7 @@ from occ_core.metrics import BevScore, Flicker, ImageScore, OccupancyScore, RayI
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
 from occ_core.metrics.occupancy import OccupancyScores
 from occ_core.rendering.cameras import frame_cameras
+from occ_core.taxonomy import WEATHERS
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 from training.pictures import keyframe_picture, write_picture
@@ -86,7 +87,8 @@ def score_frames(
     """IoU and mIoU by SurroundOcc's protocol over the keyframes at ``indices``; keyframes without labels are an error.
 
     ``lidar_iou`` is that of the voxels which hold a LiDAR point (all sweeps joined), ``iou_over_lidar`` the ratio to it;
-    ``flicker`` see ``occ_core.metrics.flicker``; ``by_range`` has the scores within boxes of 25, 50 and 100 m (TACOcc, Table VI);
+    ``flicker`` see ``occ_core.metrics.flicker``; ``by_range`` has the scores within boxes of 25, 50 and 100 m (TACOcc, Table VI),
+    ``by_weather`` those of the keyframes of each weather (VLMFusionOcc3D, Table VI);
     ``ray_iou`` see ``occ_core.metrics.ray_iou``. ``rendered`` adds what cameras see: from above (``bev``) and the vehicle's own,
     at the model's image size (``image``, ``depth_l1_m``).
     """
@@ -96,6 +98,7 @@ def score_frames(
         lidar_m.setdefault(keyframe.scene_name, []).append(keyframe.lidar.world_from_lidar[:3, 3])
     score, lidar_score, flicker = OccupancyScore(), OccupancyScore(num_classes=2), Flicker(frames.grid)
     boxes = {side: (OccupancyScore(), _box(frames.grid, side)) for side in BOX_SIDES_M}
+    weathers: dict[str, OccupancyScore] = {}
     before: int | None = None
     for index in tqdm(indices, desc="evaluate", unit="frame", leave=False):
         frame, labels = frames[index]
@@ -107,6 +110,7 @@ def score_frames(
         before = index
         prediction = engine.step(frame).labels[0]
         score.update(prediction, labels)
+        weathers.setdefault(frames.keyframes[index].context.weather, OccupancyScore()).update(prediction, labels)
         flicker.update(prediction, labels, frame.world_from_grid[0])
         along = torch.from_numpy(np.stack(lidar_m[frames.keyframes[index].scene_name]))
         rays.update(prediction, labels, ray_origins(torch.linalg.inv(frame.world_from_grid[0]), along, frames.grid))
@@ -130,6 +134,7 @@ def score_frames(
         "iou_over_lidar": scores["iou"] / lidar_iou,
         "flicker": flicker.compute(),
         "ray_iou": rays.compute()["ray_iou"],
+        "by_weather": {weather: _means(weathers[weather].compute()) for weather in WEATHERS if weather in weathers},
         "by_range": {str(side): _means(box_score.compute()) for side, (box_score, _) in boxes.items()},
     }
 

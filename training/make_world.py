@@ -32,7 +32,7 @@ class WorldConfig:
     out: Annotated[Path, tyro.conf.Positional]
     """Folder that becomes the nuScenes dataroot."""
     scenes: int
-    """How many drives."""
+    """How many drives, through a town each."""
     seed: int
     """Same seed, same world."""
     keyframes: int = 40
@@ -41,8 +41,8 @@ class WorldConfig:
     """Height and width in pixels; the intrinsics follow."""
     workers: int = 2
     """Processes; one drive each at a time."""
-    weather: Literal["clear", "rain", "night", "rain at night"] | None = None
-    """Weather of all drives; without it they differ."""
+    weathers: tuple[Literal["clear", "rain", "night", "rain at night"], ...] = ()
+    """Every drive is made once in each of these; without any, each in a weather of its own."""
     region: str | None = None
     """``log.location`` of all drives; without it they differ."""
     version: str = "v1.0-town"
@@ -52,8 +52,15 @@ class WorldConfig:
         for name in ("scenes", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"WorldConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if len(set(self.weathers)) < len(self.weathers):
+            raise ValueError(f"WorldConfig.weathers names a weather twice: {self.weathers}")
         if self.seed < 0:
             raise ValueError(f"WorldConfig.seed must not be negative, got {self.seed}")
+
+    @property
+    def drives(self) -> int:
+        """Towns times weathers."""
+        return self.scenes * max(len(self.weathers), 1)
 
     @property
     def scene_options(self) -> SceneOptions:
@@ -68,7 +75,11 @@ def part_path(out: Path, index: int) -> Path:
 def make_scene(config: WorldConfig, index: int) -> None:
     """Writes drive ``index`` and, as the last thing, its records."""
     options = config.scene_options
-    drive = make_drive(config.seed, index, config.weather, config.region, options.duration_s)
+    town, number = divmod(index, max(len(config.weathers), 1))
+    weather = config.weathers[number] if config.weathers else None
+    drive = make_drive(config.seed, town, weather, config.region, options.duration_s)
+    if len(config.weathers) > 1:
+        drive = dataclasses.replace(drive, name=f"{drive.name}-{drive.weather.replace(' ', '-')}")
     records = SceneWriter(config.out, drive, config.seed, index, options).write(_count_keyframe)
     tables.write_json(part_path(config.out, index), records)
 
@@ -80,16 +91,16 @@ def make_world(config: WorldConfig) -> None:
         ValueError: the folder holds a world made with other settings.
     """
     _check_same_world(config)
-    missing = [index for index in range(config.scenes) if not part_path(config.out, index).exists()]
+    missing = [index for index in range(config.drives) if not part_path(config.out, index).exists()]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["training.make_world"])
     counter = context.Value("q", 0)
     os.environ["OMP_NUM_THREADS"] = "1"  # the workers are the parallelism
     with (
-        tqdm(total=config.scenes * config.keyframes, unit="keyframe", desc="drives") as bar,
+        tqdm(total=config.drives * config.keyframes, unit="keyframe", desc="drives") as bar,
         context.Pool(min(config.workers, max(len(missing), 1)), _start_worker, (counter,)) as pool,
     ):
-        bar.update((config.scenes - len(missing)) * config.keyframes)
+        bar.update((config.drives - len(missing)) * config.keyframes)
         running = [pool.apply_async(make_scene, (config, index)) for index in missing]
         done = 0
         while done < counter.value or not all(result.ready() for result in running):
@@ -99,7 +110,7 @@ def make_world(config: WorldConfig) -> None:
                 if result.ready():
                     result.get()  # an error in a worker ends the run here
             time.sleep(0.2)
-    tables.assemble(config.out, config.version, [part_path(config.out, index) for index in range(config.scenes)])
+    tables.assemble(config.out, config.version, [part_path(config.out, index) for index in range(config.drives)])
 
 
 _counter: Synchronized[int] | None = None

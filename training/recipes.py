@@ -14,6 +14,7 @@ from occ_core.model import nano as nano_model
 from occ_core.model import tiny as tiny_model
 from occ_core.rendering.sequential_renderer import RenderingConfig
 from training.augment import AugmentConfig
+from training.language import LanguageTraining
 from training.objective import LossWeights
 
 
@@ -52,6 +53,8 @@ class TrainConfig:
     """TACOcc's sequential renderer; nothing of it is left in the checkpoint. Writes ``preprocessed/`` in the data root."""
     gauss_render: GaussRenderConfig | None = None
     """GaussRender's loss, beside the voxels'; nothing of it is left in the checkpoint."""
+    language: LanguageTraining | None = None
+    """How prompts are told; given where the model has ``language``."""
     epoch_steps: int = 300
     """After this many steps: validation, a picture, a checkpoint."""
     streams: int = 8
@@ -77,6 +80,8 @@ class TrainConfig:
             raise ValueError(f"TrainConfig.streams must be batch_size {self.batch_size} or more, got {self.streams}")
         if self.losses.daga and not (self.model.camera and self.model.lidar):
             raise ValueError(f"LossWeights.daga {self.losses.daga} aligns camera and lidar, of which the model has one alone")
+        if (self.language is None) != (self.model.language is None):
+            raise ValueError("TrainConfig.language and TrainConfig.model.language are given together, or neither is")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
 

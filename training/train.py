@@ -32,15 +32,18 @@ from occ_core.inference import OccupancyEngine, best_device, bf16_is_fast
 from occ_core.losses.cross_entropy import class_weights
 from occ_core.losses.gauss_render import GaussRenderLoss
 from occ_core.model import OccupancyModel, Prediction, build_model
+from occ_core.prompts import PROMPTS
 from occ_core.rendering.cameras import Cameras, frame_cameras
 from occ_core.rendering.sequential_renderer import SequentialRenderer, View
 from occ_core.types import Frame, HeadOutput, TemporalMemory
 from training.data import ClipSampler, Example, StepSampler, TrainingExamples, collate, count_voxels, drives
 from training.evaluate import score_frames
+from training.language import tell
 from training.objective import objective
 from training.pictures import keyframe_picture, write_picture
 from training.recipes import RECIPES, TrainConfig
 from training.rendering import Past, render, total
+from training.text_encoder import TextEncoder, learned, text_encoder
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -70,12 +73,17 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         raw_model.image_encoder.load_backbone(config.backbone_weights)
     if config.start_from is not None:
         start_from(raw_model, config.start_from)
+    encoder = None if config.language is None else text_encoder(config.language.clip)
+    if raw_model.prompts is not None and encoder is not None:
+        raw_model.prompts.fill(encoder(list(PROMPTS)).detach())
     average = AveragedModel(raw_model, multi_avg_fn=partial(_average, config.ema_decay), use_buffers=True).to(fabric.device)
     renderer = _renderer(config).to(fabric.device) if config.rendering is not None else None
     parameters = [*raw_model.parameters(), *(renderer.parameters() if renderer is not None else ())]
+    if encoder is not None:
+        parameters += [weight for weight in encoder.parameters() if weight.requires_grad]  # LoRA's
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warmup_cosine(step, config))
-    model, optimiser = fabric.setup(_PastFabric(raw_model, renderer), optimiser)
+    model, optimiser = fabric.setup(_PastFabric(raw_model, renderer, encoder), optimiser)
 
     gauss_render = None
     if config.gauss_render is not None:
@@ -96,6 +104,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         pasts = {drive: _past(kept) for drive, kept in state["pasts"].items()}
         if renderer is not None:
             renderer.load_state_dict(state["renderer"])
+        if encoder is not None:
+            encoder.load_state_dict(state["encoder"], strict=False)
         torch.set_rng_state(state["rng"].cpu())  # last: the loader has drawn a number too
 
     writer = SummaryWriter(config.out / "curves", purge_step=first_step)
@@ -108,8 +118,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         for number, example in enumerate(clip):
             frame, labels = example.frame.to(fabric.device), example.labels.to(fabric.device)
             coarse_labels = example.coarse_labels.to(fabric.device)
+            named = None
+            if config.language is not None:
+                frame, named = tell(frame, labels, config.language, np.random.default_rng([config.seed, step, number, 1]))
             carried = SimpleNamespace(
-                frame=frame, around=[one.to(fabric.device) for one in example.around],
+                frame=frame, named=named, around=[one.to(fabric.device) for one in example.around],
                 memory=memories.pop(example.drive, None), past=pasts.pop(example.drive, None),
             )  # fmt: skip
             prediction = model(carried)
@@ -120,7 +133,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             if gauss_render is not None:
                 random = np.random.default_rng([config.seed, step, number])
                 per_frame[-1] = _projective(gauss_render, prediction, frame, labels, random, per_frame[-1], config)
-            if carried.memory is not None and not example.ends_drive:
+            if config.model.temporal is not None and not example.ends_drive:
                 memories[example.drive] = carried.memory
                 if carried.past is not None:
                     pasts[example.drive] = carried.past
@@ -155,14 +168,14 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
                     "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "step": step,
                     "memories": {drive: _fields(memory) for drive, memory in memories.items()},
                     "pasts": {drive: _past_fields(past) for drive, past in pasts.items()},
-                    "renderer": {} if renderer is None else renderer.state_dict(),
+                    "renderer": {} if renderer is None else renderer.state_dict(), "encoder": learned(encoder),
                 },
             )  # fmt: skip
             if fabric.is_global_zero:
                 unfinished.replace(state_path)
-                _report(cast(OccupancyModel, average.module), validation, config, writer, step)
+                _report(cast(OccupancyModel, average.module), validation, config, writer, step, encoder)
     if first_step >= config.steps:  # stopped between its last state and its last report
-        _report(cast(OccupancyModel, average.module), validation, config, writer, first_step)
+        _report(cast(OccupancyModel, average.module), validation, config, writer, first_step, encoder)
     bar.close()
     writer.close()
     return config.out / "model.safetensors"
@@ -171,13 +184,16 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 class _PastFabric(nn.Module):
     """Carries frames and memories through Fabric's wrapper, which would cast their float64 poses and refuses frozen classes."""
 
-    def __init__(self, model: OccupancyModel, renderer: SequentialRenderer | None) -> None:
+    def __init__(self, model: OccupancyModel, renderer: SequentialRenderer | None, encoder: TextEncoder | None) -> None:
         super().__init__()
         self.model = model
         self.renderer = renderer
+        self.encoder = encoder
 
     def forward(self, carried: SimpleNamespace) -> Prediction:
-        prediction = self.model(carried.frame, carried.memory)
+        if self.encoder is not None and learned(self.encoder) and self.model.prompts is not None:
+            self.model.prompts.fill(self.encoder(list(PROMPTS)))  # LoRA has changed since the step before
+        prediction = self.model(carried.frame, carried.memory, carried.named)
         carried.memory = prediction.memory
         if self.renderer is not None:
             with torch.autocast(carried.frame.images.device.type, enabled=False):  # a blend of hundreds needs float32
@@ -221,7 +237,14 @@ def _past(kept: dict[str, Any]) -> Past:
     return Past(View(0.0, cameras, kept["images"], kept["valid"]), kept["world_from_grid"], kept["stamp_ns"])
 
 
-def _report(model: OccupancyModel, validation: NuScenesFrames, config: TrainConfig, writer: SummaryWriter, step: int) -> None:
+def _report(
+    model: OccupancyModel,
+    validation: NuScenesFrames,
+    config: TrainConfig,
+    writer: SummaryWriter,
+    step: int,
+    encoder: TextEncoder | None,
+) -> None:
     """Scores the averaged model on the validation keyframes, writes the checkpoint, the scores and a picture."""
     was_training = model.training
     engine = OccupancyEngine(model, next(model.parameters()).device, config.precision)
@@ -238,6 +261,8 @@ def _report(model: OccupancyModel, validation: NuScenesFrames, config: TrainConf
         "step": step,
         "validation": scores,
     }
+    if encoder is not None:
+        made_by["text_encoder"] = encoder.described
     save_checkpoint(config.out / "model.safetensors", model, made_by)
     frame, labels = validation[chosen[len(chosen) // 2]]
     images = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]

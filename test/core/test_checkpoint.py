@@ -7,6 +7,7 @@ import torch
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import SHIPPED, CheckpointError, config_from_dict, load_checkpoint, save_checkpoint, start_from
 from occ_core.model import base, build_model, debug
+from occ_core.prompts import PROMPTS, LanguageConfig
 from occ_core.temporal import TemporalConfig
 
 
@@ -29,6 +30,16 @@ def test_round_trip(saved):
 
 def test_config_survives_json():
     assert config_from_dict(json.loads(json.dumps(asdict(base())))) == base()
+
+
+def test_the_prompts_embeddings_are_kept_with_the_weights(tmp_path):
+    model = build_model(replace(debug(), language=LanguageConfig(width=4)))
+    model.prompts.fill(torch.randn(len(PROMPTS), 4))
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, model, {})
+    loaded, _ = load_checkpoint(path)
+    assert loaded.config.language == LanguageConfig(width=4)
+    assert torch.equal(loaded.prompts.embeddings, model.prompts.embeddings)
 
 
 def test_missing_files_are_named(saved, tmp_path):

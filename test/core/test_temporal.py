@@ -7,7 +7,7 @@ from torch import Tensor
 from occ_core.checkpoint import load_checkpoint, save_checkpoint
 from occ_core.inference import OccupancyEngine
 from occ_core.model import build_model, debug
-from occ_core.temporal import ConvLSTM, TemporalAggregator, TemporalConfig, discontinuity, warp
+from occ_core.temporal import ConvLSTM, TemporalAggregator, TemporalConfig, continued, discontinuity, warp
 from occ_core.types import Frame, TemporalMemory
 from occ_core.voxel_grid import VoxelGrid
 
@@ -151,11 +151,11 @@ def test_discontinuities(stamp_s: float, x: float, why: str | None, make_frame):
 def test_after_a_discontinuity_the_past_has_no_influence(make_frame):
     made, frame, volume = aggregator("streaming"), make_frame(), torch.rand(1, 8, *GRID.shape)
     _, memory = made(torch.rand(1, 8, *GRID.shape), at(frame, pose(), 0.0), None)
-    fresh, continued, late = (
-        made(volume, later, made.continued(past, later))[0]
+    fresh, remembering, late = (
+        made(volume, later, continued(past, later, TemporalConfig()))[0]
         for later, past in ((at(frame, pose(), stamp_s), past) for stamp_s, past in ((0.5, None), (0.5, memory), (9.0, memory)))
     )
-    assert torch.equal(late, fresh) and not torch.equal(continued, fresh)
+    assert torch.equal(late, fresh) and not torch.equal(remembering, fresh)
 
 
 def test_detached_memory_ends_the_gradient(make_frame):

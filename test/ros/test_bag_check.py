@@ -194,7 +194,7 @@ DEFECTS: dict[str, tuple[Change, str, str]] = {
     "no-odometry": (without(ODOM), "", "nav_msgs/Odometry"),
     "no-weather": (without("/can/weather"), "", "no weather topic"),
     "no-region": (without("/can/region"), "", "no region topic"),
-    "unknown-context": (each("/can/weather", put(data="drizzle")), "/can/weather", "'drizzle' is none of unknown, clear"),
+    "unknown-context": (each("/can/weather", put(data="snow")), "/can/weather", "weather 'snow' is unknown; expected one of"),
 }
 SIDE_EFFECTS = {  # what else is wrong with such a bag
     "no-tf": {},

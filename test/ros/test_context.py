@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from occ_core.taxonomy import REGIONS
 from occ_core.types import DriveContext
-from occ_perception_ros.context import ContextCache, ContextConfig
+from occ_perception_ros.context import ContextCache, ContextConfig, region_from_text, weather_from_text
 
 NS = 10**9
 
@@ -25,6 +26,63 @@ def test_what_is_too_old_is_not_believed() -> None:
     assert cache.at(15 * NS).weather == "rain"
     assert cache.at(16 * NS).weather == "unknown"
     assert cache.stale(16 * NS) == ["weather"]
+
+
+def test_where_it_comes_from_is_told() -> None:
+    cache = ContextCache(ContextConfig(max_age_s=10.0))
+    cache.set("weather", "rain", 5 * NS)
+    assert cache.sources(6 * NS) == {"weather": "topic", "region": "default: nothing came on the topic"}
+    assert cache.sources(16 * NS)["weather"] == "default: the topic's is older than 10 s"
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("unknown", "unknown"),
+        *((weather, weather) for weather in ("clear", "rain", "night", "rain at night")),
+        ("Raining", "rain"),
+        (" light DRIZZLE, wet road ", "rain"),
+        ("thunderstorm", "rain"),
+        ("night-time", "night"),
+        ("Night, rain, parked cars", "rain at night"),
+        ("dark and pouring", "rain at night"),
+        ("sunny", "clear"),
+        ("overcast", "clear"),
+        ("no rain", "clear"),
+        ("stopped raining, night", "night"),
+    ],
+)
+def test_words_for_the_weather(text: str, label: str) -> None:
+    assert weather_from_text(text) == label
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("unknown", "unknown"),
+        *((region, region) for region in REGIONS[1:]),
+        ("Boston", "boston-seaport"),
+        ("USA", "boston-seaport"),
+        ("Singapore, Holland Village", "singapore-hollandvillage"),
+        ("singapore_queenstown", "singapore-queenstown"),
+        ("one-north", "singapore-onenorth"),
+        ("Singapore", "singapore-onenorth"),
+    ],
+)
+def test_words_for_the_region(text: str, label: str) -> None:
+    assert region_from_text(text) == label
+
+
+@pytest.mark.parametrize("text", ["", "snow", "rain and fog", "not sure", "not clear", "train"])
+def test_no_weather_of_ours_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=f"weather '{text}' is unknown"):
+        weather_from_text(text)
+
+
+@pytest.mark.parametrize("text", ["", "bus", "Aachen"])
+def test_no_region_of_ours_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=f"region '{text}' is unknown"):
+        region_from_text(text)
 
 
 def test_a_label_from_before_the_sensors_ages_from_the_first_frame() -> None:

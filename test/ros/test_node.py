@@ -24,7 +24,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
-from std_msgs.msg import Float64, String
+from std_msgs.msg import Float64, Float64MultiArray, String
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -67,7 +67,8 @@ class FakeEngine:
         index = GRID.index(frame.points[0][:, :3])
         index = index[GRID.contains(index)]
         labels[0, index[:, 0], index[:, 1], index[:, 2]] = 1 + int(frame.camera_mask.sum())
-        return Occupancy(labels, labels.float() / 16, GRID, frame.stamp_ns, "lidar")
+        weights = (0.25, 0.75) if "rain" in frame.context[0].weather else (0.5, 0.5)
+        return Occupancy(labels, labels.float() / 16, GRID, frame.stamp_ns, "lidar", sensor_weights=weights)
 
     def reset(self, reason: str) -> None:
         self.resets.append(reason)
@@ -223,6 +224,32 @@ def test_a_camera_that_never_comes_is_masked_and_named(graph: Callable[..., Grap
 
     live.until(lambda: bool(told()), "a warning about cam_back")
     assert told()[0].level == DiagnosticStatus.WARN
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "silent"])
+def test_the_context_is_used_and_never_waited_for(told: bool, graph: Callable[..., Graph]) -> None:
+    live = graph()
+    diagnostics = live.listen(DiagnosticArray, "/diagnostics")
+    weights = live.listen(Float64MultiArray, "/occupancy_node/debug/sensor_weights")
+    live.connect()
+    live.play(leave_out="" if told else "/can/", change=_in_somebodys_words)
+    live.settle(3)
+    live.until(lambda: len(weights) >= 3, "weights")
+    assert live.counts() == (3, 3, 0)
+    expected = [0.25, 0.75] if told else [0.5, 0.5]
+    assert [list(message.data) for message in weights] == [expected] * 3
+
+    def facts() -> dict[str, str]:
+        return {pair.key: pair.value for pair in diagnostics[-1].status[0].values} if diagnostics else {}
+
+    live.until(lambda: facts().get("weight_lidar") == f"{expected[1]:.3f}", "the weights' diagnostics")
+    live.until(lambda: "context_weather_from" in facts(), "where the weather comes from")
+    assert facts()["context_weather"] == ("rain" if told else "unknown")
+    assert facts()["context_weather_from"] == ("topic" if told else "default: nothing came on the topic")
+
+
+def _in_somebodys_words(topic: str, data: bytes) -> bytes:
+    return serialize_message(String(data="Raining, wet road")) if topic == "/can/weather" else data
 
 
 def test_silence_ends_the_waiting_for_an_image(graph: Callable[..., Graph]) -> None:

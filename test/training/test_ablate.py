@@ -14,8 +14,8 @@ from training.recipes import nano_town
 
 def test_every_row_is_a_training_of_its_own():
     for rows in TABLES.values():
-        made = [(row.of(nano_town().model), row.rendering, row.gauss_render) for row in rows()]
-        assert made[0] == (nano_town().model, None, None)  # the others are compared to the base
+        made = [(row.of(nano_town().model), row.rendering, row.gauss_render, row.daga) for row in rows()]
+        assert made[0] == (nano_town().model, None, None, 0.0)  # the others are compared to the base
         assert len({repr(one) for one in made}) == len(made)
         assert len({row.name for row in rows()}) == len(made)
 
@@ -74,6 +74,17 @@ def test_where_cameras_teach_they_score_too(config: AblateConfig, monkeypatch: p
     metrics = table["rows"][1]["metrics"]
     assert {"ray_iou_over_first", "bev_iou_over_first", "image_miou", "depth_l1_m"} <= set(metrics)
     assert "RayIoU" in text(table)
+
+
+def test_where_the_weather_is_heard_each_is_scored(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("wordllama", reason="the sentence encoder's weights come with wordllama")
+    rows = [Row("base"), next(row for row in TABLES["vlmfusion"]() if row.name == "InstVLM + WeathFusion + DAGA")]
+    monkeypatch.setitem(TABLES, "vlmfusion", lambda: rows)
+    table = ablate(replace(config, table="vlmfusion", seeds=(1,)))
+    base, full = (row["metrics"] for row in table["rows"])
+    weather = next(name for name in full if name.startswith("miou_") and name.endswith("clear"))
+    assert full[f"{weather}_over_first"]["mean"] == pytest.approx(full[weather]["mean"] - base[weather]["mean"])
+    assert "clear" in text(table)
 
 
 def test_unknown_names_are_refused():

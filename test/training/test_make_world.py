@@ -174,7 +174,34 @@ def test_a_killed_run_continues_to_the_same_bytes_whatever_the_workers(tmp_path:
         make_world(config(whole.out, seed=4))
 
 
+def test_every_town_is_driven_in_every_weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, Drive]] = []
+
+    class Noted:
+        def __init__(self, root: Path, drive: Drive, seed: int, index: int, options: SceneOptions) -> None:
+            made.append((index, drive))
+
+        def write(self, on_keyframe: object) -> Records:
+            return {}
+
+    monkeypatch.setattr("training.make_world.SceneWriter", Noted)
+    config = WorldConfig(tmp_path, scenes=2, seed=3, keyframes=2, weathers=("rain", "rain at night"))
+    assert config.drives == 4
+    for index in range(config.drives):
+        make_scene(config, index)
+    assert [index for index, _ in made] == [0, 1, 2, 3]
+    assert [drive.name for _, drive in made] == [
+        "town-3-0000-rain", "town-3-0000-rain-at-night", "town-3-0001-rain", "town-3-0001-rain-at-night"
+    ]  # fmt: skip
+    wet, dark, other = made[0][1], made[1][1], made[2][1]
+    assert (wet.weather, dark.weather) == ("rain", "rain at night") and wet.region == dark.region
+    assert np.array_equal(wet.static.vertices, dark.static.vertices)
+    assert not np.array_equal(wet.static.vertices[:100], other.static.vertices[:100])
+
+
 def test_settings_refuse_nonsense() -> None:
+    with pytest.raises(ValueError, match="names a weather twice"):
+        WorldConfig(Path("x"), scenes=1, seed=0, weathers=("rain", "rain"))
     with pytest.raises(ValueError, match=r"scenes must be at least 1, got 0"):
         config(Path("x"), scenes=0)
     with pytest.raises(ValueError, match=r"keyframes must be at least 1, got 0"):

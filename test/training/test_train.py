@@ -8,8 +8,10 @@ import torch
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import load_checkpoint
 from occ_core.losses.gauss_render import GaussRenderConfig
+from occ_core.prompts import LanguageConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.temporal import TemporalConfig
+from training.language import LanguageTraining
 from training.objective import LossWeights
 from training.recipes import RECIPES, TrainConfig, debug, tiny_town
 from training.train import train
@@ -60,17 +62,19 @@ def test_what_is_rendered_becomes_right(config: TrainConfig):
 
 
 @pytest.mark.parametrize("whole_model", [False, True], ids=["base", "whole"])
-def test_resume_continues_bit_for_bit(whole_model: bool, config: TrainConfig, tmp_path: Path):
+def test_resume_continues_bit_for_bit(whole_model: bool, config: TrainConfig, small_clip: Path, tmp_path: Path):
     """Six steps at once, and three steps, a stop, three more: the same weights to the last bit.
 
-    With the papers' parts also the noise of the selection, the drives' memories, what was seen of them, and the cameras drawn
-    have to come back.
+    With the papers' parts also the noise of the selection, the drives' memories, what was seen of them, the cameras drawn, what
+    the prompts said and what LoRA has learned have to come back.
     """
     if whole_model:
-        model = replace(config.model, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())
+        model = replace(
+            config.model, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig(), language=LanguageConfig(width=24)
+        )
         config = replace(
             config, model=model, streams=2, clip=1, rendering=RenderingConfig(inner_steps=2, image_scale=0.5),
-            gauss_render=GaussRenderConfig(),
+            gauss_render=GaussRenderConfig(), language=LanguageTraining(clip=small_clip),
         )  # fmt: skip
     whole = train(replace(config, epoch_steps=3))
     # the stop: the state of step 3 alone is left, as after a crash at step 5

@@ -1,0 +1,52 @@
+"""Instance-driven VLM attention, InstVLM (VLMFusionOcc3D, section III-A, Fig. 3): volume and prompts -> volume."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+GATE_BIAS = -2.0
+"""The gates start at an eighth, so that a module put into a trained model hardly disturbs it."""
+
+
+class InstanceAttention(nn.Module):
+    """Gated cross-attention from the non-empty voxels of a sensor's volume to the embeddings of prompts (Eq. 1).
+
+    Memory grows with the voxels times the prompts. Voxels of zeros stay zero.
+
+    Args:
+        width: of the embeddings.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)  # features differ in size by orders of magnitude, as the depths' probabilities do
+        self.query = nn.Linear(channels, channels, bias=False)
+        self.key = nn.Linear(width, channels, bias=False)
+        self.value = nn.Linear(width, channels, bias=False)
+        self.gate = nn.Linear(channels, channels)
+        nn.init.constant_(self.gate.bias, GATE_BIAS)
+
+    def forward(
+        self,
+        volume: Float[Tensor, "batch channel x y z"],
+        embeddings: Float[Tensor, "batch prompt width"],
+        said: Bool[Tensor, "batch prompt"],
+    ) -> Float[Tensor, "batch channel x y z"]:
+        """
+        Args:
+            said: prompts that are attended to, at least one a sample.
+        """
+        rows = volume.permute(0, 2, 3, 4, 1).flatten(1, 3)  # [B, X*Y*Z, C]
+        occupied = (rows != 0).any(dim=2)
+        added = torch.zeros_like(rows)
+        for sample, prompts in enumerate(embeddings):
+            told = prompts[said[sample]]  # [P, W]
+            voxels = rows[sample][occupied[sample]]  # [V, C]
+            attention = self.query(self.norm(voxels)) @ self.key(told).T / math.sqrt(voxels.shape[1])  # [V, P]
+            instance = attention.softmax(dim=1) @ self.value(told) * torch.sigmoid(self.gate(voxels))
+            added[sample, occupied[sample]] = instance.to(added.dtype)
+        return volume + added.view(len(rows), *volume.shape[2:], -1).permute(0, 4, 1, 2, 3)
