@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from occ_core.checkpoint import save_checkpoint
+from occ_core.datasets.frames import NuScenesFrames
+from occ_core.model import build_model, debug
+from occ_core.types import DriveContext
+from training.robustness import RobustnessConfig, conditions, robustness, text
+
+
+@pytest.fixture
+def frame(box_town: Path):
+    return NuScenesFrames(box_town, None, None, debug().image_size, 0, debug().grid)[0][0]
+
+
+def test_what_is_done_to_a_frame(frame):
+    changes = conditions((0.25, 1.0))
+    assert frame.context == (DriveContext("clear", "boston-seaport"),)
+    assert changes["as it is"](frame, 0.0) is frame
+    assert changes["weather unknown"](frame, 0.0).context == (DriveContext("unknown", "boston-seaport"),)
+    assert changes["weather wrong"](frame, 0.0).context == (DriveContext("rain at night", "boston-seaport"),)
+    assert changes["cameras fail 25%"](frame, 0.3) is frame
+    assert not changes["cameras fail 25%"](frame, 0.2).camera_mask.any()
+    lost = changes["LiDAR fails 100%"](frame, 0.99)
+    assert len(lost.points[0]) == 0 and lost.camera_mask.all() and len(frame.points[0]) > 0
+
+
+def test_rows_are_compared_seed_by_seed(box_town: Path, tmp_path: Path):
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        for row in ("base", "full"):
+            save_checkpoint(tmp_path / row / f"seed_{seed}" / "model.safetensors", build_model(debug()), {})
+    config = RobustnessConfig(
+        rows=(tmp_path / "base", tmp_path / "full"), data=box_town, shares=(1.0,), keyframes=2, out=tmp_path / "table.json"
+    )
+    table = robustness(config)
+    assert table == json.loads(config.out.read_text())
+    base, full = (row["conditions"] for row in table["rows"])
+    for condition in ("as it is", "weather wrong", "cameras fail 100%", "LiDAR fails 100%", "general prompt"):
+        assert base[condition]["miou_over_first"]["values"] == [0.0, 0.0]
+        values = [mine - first for mine, first in zip(*(row[condition]["iou"]["values"] for row in (full, base)), strict=True)]
+        assert full[condition]["iou_over_first"]["values"] == pytest.approx(values)
+    # models without prompts do not know what was said
+    assert base["weather wrong"] == base["as it is"] == base["general prompt"]
+    assert base["cameras fail 100%"]["iou"] != base["as it is"]["iou"]
+    assert base["as it is"]["miou"] == base["as it is"]["miou_clear"]  # it is clear everywhere
+    assert "weather wrong" in text(table)
+
+
+def test_a_folder_without_models_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="holds no seed_"):
+        robustness(RobustnessConfig(rows=(tmp_path,)))
+    with pytest.raises(ValueError, match="shares in"):
+        RobustnessConfig(rows=(tmp_path,), shares=(1.5,))
