@@ -122,9 +122,11 @@ def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
     return _columns(json.loads(kept.read_text()), by_weather=heard)
 
 
-def _switched_on(config: dict[str, Any]) -> dict[str, Any]:
+def _switched_on(config: Any) -> Any:
     """Without what is off: a training is the same whether an option was off or not there yet."""
-    return {name: value for name, value in config.items() if value is not None}
+    if not isinstance(config, dict):
+        return config
+    return {name: _switched_on(value) for name, value in config.items() if value is not None}
 
 
 def _columns(measured: dict[str, Any], *, by_weather: bool) -> dict[str, float]:
