@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from occ_core.fusion import Fused
+from occ_core.interpolate import pool
 from occ_core.neighbours import nearest_neighbours
 from occ_core.volume_encoder import Pointwise
 
@@ -49,9 +50,9 @@ class NonEmpty:
 
     def __init__(self, volume: Float[Tensor, "batch channel x y z"], occupied: Bool[Tensor, "batch x y z"], stride: int) -> None:
         if stride > 1:
-            share = F.avg_pool3d(occupied[:, None].to(volume.dtype), stride, ceil_mode=True)  # [B, 1, X/s, Y/s, Z/s]
+            share = pool(occupied[:, None].to(volume.dtype), stride)  # [B, 1, X/s, Y/s, Z/s]
             occupied = share[:, 0] > 0
-            volume = F.avg_pool3d(volume, stride, ceil_mode=True) / torch.where(share > 0, share, 1)
+            volume = pool(volume, stride) / torch.where(share > 0, share, 1)
         self.index = occupied.nonzero()  # [V, 4]
         self.features = volume.permute(0, 2, 3, 4, 1)[occupied]  # [V, C]
         self.shape = occupied.shape
@@ -149,10 +150,16 @@ class AdaptiveFusion(nn.Module):
     ) -> Fused:
         """Voxels of zeros are empty: they neither ask nor answer."""
         image_pyramid, lidar_pyramid = (self.pyramid(volume) for volume in (image_volume, lidar_volume))
-        volumes, counts = [image_volume, lidar_volume], []
-        for direction, (retrievals, volume, queries, keys) in enumerate((
-            (self.image_queries, image_volume, image_pyramid, lidar_pyramid),
-            (self.lidar_queries, lidar_volume, lidar_pyramid, image_pyramid),
+        weight = self.reduce[0].weight
+        assert isinstance(weight, Tensor)
+        parts = iter(weight.flatten(1).split(image_volume.shape[1], dim=1))  # [C, C] each
+        rows = [volume.permute(0, 2, 3, 4, 1) for volume in (image_volume, lidar_volume)]  # [B, X, Y, Z, C]
+        # Eq. 1: to reduce a concatenation is to add its reduced parts, of which two are zero but at the queries
+        reduced = F.linear(rows[0], next(parts)) + F.linear(rows[1], next(parts))
+        counts = []
+        for direction, (retrievals, queries, keys) in enumerate((
+            (self.image_queries, image_pyramid, lidar_pyramid),
+            (self.lidar_queries, lidar_pyramid, image_pyramid),
         )):  # fmt: skip
             if retrievals is None:
                 continue
@@ -162,10 +169,10 @@ class AdaptiveFusion(nn.Module):
                 weights, count = retrieve(query, key)
                 omega = omega + share * query.spread(weights, queries[0].index, stride)
                 counts.append(count)
-            weighted = torch.zeros_like(volume).permute(0, 2, 3, 4, 1)
-            weighted = weighted.index_put(queries[0].index.unbind(1), queries[0].features * omega.to(volume.dtype))
-            volumes.append(weighted.permute(0, 4, 1, 2, 3))  # F * omega
-        return Fused(self.reduce(torch.cat(volumes, dim=1)), torch.stack(counts))  # Eq. 1
+            at = queries[0].index.unbind(1)
+            weighted = F.linear(queries[0].features * omega.to(reduced.dtype), next(parts))  # F * omega
+            reduced = reduced.index_put(at, reduced[at] + weighted)
+        return Fused(self.reduce[1:](reduced.permute(0, 4, 1, 2, 3)), torch.stack(counts))
 
     def pyramid(self, volume: Float[Tensor, "batch channel x y z"]) -> list[NonEmpty]:
         occupied = (volume != 0).any(dim=1)

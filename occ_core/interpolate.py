@@ -9,13 +9,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from occ_core import sampling_compiled as compiled
+
 
 def interpolate(
     values: Float[Tensor, "batch channel *size"], position: Float[Tensor, "point dim"], sample: Int[Tensor, " point"]
 ) -> Float[Tensor, "point channel"]:
     """Bilinear or trilinear interpolation of images ``[B, C, H, W]`` or volumes ``[B, C, X, Y, Z]`` at scattered points.
 
-    A weighted sum of gathered rows: several times faster on a CPU than grid_sample.
+    A weighted sum of gathered rows: several times faster on a CPU than grid_sample; still faster compiled, where nothing learns.
 
     Args:
         position: in cells along each axis, in the order of ``size``; the centre of the first cell is 0. Beyond the centres of
@@ -23,6 +25,11 @@ def interpolate(
         sample: element of the batch that each point lies in.
     """
     size = values.shape[2:]
+    if len(size) == 3 and compiled.is_for(values):
+        found = torch.empty(len(position), values.shape[1])
+        places = position.detach().float().contiguous().numpy(), sample.contiguous().numpy()
+        compiled.trilinear(compiled.rows_of(values), tuple(size), *places, found.numpy())
+        return found.to(values.dtype)
     table = values.movedim(1, -1).flatten(0, -2).float()  # [B * cells, C]
     low = position.floor()
     fraction = position - low
@@ -43,3 +50,19 @@ def upsample(volume: Shaped[Tensor, "*batch x y z"], ratio: int) -> Shaped[Tenso
     for axis in (-3, -2, -1):
         volume = volume.repeat_interleave(ratio, dim=axis)
     return volume
+
+
+def pool(volume: Float[Tensor, "batch channel x y z"], ratio: int) -> Float[Tensor, "batch channel cx cy cz"]:
+    """The mean of every ``ratio**3`` voxels; what lies beyond the far border counts as zeros.
+
+    Axis by axis over rows of channels: several times faster on a CPU than avg_pool3d where a voxel's channels lie side by side.
+    """
+    if ratio == 1:
+        return volume
+    rows = volume.permute(0, 2, 3, 4, 1)  # [B, X, Y, Z, C]
+    beyond = [-side % ratio for side in rows.shape[1:4]]
+    if any(beyond):
+        rows = F.pad(rows, (0, 0, 0, beyond[2], 0, beyond[1], 0, beyond[0]))
+    for axis in (1, 2, 3):
+        rows = rows.unflatten(axis, (-1, ratio)).sum(dim=axis + 1)
+    return rows.permute(0, 4, 1, 2, 3) / ratio**3

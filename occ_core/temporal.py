@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from occ_core.interpolate import interpolate
+from occ_core.interpolate import interpolate, pool
 from occ_core.types import Frame, TemporalMemory
 from occ_core.volume_encoder import Pointwise
 from occ_core.voxel_grid import VoxelGrid
@@ -107,7 +107,7 @@ class TemporalAggregator(nn.Module):
         self, volume: Float[Tensor, "batch channel x y z"], frame: Frame, memory: TemporalMemory | None
     ) -> tuple[Float[Tensor, "batch channel x y z"], TemporalMemory]:
         past = TemporalMemory() if memory is None else memory
-        seen = F.avg_pool3d(volume, self.config.stride)  # [B, C, X/s, Y/s, Z/s]
+        seen = pool(volume, self.config.stride)  # [B, C, X/s, Y/s, Z/s]
         here, now = frame.world_from_grid, frame.stamp_ns
         if self.config.mode == "streaming":
             hidden, cell = self.remembered(seen, past, here)

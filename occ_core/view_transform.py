@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from occ_core import sampling_compiled as compiled
 from occ_core.interpolate import interpolate
 from occ_core.voxel_grid import VoxelGrid
 
@@ -115,6 +117,14 @@ def sample_images(
 ) -> Float[Tensor, "point channel"]:
     """Mean over the cameras that see a point of the image feature it projects to; zero where none sees it."""
     height, width = features.shape[-2:]
+    if compiled.is_for(features):
+        found = torch.zeros(len(points), features.shape[1])
+        cameras = (part.float().contiguous().numpy() for part in (intrinsics, camera_from_grid))
+        compiled.from_cameras(
+            compiled.rows_of(features), (height, width), *cameras, sample.numpy(), np.float32(stride), np.float32(NEAREST_M),
+            points.contiguous().numpy(), point_sample.contiguous().numpy(), found.numpy(),
+        )  # fmt: skip
+        return found.to(features.dtype)
     in_camera = torch.baddbmm(
         camera_from_grid[:, None, :3, 3], points.expand(len(features), -1, -1), camera_from_grid[:, :3, :3].mT
     )  # [K, P, 3]

@@ -121,6 +121,34 @@ def test_fused_volume(config: AdaptiveFusionConfig):
     assert fused.neighbourhoods.sum() > 0
 
 
+def test_equation_1_as_it_is_written():
+    """Concat(F_I, F_L, F_I * omega_I, F_L * omega_L), then the reduction, on dense volumes: values and gradients."""
+    fusion = AdaptiveFusion(8, AdaptiveFusionConfig(strides=(1, 2))).eval()
+    volumes_, twins = ([volume.requires_grad_() for volume in volumes()] for _ in range(2))
+    ours = fusion(*volumes_).volume
+
+    pyramids = [fusion.pyramid(volume) for volume in twins]
+    parts = list(twins)
+    for direction, retrievals in enumerate((fusion.image_queries, fusion.lidar_queries)):
+        queries, keys, volume = pyramids[direction], pyramids[1 - direction], twins[direction]
+        omega = torch.zeros(2, *volume.shape[2:], 8)
+        for level, stride in enumerate((1, 2)):
+            weights, _ = retrievals[level](queries[level], keys[level])
+            share = fusion.level_logits[direction].softmax(dim=0)[level]
+            at_queries = share * queries[level].spread(weights, queries[0].index, stride)
+            omega = omega.index_put(queries[0].index.unbind(1), at_queries, accumulate=True)
+        parts.append(volume * omega.permute(0, 4, 1, 2, 3))
+    theirs = fusion.reduce(torch.cat(parts, dim=1))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    upstream = torch.randn_like(ours)
+    mine = torch.autograd.grad((ours * upstream).sum(), [*volumes_, *fusion.parameters()], allow_unused=True)
+    other = torch.autograd.grad((theirs * upstream).sum(), [*twins, *fusion.parameters()], allow_unused=True)
+    for one, two in zip(mine, other, strict=True):
+        assert (one is None) == (two is None)
+        if one is not None:
+            torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+
+
 def test_gradient_reaches_the_selectors_mlp():
     torch.manual_seed(0)
     fuser = AdaptiveFusion(8, AdaptiveFusionConfig())

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from occ_core.interpolate import interpolate
+from occ_core.interpolate import interpolate, pool
 
 
 def test_bilinear_by_hand():
@@ -32,3 +32,34 @@ def test_equals_grid_sample_in_values_and_gradients(size: tuple[int, ...]):
     (ours * upstream).sum().backward()
     (theirs * upstream).sum().backward()
     torch.testing.assert_close(values.grad, twin.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_compiled_reads_what_the_differentiable_form_reads():
+    """Without a gradient the compiled form answers: on both sides of the border too, and beyond it."""
+    values = torch.randn(2, 5, 6, 4, 3)
+    position = torch.rand(400, 3) * torch.tensor([8.0, 6.0, 5.0]) - 1.0
+    position[:3] = torch.tensor([[0.0, 0.0, 0.0], [5.0, 3.0, 2.0], [-0.5, 3.5, 1.0]])  # on centres, and between at the border
+    sample = torch.randint(0, 2, (400,))
+    differentiable = interpolate(values.clone().requires_grad_(), position, sample)
+    assert differentiable.requires_grad
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        compiled = interpolate(values.contiguous(memory_format=layout), position, sample)
+        torch.testing.assert_close(compiled, differentiable.detach(), atol=1e-6, rtol=1e-6)  # the sums' order differs
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 4])
+def test_pooled_values_and_gradients_are_avg_pool3d_s(ratio: int):
+    volume = torch.randn(2, 3, 8, 12, 4, requires_grad=True)
+    twin = volume.detach().clone().requires_grad_()
+    ours, theirs = pool(volume, ratio), F.avg_pool3d(twin, ratio)
+    torch.testing.assert_close(ours, theirs)
+    upstream = torch.randn_like(theirs)
+    (ours * upstream).sum().backward()
+    (theirs * upstream).sum().backward()
+    torch.testing.assert_close(volume.grad, twin.grad)
+
+
+def test_beyond_the_far_border_there_are_zeros():
+    """Of the values 1 to 3 along x, two at a time: (1 + 2) / 8 and 3 / 8 in cells of 8 voxels, of which y and z fill one line."""
+    volume = torch.arange(1.0, 4.0).view(1, 1, 3, 1, 1)
+    assert pool(volume, 2).flatten().tolist() == [3 / 8, 3 / 8]

@@ -106,3 +106,26 @@ def test_geometry_stays_exact_under_autocast(transform: ViewTransform):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = both()
     assert all(torch.equal(a, b) for a, b in zip(exact, rounded, strict=True))
+
+
+def test_compiled_sees_what_the_differentiable_form_sees():
+    """Two samples, five cameras that look all around, points near and far, in view of none, one or two of them."""
+    turn = torch.linspace(0, 6.28, 6)[:5]
+    zero, one = torch.zeros(5), torch.ones(5)
+    forward, right = torch.stack([turn.cos(), turn.sin(), zero], 1), torch.stack([turn.sin(), -turn.cos(), zero], 1)
+    camera_from_grid = torch.eye(4).repeat(5, 1, 1)
+    camera_from_grid[:, :3, :3] = torch.stack([right, torch.stack([zero, zero, -one], 1), forward], dim=1)
+    camera_from_grid[:, :3, 3] = torch.randn(5, 3)
+    lens = torch.tensor([[14.0, 0.0, 15.5], [0.0, 15.0, 7.5], [0.0, 0.0, 1.0]]).expand(5, 3, 3)
+    features, camera_sample = torch.randn(5, 6, 4, 8), torch.tensor([0, 1, 0, 1, 0])
+    points, point_sample = torch.randn(3000, 3) * torch.tensor([20.0, 20.0, 3.0]), torch.randint(0, 2, (3000,))
+
+    def seen(what: torch.Tensor) -> torch.Tensor:
+        return sample_images(what, lens, camera_from_grid, camera_sample, 4, points, point_sample)
+
+    differentiable = seen(features.clone().requires_grad_())
+    compiled = seen(features)
+    assert differentiable.requires_grad and not compiled.requires_grad
+    torch.testing.assert_close(compiled, differentiable.detach(), atol=2e-4, rtol=1e-4)  # cells of float32 pixels
+    of_none = (compiled == 0).all(dim=1)
+    assert 0.05 < of_none.float().mean() < 0.95
