@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.hosts.config import SurroundOccConfig, TPVFormerConfig
 from occ_core.image_encoder import ImageEncoderConfig
-from occ_core.model import OccupancyConfig, OccupancyModel, build_model
+from occ_core.model import OccupancyConfig, VoxelModel, build_model
 from occ_core.prompts import LanguageConfig
 from occ_core.temporal import TemporalConfig
 from occ_core.view_transform import DepthBins
@@ -26,7 +27,7 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used, and why."""
 
 
-def save_checkpoint(path: Path, model: OccupancyModel, made_by: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, model: VoxelModel, made_by: dict[str, Any]) -> None:
     """Writes weights to ``path`` (``.safetensors``), config and ``made_by`` (command, seed, scores) to a ``.json`` beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -35,7 +36,7 @@ def save_checkpoint(path: Path, model: OccupancyModel, made_by: dict[str, Any]) 
     path.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
 
 
-def load_checkpoint(path: Path | str) -> tuple[OccupancyModel, dict[str, Any]]:
+def load_checkpoint(path: Path | str) -> tuple[VoxelModel, dict[str, Any]]:
     """The model in evaluation mode, on the CPU, and the description beside it.
 
     Raises:
@@ -64,7 +65,7 @@ def load_checkpoint(path: Path | str) -> tuple[OccupancyModel, dict[str, Any]]:
     return model.eval(), description
 
 
-def start_from(model: OccupancyModel, path: Path | str) -> list[str]:
+def start_from(model: VoxelModel, path: Path | str) -> list[str]:
     """Gives a new model the weights of a trained one that has less: no fuser, no memory. Returns the names of what stays new.
 
     Where concatenation becomes the adaptive fuser, its weighted features count nothing at first.
@@ -100,6 +101,10 @@ def config_from_dict(values: dict[str, Any]) -> OccupancyConfig:
         plain["temporal"] = TemporalConfig(**values["temporal"])
     if values.get("language") is not None:
         plain["language"] = LanguageConfig(**values["language"])
+    if values.get("tpvformer") is not None:
+        plain["tpvformer"] = TPVFormerConfig(**_tuples(values["tpvformer"]))
+    if values.get("surroundocc") is not None:
+        plain["surroundocc"] = SurroundOccConfig(**_tuples(values["surroundocc"]))
     return OccupancyConfig(**plain)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,6 +48,7 @@ class ImageEncoder(nn.Module):
                 layer_type=config.block,
             )
         )
+        self.config = config
         first = {8: 1, 16: 2}[config.stride]  # stages 1, 2, 3 have strides 8, 16, 32
         self.stages = tuple(range(first, 4))
         self.lateral = nn.ModuleList(nn.Conv2d(config.widths[stage], config.out_channels, 1) for stage in self.stages)
@@ -73,10 +75,42 @@ class ImageEncoder(nn.Module):
         self.backbone.load_state_dict(ResNetModel.from_pretrained(folder, local_files_only=True).state_dict())
 
     def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image channel h w"]:
+        if not len(images):
+            return self.nothing(images, self.config.stride)
+        return self.out(self.merged(images)[0])
+
+    def merged(self, images: UInt8[Tensor, "image 3 height width"]) -> list[Float[Tensor, "image channel _ _"]]:
+        """The pyramid before its last convolution, the finest level first."""
         normalised = (images.float() - self.mean) / self.std
         normalised = normalised.contiguous(memory_format=torch.channels_last)  # a fifth faster on a CPU
         stages = self.backbone(normalised, output_hidden_states=True).hidden_states[1:]  # strides 4, 8, 16, 32
-        merged = self.lateral[-1](stages[self.stages[-1]])
+        levels = [self.lateral[-1](stages[self.stages[-1]])]
         for lateral, stage in zip(reversed(self.lateral[:-1]), reversed(self.stages[:-1]), strict=True):
-            merged = lateral(stages[stage]) + F.interpolate(merged, size=stages[stage].shape[-2:], mode="nearest")
-        return self.out(merged)
+            finer = lateral(stages[stage])
+            levels.insert(0, finer + F.interpolate(levels[0], size=finer.shape[-2:], mode="nearest"))
+        return levels
+
+    def nothing(self, images: UInt8[Tensor, "image 3 height width"], stride: int) -> Float[Tensor, "image channel h w"]:
+        """The map of no image at all, which normalisation in training does not take."""
+        height, width = (-(-side // stride) for side in images.shape[2:])
+        return self.mean.new_zeros(0, self.config.out_channels, height, width)
+
+
+class ImagePyramid(ImageEncoder):
+    """The same, of which several levels are handed on: strides 8, 16, ... (FPN with further levels by pooling)."""
+
+    def __init__(self, config: ImageEncoderConfig, levels: int) -> None:
+        super().__init__(config)
+        if config.stride != 8 or levels < 1:
+            raise ValueError(f"ImagePyramid starts at stride 8 and has a level or more, got {config.stride} and {levels}")
+        self.count = levels
+        self.outs = nn.ModuleList(copy.deepcopy(self.out) for _ in self.stages[1:levels])
+
+    def levels(self, images: UInt8[Tensor, "image 3 height width"]) -> list[Float[Tensor, "image channel _ _"]]:
+        """One map a level."""
+        if not len(images):
+            return [self.nothing(images, 8 * 2**level) for level in range(self.count)]
+        maps = [out(level) for out, level in zip((self.out, *self.outs), self.merged(images), strict=False)]
+        while len(maps) < self.count:
+            maps.append(F.max_pool2d(maps[-1], 1, stride=2))
+        return maps

@@ -11,7 +11,7 @@ import torch
 
 from occ_core.checkpoint import load_checkpoint
 from occ_core.head import classify
-from occ_core.model import OccupancyModel
+from occ_core.model import VoxelModel
 from occ_core.sparse import HAS_CUDA
 from occ_core.temporal import discontinuity
 from occ_core.types import Frame, Occupancy, TemporalMemory
@@ -51,7 +51,7 @@ class OccupancyEngine:
     """
 
     def __init__(
-        self, model: OccupancyModel, device: torch.device | str = "cpu", precision: Precision = "auto", frame_id: str = "lidar"
+        self, model: VoxelModel, device: torch.device | str = "cpu", precision: Precision = "auto", frame_id: str = "lidar"
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()

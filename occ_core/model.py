@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from occ_core.adaptive_fusion import AdaptiveFusion, AdaptiveFusionConfig
 from occ_core.fusion import SIMPLE_FUSIONS, Fused
 from occ_core.head import OccupancyHead, SampleImages
+from occ_core.hosts.config import SurroundOccConfig, TPVFormerConfig
 from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig
 from occ_core.instance_attention import InstanceAttention
 from occ_core.lidar_encoder import LidarEncoder
@@ -60,6 +61,9 @@ class OccupancyConfig:
     """Coarse voxels refined per batch at most."""
     camera: bool = True
     lidar: bool = True
+    tpvformer: TPVFormerConfig | None = None
+    surroundocc: SurroundOccConfig | None = None
+    """Another model instead of ours, of which grid, image size and image encoder are taken."""
 
     def __post_init__(self) -> None:
         if not (self.camera or self.lidar):
@@ -68,6 +72,13 @@ class OccupancyConfig:
             raise ValueError("OccupancyConfig.adaptive_fusion joins camera and lidar, of which one is off")
         if self.language is not None and self.language.weather and not (self.camera and self.lidar):
             raise ValueError("OccupancyConfig.language.weather weighs camera and lidar, of which one is off")
+        if hosts := [host for host in (self.tpvformer, self.surroundocc) if host is not None]:
+            ours = any(part is not None for part in (self.adaptive_fusion, self.temporal, self.language))
+            if len(hosts) > 1 or ours or self.lidar or not self.camera or self.cascade_ratio != 1:
+                raise ValueError(
+                    "OccupancyConfig.tpvformer and .surroundocc are models of their own: one of them, with lidar=False, "
+                    "cascade_ratio=1, and none of adaptive_fusion, temporal and language"
+                )
         if self.channels % 8:
             raise ValueError(f"OccupancyConfig.channels must be a multiple of 8 (group norms), got {self.channels}")
         if any(side % 32 for side in self.image_size):  # the backbone's last stride
@@ -141,8 +152,19 @@ def base() -> OccupancyConfig:
     )
 
 
+class Present(NamedTuple):
+    """The cameras of a batch that are there, as one list of K; of the others nothing is looked at, so nothing can leak."""
+
+    images: UInt8[Tensor, "image 3 height width"]
+    intrinsics: Float[Tensor, "image 3 3"]
+    grid_from_camera: Float[Tensor, "image 4 4"]
+    sample: Int[Tensor, " image"]
+    number: Int[Tensor, " image"]
+    """Of the camera in the frame."""
+
+
 class Cameras(NamedTuple):
-    """The cameras of a batch that are there, as one list of K images."""
+    """What is seen by the cameras that are there."""
 
     features: Float[Tensor, "image channel h w"]
     intrinsics: Float[Tensor, "image 3 3"]
@@ -154,18 +176,20 @@ class Prediction(NamedTuple):
     """What training needs of a forward pass; inference needs ``head`` alone."""
 
     head: HeadOutput
-    depth_logits: Float[Tensor, "image bin h w"] | None
-    """Of the cameras that are there (in the order of ``Frame.camera_mask.nonzero()``)."""
-    neighbourhoods: Int[Tensor, "retrieval candidate"] | None
-    """Of the adaptive fuser: see ``Fused``."""
-    sensor_volumes: tuple[Float[Tensor, "batch channel x y z"], ...]
-    """Image volume and LiDAR volume, of the sensors that the model has."""
     volume: Float[Tensor, "batch channel x y z"]
     """What the head reads: fused, encoded, and smoothed over time where there is a memory."""
-    memory: TemporalMemory | None
-    """For the next frame; None of a model without memory."""
+    sensor_volumes: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
+    """Image volume and LiDAR volume, of the sensors that the model has."""
+    depth_logits: Float[Tensor, "image bin h w"] | None = None
+    """Of the cameras that are there (in the order of ``Frame.camera_mask.nonzero()``)."""
+    neighbourhoods: Int[Tensor, "retrieval candidate"] | None = None
+    """Of the adaptive fuser: see ``Fused``."""
     sensor_weights: Float[Tensor, "batch 2"] | None = None
     """Of camera and LiDAR, by the weather: see ``WeatherFusion``."""
+    coarser: tuple[Float[Tensor, "batch class _ _ _"], ...] = ()
+    """Logits at lower resolutions, of a host that is taught at several."""
+    memory: TemporalMemory | None = None
+    """For the next frame; None of a model without memory."""
 
     def neighbour_shares(self) -> tuple[float, ...]:
         """The share of all queries that chose each number of neighbours; empty without the adaptive fuser."""
@@ -175,7 +199,48 @@ class Prediction(NamedTuple):
         return tuple((queries / queries.sum().clamp(min=1)).tolist())
 
 
-class OccupancyModel(nn.Module):
+class VoxelModel(nn.Module):
+    """What training and the engine know of a model, ours or a host.
+
+    Args:
+        image_encoder: None where there is no camera.
+    """
+
+    prompts: PromptTable | None
+    fusion: nn.Module | None
+
+    def __init__(self, config: OccupancyConfig, image_encoder: ImageEncoder | None) -> None:
+        super().__init__()
+        self.config = config
+        self.image_encoder = image_encoder
+        self.prompts = None
+        self.fusion = None
+
+    def forward(
+        self, frame: Frame, memory: TemporalMemory | None = None, named: Bool[Tensor, "batch class"] | None = None
+    ) -> Prediction:
+        """Logits for one batch of frames."""
+        raise NotImplementedError
+
+    def present(self, frame: Frame) -> Present:
+        """The cameras that are there."""
+        sample, number = frame.camera_mask.nonzero(as_tuple=True)
+        at = sample, number
+        return Present(frame.images[at], frame.intrinsics[at], frame.grid_from_camera[at], sample, number)
+
+    def check(self, frame: Frame) -> None:
+        """
+        Raises:
+            ValueError: the images are not of ``config.image_size``.
+        """
+        if tuple(frame.images.shape[-2:]) != self.config.image_size:
+            raise ValueError(
+                f"images are {tuple(frame.images.shape[-2:])} (height, width), the model expects {self.config.image_size}; "
+                "build frames with image_size=model.config.image_size"
+            )
+
+
+class OccupancyModel(VoxelModel):
     """Camera and LiDAR semantic occupancy (TACOcc, Table III "Base"; M-CONet and Co-Occ are its kin)."""
 
     def __init__(
@@ -193,9 +258,7 @@ class OccupancyModel(nn.Module):
         temporal: TemporalAggregator | None,
         head: OccupancyHead,
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.image_encoder = image_encoder
+        super().__init__(config, image_encoder)
         self.view_transform = view_transform
         self.lidar_encoder = lidar_encoder
         self.prompts = prompts
@@ -218,7 +281,7 @@ class OccupancyModel(nn.Module):
         Raises:
             ValueError: the images are not of ``config.image_size``.
         """
-        self._check(frame)
+        self.check(frame)
         past = continued(memory, frame, self.config.forgetting)
         volumes, lidar, cameras, depth_logits = [], None, None, None
         if self.image_encoder is not None and self.view_transform is not None:
@@ -244,7 +307,10 @@ class OccupancyModel(nn.Module):
             seen = classes_seen(head, None if past is None else past.classes)
             after = after or TemporalMemory(world_from_grid=(frame.world_from_grid,), stamp_ns=(frame.stamp_ns,))
             after = replace(after, classes=seen)
-        return Prediction(head, depth_logits, fused.neighbourhoods, tuple(volumes), volume, after, weights)
+        return Prediction(
+            head, volume, tuple(volumes), depth_logits=depth_logits, neighbourhoods=fused.neighbourhoods, sensor_weights=weights,
+            memory=after,
+        )  # fmt: skip
 
     def _prompts(self, frame: Frame, past: TemporalMemory | None, named: Tensor | None) -> Prompts | None:
         if self.prompts is None:
@@ -272,16 +338,10 @@ class OccupancyModel(nn.Module):
         return volumes, weights
 
     def see(self, frame: Frame) -> Cameras:
-        """Features of the cameras that are there; those masked are not looked at, so that nothing of them can leak."""
+        """Features of the cameras that are there."""
         assert self.image_encoder is not None
-        sample, camera = frame.camera_mask.nonzero(as_tuple=True)
-        images = frame.images[sample, camera]  # [K, 3, H, W]
-        if len(images):
-            features = self.image_encoder(images)
-        else:
-            height, width = (side // self.config.image_encoder.stride for side in self.config.image_size)
-            features = frame.intrinsics.new_zeros(0, self.config.image_encoder.out_channels, height, width)
-        return Cameras(features, frame.intrinsics[sample, camera], frame.grid_from_camera[sample, camera], sample)
+        there = self.present(frame)
+        return Cameras(self.image_encoder(there.images), there.intrinsics, there.grid_from_camera, there.sample)
 
     def _image_sampler(self, cameras: Cameras | None) -> SampleImages | None:
         if cameras is None:
@@ -303,16 +363,22 @@ class OccupancyModel(nn.Module):
             past.head, past.world_from_grid[-1], frame.world_from_grid, self.config.grid, self.config.cascade_ratio
         )
 
-    def _check(self, frame: Frame) -> None:
-        if tuple(frame.images.shape[-2:]) != self.config.image_size:
-            raise ValueError(
-                f"images are {tuple(frame.images.shape[-2:])} (height, width), the model expects {self.config.image_size}; "
-                "build frames with image_size=model.config.image_size"
-            )
+
+def build_model(config: OccupancyConfig) -> VoxelModel:
+    """A freshly initialised model: ours, or the host that the config names."""
+    if config.tpvformer is not None or config.surroundocc is not None:
+        from occ_core.hosts.surroundocc import SurroundOcc  # they are models of this module's kind
+        from occ_core.hosts.tpvformer import TPVFormer
+
+        if config.tpvformer is not None:
+            return TPVFormer(config, config.tpvformer)
+        assert config.surroundocc is not None
+        return SurroundOcc(config, config.surroundocc)
+    return build_ours(config)
 
 
-def build_model(config: OccupancyConfig) -> OccupancyModel:
-    """A freshly initialised model."""
+def build_ours(config: OccupancyConfig) -> OccupancyModel:
+    """Our model, part by part."""
     channels, coarse, language = config.channels, config.coarse_grid, config.language
     told = language.width if language is not None and language.instances else 0
     image_channels = config.image_encoder.out_channels

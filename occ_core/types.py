@@ -88,6 +88,12 @@ class HeadOutput(NamedTuple):
     children: Int[Tensor, "child 4"]
     """(batch, x, y, z) in the fine grid; no voxel twice."""
 
+    @classmethod
+    def dense(cls, logits: Float[Tensor, "batch class x y z"]) -> HeadOutput:
+        """Of a model that classifies every voxel of its grid at once: nothing is refined."""
+        none = torch.zeros(0, 4, dtype=torch.long, device=logits.device)
+        return cls(logits, logits.new_zeros(0, logits.shape[1]), none)
+
 
 @dataclass(frozen=True, slots=True)
 class TemporalMemory:

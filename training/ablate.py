@@ -62,9 +62,11 @@ class AblateConfig:
 
     @property
     def chosen(self) -> list[Row]:
-        """The rows to be run, the first, to which the others are compared, always among them."""
+        """The rows to be run, and those that they are compared to."""
         rows = TABLES[self.table]()
-        return [row for row in rows if not self.rows or row is rows[0] or row.name in self.rows]
+        named = [row for row in rows if not self.rows or row.name in self.rows]
+        needed = {rows[0].name, *(name for row in named for name in (row.name, row.over))}
+        return [row for row in rows if row.name in needed]
 
 
 def ablate(config: AblateConfig) -> dict[str, Any]:
@@ -118,8 +120,7 @@ def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
         rendered = any(one.gauss_render is not None for one in TABLES[config.table]())
         measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=rendered))
         kept.write_text(json.dumps(measured, indent=2) + "\n")
-    heard = any("language" in one.model for one in TABLES[config.table]())
-    return _columns(json.loads(kept.read_text()), by_weather=heard)
+    return _columns(json.loads(kept.read_text()))
 
 
 def _switched_on(config: Any) -> Any:
@@ -129,12 +130,12 @@ def _switched_on(config: Any) -> Any:
     return {name: _switched_on(value) for name, value in config.items() if value is not None}
 
 
-def _columns(measured: dict[str, Any], *, by_weather: bool) -> dict[str, float]:
+def _columns(measured: dict[str, Any]) -> dict[str, float]:
     small = [measured["per_class"][name] for name in SMALL]
     ranges = {f"miou_{side}": values["miou"] for side, values in measured["by_range"].items() if side != "100"}
     columns = {"iou": measured["iou"], "miou": measured["miou"], "miou_small": math.fsum(small) / len(small)} | ranges
     columns["flicker"] = measured["flicker"]
-    if by_weather:
+    if "by_weather" in measured:  # not where it was scored before there was such a thing
         columns |= {f"miou_{weather}": values["miou"] for weather, values in measured["by_weather"].items()}
     if "bev" in measured:
         columns |= {"ray_iou": measured["ray_iou"], "depth_l1_m": measured["depth_l1_m"]}
@@ -169,18 +170,16 @@ def _folder(row: Row, seed: int, config: AblateConfig) -> Path:
 
 
 def _write(config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]]) -> dict[str, Any]:
-    """Means over the seeds so far; ``..._over_first`` are the paired differences to the first row."""
-    first = next(iter(scores.values()))
+    """Means over the seeds so far; ``..._over_first`` are the paired differences to the first row, or to ``Row.over``."""
     rows = []
+    every = [columns for seeds in scores.values() for columns in seeds.values()]
+    shared = [name for name in every[0] if all(name in columns for columns in every)]
     for row in config.chosen:
-        done = scores[row.name]
+        done, first = scores[row.name], scores[row.over or config.chosen[0].name]
         if not done:
             continue
-        metrics = {name: summary([done[seed][name] for seed in done]) for name in next(iter(done.values()))}
-        metrics |= {
-            f"{name}_over_first": summary([done[seed][name] - first[seed][name] for seed in done])
-            for name in metrics
-        }
+        metrics = {name: summary([done[seed][name] for seed in done]) for name in shared}
+        metrics |= {f"{name}_over_first": summary([done[seed][name] - first[seed][name] for seed in done]) for name in shared}
         rows.append({"name": row.name, "switches": list(row.switches), "metrics": metrics})
     table = {
         "command": shlex.join(

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.hosts.config import SurroundOccConfig, TPVFormerConfig
 from occ_core.losses.gauss_render import GaussRenderConfig, released
-from occ_core.model import OccupancyConfig
+from occ_core.model import OccupancyConfig, nano
 from occ_core.prompts import LanguageConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.rendering.virtual_cameras import STRATEGIES
@@ -35,6 +36,8 @@ class Row:
     """Of the training."""
     daga: float = 0.0
     """What the alignment loss counts in training."""
+    over: str | None = None
+    """The row that this one is compared to; None is the first."""
 
     def of(self, first: OccupancyConfig) -> OccupancyConfig:
         """This row's model, given the first row's."""
@@ -96,10 +99,20 @@ def neighbourhoods() -> list[Row]:
 
 
 def gaussrender() -> list[Row]:
-    """GaussRender on the base: Table 5's cameras (with the voxels' losses), Table 6's terms, the released settings."""
+    """GaussRender's Tables 5 (cameras) and 6 (terms) on the base, its released settings, and three models with and without it."""
     paper = GaussRenderConfig()
     strategies = [one for one in STRATEGIES if one not in (paper.strategy, released().strategy)]
     depth = replace(paper, bev=False, bev_depth=False)
+    whole = {"adaptive_fusion": AdaptiveFusionConfig(), "temporal": TemporalConfig(), "language": LanguageConfig()}
+    # at the ablations' grid the planes and the finest volume have 2 m cells, and the images are small
+    alone = {"lidar": False, "cascade_ratio": 1, "image_encoder": replace(nano().image_encoder, stride=8)}
+    tpvformer = TPVFormerConfig(channels=32, heads=4, layers=2, pillars=(4, 8, 8), samples=(8, 16, 16), levels=3)
+    surroundocc = SurroundOccConfig(channels=(32, 64), layers=(1, 3), samples=(2, 4), heads=4)
+    hosts: dict[str, dict[str, object]] = {
+        "whole model": whole,
+        "TPVFormer": alone | {"tpvformer": tpvformer},
+        "SurroundOcc": alone | {"surroundocc": surroundocc},
+    }
     return [
         Row("base"),
         Row("GaussRender", ("cam", "depth", "bev", "bev_depth"), gauss_render=paper),
@@ -108,6 +121,14 @@ def gaussrender() -> list[Row]:
         Row("camera, its depth, above", ("cam", "depth", "bev"), gauss_render=replace(paper, bev_depth=False)),
         *(Row(f"cameras: {one}", (one,), gauss_render=replace(paper, strategy=one)) for one in strategies),
         Row("as released", ("released",), gauss_render=released()),
+        *(
+            row
+            for name, model in hosts.items()
+            for row in (
+                Row(name, (name,), model),
+                Row(f"{name} + GaussRender", (name, "cam", "depth", "bev", "bev_depth"), model, gauss_render=paper, over=name),
+            )
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from occ_core.datasets.surroundocc import coarsen_labels
 from occ_core.losses.cross_entropy import cross_entropy
 from occ_core.losses.daga import daga_loss
 from occ_core.losses.depth import depth_loss, depth_targets
@@ -53,13 +54,19 @@ def objective(
         "fine_cross_entropy": cross_entropy(fine_logits, fine_truth, class_weights),
         "fine_lovasz": lovasz_softmax(fine_logits, fine_truth),
     }
+    for logits in prediction.coarser:
+        ratio = labels.shape[1] // logits.shape[2]
+        truth = torch.stack([torch.from_numpy(coarsen_labels(one.cpu().numpy(), ratio)) for one in labels]).to(labels.device)
+        rows, truth = logits.permute(0, 2, 3, 4, 1).flatten(0, 3), truth.flatten().long()
+        losses[f"cross_entropy_{ratio}"] = cross_entropy(rows, truth, class_weights) / ratio
+        losses[f"lovasz_{ratio}"] = lovasz_softmax(rows, truth) / ratio
     depth = torch.zeros((), device=labels.device)
     if prediction.depth_logits is not None:
         targets = depth_targets(frame, config.depth, config.image_encoder.stride)
         depth = losses["depth"] = depth_loss(prediction.depth_logits, targets)
     losses["total"] = (
-        weights.cross_entropy * (losses["coarse_cross_entropy"] + losses["fine_cross_entropy"])
-        + weights.lovasz * (losses["coarse_lovasz"] + losses["fine_lovasz"])
+        weights.cross_entropy * sum(loss for name, loss in losses.items() if "cross_entropy" in name)
+        + weights.lovasz * sum(loss for name, loss in losses.items() if "lovasz" in name)
         + weights.depth * depth
     )
     if weights.daga:

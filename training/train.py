@@ -31,7 +31,7 @@ from occ_core.head import dense_logits
 from occ_core.inference import OccupancyEngine, best_device, bf16_is_fast
 from occ_core.losses.cross_entropy import class_weights
 from occ_core.losses.gauss_render import GaussRenderLoss
-from occ_core.model import OccupancyModel, Prediction, build_model
+from occ_core.model import Prediction, VoxelModel, build_model
 from occ_core.prompts import PROMPTS
 from occ_core.rendering.cameras import Cameras, frame_cameras
 from occ_core.rendering.sequential_renderer import SequentialRenderer, View
@@ -173,9 +173,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             )  # fmt: skip
             if fabric.is_global_zero:
                 unfinished.replace(state_path)
-                _report(cast(OccupancyModel, average.module), validation, config, writer, step, encoder)
+                _report(cast(VoxelModel, average.module), validation, config, writer, step, encoder)
     if first_step >= config.steps:  # stopped between its last state and its last report
-        _report(cast(OccupancyModel, average.module), validation, config, writer, first_step, encoder)
+        _report(cast(VoxelModel, average.module), validation, config, writer, first_step, encoder)
     bar.close()
     writer.close()
     return config.out / "model.safetensors"
@@ -184,7 +184,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 class _PastFabric(nn.Module):
     """Carries frames and memories through Fabric's wrapper, which would cast their float64 poses and refuses frozen classes."""
 
-    def __init__(self, model: OccupancyModel, renderer: SequentialRenderer | None, encoder: TextEncoder | None) -> None:
+    def __init__(self, model: VoxelModel, renderer: SequentialRenderer | None, encoder: TextEncoder | None) -> None:
         super().__init__()
         self.model = model
         self.renderer = renderer
@@ -238,7 +238,7 @@ def _past(kept: dict[str, Any]) -> Past:
 
 
 def _report(
-    model: OccupancyModel,
+    model: VoxelModel,
     validation: NuScenesFrames,
     config: TrainConfig,
     writer: SummaryWriter,

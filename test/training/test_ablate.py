@@ -76,6 +76,15 @@ def test_where_cameras_teach_they_score_too(config: AblateConfig, monkeypatch: p
     assert "RayIoU" in text(table)
 
 
+def test_a_row_may_be_compared_to_another_than_the_first(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+    rows = [Row("base"), Row("add", ("add",), {"fusion": "add"}), Row("conv", ("conv",), {"fusion": "conv"}, over="add")]
+    monkeypatch.setitem(TABLES, "tacocc", lambda: [*rows, Row("not asked for")])
+    table = ablate(replace(config, seeds=(1,), rows=("conv",)))
+    assert [row["name"] for row in table["rows"]] == ["base", "add", "conv"]
+    _, add, conv = (row["metrics"] for row in table["rows"])
+    assert conv["iou_over_first"]["mean"] == pytest.approx(conv["iou"]["mean"] - add["iou"]["mean"])
+
+
 def test_where_the_weather_is_heard_each_is_scored(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("wordllama", reason="the sentence encoder's weights come with wordllama")
     rows = [Row("base"), next(row for row in TABLES["vlmfusion"]() if row.name == "InstVLM + WeathFusion + DAGA")]

@@ -7,6 +7,7 @@ import torch
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import load_checkpoint
+from occ_core.hosts.config import SurroundOccConfig, TPVFormerConfig
 from occ_core.losses.gauss_render import GaussRenderConfig
 from occ_core.prompts import LanguageConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
@@ -59,6 +60,24 @@ def test_what_is_rendered_becomes_right(config: TrainConfig):
     first, last = curve(config.out, "loss/rendered_bev")  # steps 20, 40
     assert last < first
     assert not any("render" in name for name in load_checkpoint(checkpoint)[0].state_dict())
+
+
+@pytest.mark.parametrize("host", [TPVFormerConfig, SurroundOccConfig])
+def test_a_host_learns_with_and_from_renders(host: type, config: TrainConfig):
+    tpvformer = TPVFormerConfig(channels=16, heads=2, layers=1, pillars=(2, 4, 4), samples=(4, 4, 4), levels=3)
+    surroundocc = SurroundOccConfig(channels=(16, 32), layers=(1, 1), samples=(2, 2), heads=2)
+    shape: dict[str, object] = {"tpvformer": tpvformer} if host is TPVFormerConfig else {"surroundocc": surroundocc}
+    encoder = replace(config.model.image_encoder, stride=8)
+    model = replace(config.model, lidar=False, cascade_ratio=1, image_encoder=encoder, **shape)
+    config = replace(
+        config, model=model, steps=40, epoch_steps=40, augment=None, gauss_render=GaussRenderConfig(strategy="sensor", weight=1.0)
+    )
+    checkpoint = train(config)
+    first, last = curve(config.out, "loss/total")  # steps 20, 40
+    assert last < first
+    assert load_checkpoint(checkpoint)[0].config == model
+    if host is SurroundOccConfig:  # taught at a quarter and at a half of the resolution too
+        assert curve(config.out, "loss/lovasz_4") and curve(config.out, "loss/cross_entropy_2")
 
 
 @pytest.mark.parametrize("whole_model", [False, True], ids=["base", "whole"])
