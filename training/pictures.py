@@ -53,15 +53,15 @@ def keyframe_picture(
         raise ValueError(f"a keyframe has {len(CAMERA_CAPTIONS)} images ({', '.join(CAMERA_CAPTIONS)}), got {len(images)}")
     named = [("Prediction", prediction)] + ([("Truth", truth)] if truth is not None else [])
     scenes = [(name, VoxelScene(labels, grid)) for name, labels in named]
-    above = [_captioned(s.render(camera_above(grid), ABOVE_PX, ABOVE_PX), f"{name}, from above") for name, s in scenes]
-    first_row = _row([_cameras(images, above[0].shape[0]), *above])
+    above = [captioned(s.render(camera_above(grid), ABOVE_PX, ABOVE_PX), f"{name}, from above") for name, s in scenes]
+    first_row = row([_cameras(images, above[0].shape[0]), *above])
     width = (first_row.shape[1] - GAP_PX * (len(scenes) - 1)) // len(scenes)
-    behind = [_captioned(s.render(camera_behind(grid), BEHIND_PX, width), f"{name}, from behind") for name, s in scenes]
-    rows = [first_row, _row(behind)]
+    behind = [captioned(s.render(camera_behind(grid), BEHIND_PX, width), f"{name}, from behind") for name, s in scenes]
+    rows = [first_row, row(behind)]
     if title:
-        rows.insert(0, _captioned(np.empty((0, first_row.shape[1], 3), dtype=np.uint8), title))
+        rows.insert(0, captioned(np.empty((0, first_row.shape[1], 3), dtype=np.uint8), title))
     rows.append(_legend(first_row.shape[1]))
-    return _column(rows)
+    return column(rows)
 
 
 def write_picture(picture: np.ndarray, path: Path) -> None:
@@ -102,15 +102,15 @@ def _cameras(images: Sequence[np.ndarray | None], height: int) -> np.ndarray:
     panels = []
     for image, caption in zip(images, CAMERA_CAPTIONS, strict=True):
         if image is None:
-            panels.append(_captioned(np.full((*size, 3), BACKGROUND, dtype=np.uint8), f"{caption}: no image"))
+            panels.append(captioned(np.full((*size, 3), BACKGROUND, dtype=np.uint8), f"{caption}: no image"))
         else:
-            panels.append(_captioned(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), caption))
-    block = _column([_row(panels[:3]), _row(panels[3:])], margin=0)
+            panels.append(captioned(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), caption))
+    block = column([row(panels[:3]), row(panels[3:])], margin=0)
     top = (height - block.shape[0]) // 2
     return cv2.copyMakeBorder(block, top, height - block.shape[0] - top, 0, 0, cv2.BORDER_CONSTANT, value=PAGE)
 
 
-def _captioned(panel: np.ndarray, caption: str) -> np.ndarray:
+def captioned(panel: np.ndarray, caption: str) -> np.ndarray:
     """The panel under a line of text."""
     line = Image.new("RGB", (panel.shape[1], CAPTION_PX), PAGE)
     ImageDraw.Draw(line).text((2, CAPTION_PX / 2), caption, fill=TEXT, font=ImageFont.load_default(15), anchor="lm")
@@ -131,20 +131,20 @@ def _legend(width: int) -> np.ndarray:
     return np.asarray(legend)
 
 
-def _row(panels: list[np.ndarray]) -> np.ndarray:
+def row(panels: list[np.ndarray]) -> np.ndarray:
     """Panels of one height side by side."""
     gap = np.full((panels[0].shape[0], GAP_PX, 3), PAGE, dtype=np.uint8)
     return np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
 
 
-def _column(rows: list[np.ndarray], margin: int = GAP_PX) -> np.ndarray:
+def column(rows: list[np.ndarray], margin: int = GAP_PX) -> np.ndarray:
     """Rows below each other, each centred in the width of the widest."""
-    width = max(row.shape[1] for row in rows)
-    height = sum(row.shape[0] + GAP_PX for row in rows) - GAP_PX
+    width = max(one.shape[1] for one in rows)
+    height = sum(one.shape[0] + GAP_PX for one in rows) - GAP_PX
     page = np.full((height + 2 * margin, width + 2 * margin, 3), PAGE, dtype=np.uint8)
     top = margin
-    for row in rows:
-        left = margin + (width - row.shape[1]) // 2
-        page[top : top + row.shape[0], left : left + row.shape[1]] = row
-        top += row.shape[0] + GAP_PX
+    for one in rows:
+        left = margin + (width - one.shape[1]) // 2
+        page[top : top + one.shape[0], left : left + one.shape[1]] = one
+        top += one.shape[0] + GAP_PX
     return page
