@@ -6,13 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.checkpoint import SHIPPED
 from occ_core.inference import Precision
 from occ_core.losses.gauss_render import GaussRenderConfig
 from occ_core.model import OccupancyConfig
 from occ_core.model import debug as debug_model
 from occ_core.model import nano as nano_model
 from occ_core.model import tiny as tiny_model
+from occ_core.prompts import LanguageConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
+from occ_core.temporal import TemporalConfig
 from training.augment import AugmentConfig
 from training.language import LanguageTraining
 from training.objective import LossWeights
@@ -108,6 +112,23 @@ def tiny_town() -> TrainConfig:
     )
 
 
+def whole_town() -> TrainConfig:
+    """The shipped checkpoint given a memory, TACOcc's fuser, prompts and the alignment loss; each is a field to switch off."""
+    shipped = tiny_town()
+    temporal = TemporalConfig(stride=2)  # at full resolution the ConvLSTM would cost a CPU most of its time
+    parts = {"adaptive_fusion": AdaptiveFusionConfig(), "temporal": temporal, "language": LanguageConfig()}
+    return replace(
+        shipped,
+        model=replace(shipped.model, **parts),  # type: ignore[arg-type]
+        out=Path("out/train/whole_town"),
+        steps=1500,
+        learning_rate=5e-4,
+        losses=LossWeights(daga=0.2),
+        language=LanguageTraining(),
+        start_from=SHIPPED,
+    )
+
+
 def tiny_nuscenes() -> TrainConfig:
     """The same model on nuScenes with SurroundOcc's labels."""
     return replace(
@@ -120,4 +141,4 @@ def tiny_nuscenes() -> TrainConfig:
     )
 
 
-RECIPES: tuple[Callable[[], TrainConfig], ...] = (debug, nano_town, tiny_town, tiny_nuscenes)
+RECIPES: tuple[Callable[[], TrainConfig], ...] = (debug, nano_town, tiny_town, whole_town, tiny_nuscenes)

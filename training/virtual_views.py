@@ -81,7 +81,7 @@ def pictures(config: ViewsConfig) -> list[Path]:
             errors = torch.nn.functional.cross_entropy(logits[None], labels[None].long(), reduction="none", ignore_index=IGNORE)
             worst = grid.centres((errors[0] == errors.max()).nonzero()[0])
             scenes["truth"] = true_gaussians(truth, NUM_CLASSES, grid)
-        name = f"{path.parent.name}/{path.stem}, step {description['made_by'].get('step', '?')}"
+        name = f"{number + 1}: {path.parent.name}, step {description['made_by'].get('step', '?')}"
         scenes[name] = predicted_gaussians(logits, shape.grid, ignored=labels == IGNORE)
     sensors = frame_cameras(first, 0, config.scale)
     drawn = {one: draws(one, sensors, grid, worst, config.seed) for one in STRATEGIES}

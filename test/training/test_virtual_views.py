@@ -25,8 +25,8 @@ def test_both_pictures_are_written(checkpoint: Path, box_town: Path, tmp_path: P
     config = ViewsConfig(checkpoints=(checkpoint, checkpoint), data=box_town, scale=1.0, out=tmp_path / "views")
     frusta, views = (np.asarray(Image.open(path)) for path in pictures(config))
     assert frusta.shape[1] > 3 * TOWN_PX
-    # truth and a prediction (both have one name), semantics and depth: four views of 192 pixels in a line
-    assert views.shape[1] >= 4 * 192
+    # truth and two predictions, semantics and depth: six views of 192 pixels in a line
+    assert views.shape[1] >= 6 * 192
     # seven lines, one of them a square from above
     assert views.shape[0] > 6 * 64 + 150
 
