@@ -25,7 +25,7 @@ from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
 from occ_core.inference import OccupancyEngine, Precision
-from occ_core.metrics import BevScore, Flicker, ImageScore, OccupancyScore, RayIoU, ray_origins
+from occ_core.metrics import BevScore, Flicker, ImageScore, OccupancyScore, RayIoU, ray_origins, visible_only
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
 from occ_core.metrics.occupancy import OccupancyScores
 from occ_core.rendering.cameras import frame_cameras
@@ -90,7 +90,8 @@ def score_frames(
     ``flicker`` see ``occ_core.metrics.flicker``; ``by_range`` has the scores within boxes of 25, 50 and 100 m (TACOcc, Table VI),
     ``by_weather`` those of the keyframes of each weather (VLMFusionOcc3D, Table VI);
     ``ray_iou`` see ``occ_core.metrics.ray_iou``. ``rendered`` adds what cameras see: from above (``bev``) and the vehicle's own,
-    at the model's image size (``image``, ``depth_l1_m``).
+    at the model's image size (``image``, ``depth_l1_m``). ``visible`` has the same of the voxels that a camera's ray
+    reached, where the data know.
     """
     rays, bev, image = RayIoU(frames.grid), BevScore(frames.grid), ImageScore(frames.grid)
     lidar_m: dict[str, list[np.ndarray]] = {}
@@ -99,6 +100,7 @@ def score_frames(
     score, lidar_score, flicker = OccupancyScore(), OccupancyScore(num_classes=2), Flicker(frames.grid)
     boxes = {side: (OccupancyScore(), _box(frames.grid, side)) for side in BOX_SIDES_M}
     weathers: dict[str, OccupancyScore] = {}
+    in_view: tuple[OccupancyScore, BevScore, ImageScore] | None = None
     before: int | None = None
     for index in tqdm(indices, desc="evaluate", unit="frame", leave=False):
         frame, labels = frames[index]
@@ -113,10 +115,17 @@ def score_frames(
         weathers.setdefault(frames.keyframes[index].context.weather, OccupancyScore()).update(prediction, labels)
         flicker.update(prediction, labels, frame.world_from_grid[0])
         along = torch.from_numpy(np.stack(lidar_m[frames.keyframes[index].scene_name]))
+        visible = frames.visible(index)
+        if visible is not None:
+            in_view = in_view or (OccupancyScore(), BevScore(frames.grid), ImageScore(frames.grid))
+            in_view[0].update(prediction, visible_only(labels, visible))
         rays.update(prediction, labels, ray_origins(torch.linalg.inv(frame.world_from_grid[0]), along, frames.grid))
         if rendered:
             bev.update(prediction, labels)
             image.update(prediction, labels, frame_cameras(frame, 0))
+            if visible is not None and in_view is not None:
+                in_view[1].update(prediction, visible_only(labels, visible))
+                in_view[2].update(prediction, visible_only(labels, visible), frame_cameras(frame, 0))
         for box_score, box in boxes.values():
             box_score.update(prediction[box], labels[box])
         hit = torch.from_numpy(voxelise_points(frame.points[0].numpy(), frames.grid))
@@ -126,8 +135,11 @@ def score_frames(
     scores: dict[str, Any] = dict(score.compute())
     lidar_iou = lidar_score.compute()["iou"]
     if rendered:
-        above, seen = bev.compute(), image.compute()
-        scores |= {"bev": _means(above["semantics"]), "image": _means(seen["semantics"]), "depth_l1_m": seen["depth_l1_m"]}
+        scores |= _seen(bev, image)
+    if in_view is not None:
+        scores["visible"] = dict(_means(in_view[0].compute()))
+        if rendered:
+            scores["visible"] |= _seen(in_view[1], in_view[2])
     return scores | {
         "frames": len(indices),
         "lidar_iou": lidar_iou,
@@ -137,6 +149,11 @@ def score_frames(
         "by_weather": {weather: _means(weathers[weather].compute()) for weather in WEATHERS if weather in weathers},
         "by_range": {str(side): _means(box_score.compute()) for side, (box_score, _) in boxes.items()},
     }
+
+
+def _seen(bev: BevScore, image: ImageScore) -> dict[str, Any]:
+    above, seen = bev.compute(), image.compute()
+    return {"bev": _means(above["semantics"]), "image": _means(seen["semantics"]), "depth_l1_m": seen["depth_l1_m"]}
 
 
 def _means(scores: OccupancyScores) -> dict[str, float]:

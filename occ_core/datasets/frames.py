@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+import torch.nn.functional as F
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
-from occ_core.datasets.surroundocc import coarsen_labels, label_path, read_labels
+from occ_core.datasets.surroundocc import coarsen_labels, label_path, mask_path, read_labels, read_masks
 from occ_core.geometry.images import fit_image
 from occ_core.geometry.points import accumulate_sweeps
 from occ_core.geometry.poses import invert_pose
@@ -124,6 +125,15 @@ class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
         if not path.is_file():
             return None
         return torch.from_numpy(coarsen_labels(read_labels(path, SURROUNDOCC_GRID), self.coarsening))
+
+
+    def visible(self, index: int) -> Bool[Tensor, "x y z"] | None:
+        """The voxels that a camera's ray reached, a coarser one where any of its parts was; None where nobody knows."""
+        path = mask_path(self.root, self.keyframes[index].lidar.path)
+        if not path.is_file():
+            return None
+        seen = torch.from_numpy(read_masks(path, SURROUNDOCC_GRID)[1])
+        return F.max_pool3d(seen[None].float(), self.coarsening)[0] > 0
 
 
 def frame_from_keyframe(keyframe: Keyframe, image_size: tuple[int, int]) -> Frame:

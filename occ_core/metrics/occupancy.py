@@ -6,7 +6,7 @@ import math
 from typing import TypedDict
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from occ_core.metrics.processes import summed_over_processes
@@ -19,6 +19,11 @@ class OccupancyScores(TypedDict):
     iou: float
     miou: float
     per_class: dict[str, float]
+
+
+def visible_only(truth: UInt8[Tensor, "*true"], visible: Bool[Tensor, "*true"]) -> UInt8[Tensor, "*true"]:
+    """The truth for a score of what was in view: voxels that were not are ignored, by every score of this package."""
+    return truth.masked_fill(~visible, IGNORE)
 
 
 class OccupancyScore:

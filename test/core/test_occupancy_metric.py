@@ -8,7 +8,7 @@ import torch
 
 from occ_core.geometry.boxes import Box
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
-from occ_core.metrics.occupancy import OccupancyScore
+from occ_core.metrics.occupancy import OccupancyScore, visible_only
 from occ_core.taxonomy import CLASS_ID, CLASS_NAMES
 from occ_core.voxel_grid import VoxelGrid
 
@@ -117,3 +117,13 @@ def test_car_point_accuracy():
 def test_a_prediction_of_another_grid_is_refused():
     with pytest.raises(ValueError, match=r"must be of shape \[4, 1, 1\], got \[2, 1, 1\]"):
         hit_recall(np.zeros((2, 1, 1)), np.zeros((1, 3)), GRID)
+
+
+def test_only_what_was_in_view_counts():
+    """Four voxels: two right and in view, one wrong and in view, one wrong and out of view: IoU 2 / 3 instead of 2 / 4."""
+    truth = torch.tensor([4, 4, 4, 4], dtype=torch.uint8)
+    prediction = torch.tensor([4, 4, 0, 0], dtype=torch.uint8)
+    score, in_view = OccupancyScore(), OccupancyScore()
+    score.update(prediction, truth)
+    in_view.update(prediction, visible_only(truth, torch.tensor([True, True, True, False])))
+    assert score.compute()["iou"] == 2 / 4 and in_view.compute()["iou"] == 2 / 3

@@ -31,6 +31,17 @@ def test_surroundocc_scores_and_the_lidar_beside_them(checkpoint: Path, box_town
     assert scores["by_range"]["100"] == {"iou": scores["iou"], "miou": scores["miou"]}  # the whole grid
 
 
+def test_what_is_in_view_is_scored_by_itself(checkpoint: Path, box_town: Path, tmp_path: Path):
+    scores = evaluate(EvaluateConfig(data=box_town, checkpoint=checkpoint))
+    assert scores["visible"].keys() == {"iou", "miou", "bev", "image", "depth_l1_m"}
+    assert scores["visible"]["iou"] != scores["iou"]
+    data = tmp_path / "without_masks"
+    shutil.copytree(box_town, data)
+    shutil.rmtree(data / "nuscenes_occ" / "masks")
+    without = evaluate(EvaluateConfig(data=data, checkpoint=checkpoint, rendered=False))
+    assert "visible" not in without and without["iou"] == scores["iou"]
+
+
 def test_keyframe_scores_of_a_network_that_sees_everything_occupied(checkpoint: Path, box_town: Path):
     """With the logits of "car" raised over all others, every hit voxel is occupied and every vehicle point is right."""
     from safetensors.torch import load_file, save_file
