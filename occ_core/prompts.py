@@ -18,7 +18,7 @@ from occ_core.types import DriveContext, HeadOutput
 
 SEEN_ABOVE = 0.5
 """A class is prompted from the frame on after one in which a voxel was given it with this probability ..."""
-UNSEEN_BELOW = 0.3
+UNSEEN_BELOW = 0.4
 """... and until the frame after one in which no voxel was given it with this."""
 
 CLASSES: tuple[str, ...] = (
