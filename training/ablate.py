@@ -127,7 +127,7 @@ def _switched_on(config: Any) -> Any:
     """Without what is off: a training is the same whether an option was off or not there yet."""
     if not isinstance(config, dict):
         return config
-    return {name: _switched_on(value) for name, value in config.items() if value is not None}
+    return {name: _switched_on(value) for name, value in config.items() if value is not None and value is not False}
 
 
 def _columns(measured: dict[str, Any]) -> dict[str, float]:
@@ -152,6 +152,7 @@ def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
         rendering=row.rendering,
         gauss_render=row.gauss_render,
         losses=replace(nano.losses, daga=row.daga),
+        by_drive=row.by_drive,
         language=LanguageTraining() if model.language is not None else None,
         data=config.data,
         out=_folder(row, seed, config),

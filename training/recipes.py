@@ -41,7 +41,7 @@ class TrainConfig:
     """Keyframes scored after every epoch, spread evenly."""
     steps: int = 4000
     batch_size: int = 1
-    """Keyframes per step; with a memory, drives that a step advances by a clip each."""
+    """Keyframes per step; with a memory, or ``by_drive``, drives that a step advances by a clip each."""
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100
@@ -65,6 +65,8 @@ class TrainConfig:
     """With a memory: drives under way at once."""
     clip: int = 2
     """With a memory: keyframes of a drive in a row per step. Gradients reach back this far, the memory to the drive's start."""
+    by_drive: bool = False
+    """Without a memory too: keyframes come as with one, ``streams`` and ``clip`` hold, and each is a forward pass of its own."""
     seed: int = 1
     workers: int = 1
     """Processes that load data; 0 loads in the training process."""
@@ -80,7 +82,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "epoch_steps", "validation_frames", "streams", "clip"):
             if getattr(self, name) < 1:
                 raise ValueError(f"TrainConfig.{name} must be at least 1, got {getattr(self, name)}")
-        if self.model.temporal is not None and self.streams < self.batch_size:
+        if (self.model.temporal is not None or self.by_drive) and self.streams < self.batch_size:
             raise ValueError(f"TrainConfig.streams must be batch_size {self.batch_size} or more, got {self.streams}")
         if self.losses.daga and not (self.model.camera and self.model.lidar):
             raise ValueError(f"LossWeights.daga {self.losses.daga} aligns camera and lidar, of which the model has one alone")

@@ -293,15 +293,15 @@ def _frames(config: TrainConfig) -> tuple[NuScenesFrames, NuScenesFrames]:
 
 
 def _clips(frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first_step: int) -> Iterator[list[Example]]:
-    """For every step a batch of examples of one instant each, as a clip of one; with a memory, consecutive examples."""
-    remembers = config.model.temporal is not None
+    """For every step a batch of examples of one instant each, as a clip of one; or consecutive examples, ``by_drive``."""
+    by_drive = config.model.temporal is not None or config.by_drive
     rendered = None if config.rendering is None else config.model.coarse_grid
     examples = TrainingExamples(
-        frames, config.model.cascade_ratio, config.augment, config.seed, whole_drives=remembers, rendered=rendered
+        frames, config.model.cascade_ratio, config.augment, config.seed, whole_drives=by_drive, rendered=rendered
     )
     seed = config.seed + 1000 * fabric.global_rank  # every process draws its own order: DDP needs no further sampler
     sampler: Sampler[list[tuple[int, int]]]
-    if remembers:
+    if by_drive:
         sampler = ClipSampler(
             drives(frames), config.streams, config.batch_size, config.clip, config.steps, seed, first_step
         )
@@ -312,7 +312,7 @@ def _clips(frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first_st
         batch_sampler=sampler,
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
-        collate_fn=list if remembers else _joined,
+        collate_fn=list if by_drive else _joined,
         worker_init_fn=_one_thread,
     )
     return iter(loader)
