@@ -25,7 +25,7 @@ def interpolate(
         sample: element of the batch that each point lies in.
     """
     size = values.shape[2:]
-    if len(size) == 3 and compiled.is_for(values):
+    if len(size) == 3 and compiled.is_for(values, position):
         found = torch.empty(len(position), values.shape[1])
         places = position.detach().float().contiguous().numpy(), sample.contiguous().numpy()
         compiled.trilinear(compiled.rows_of(values), tuple(size), *places, found.numpy())

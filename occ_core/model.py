@@ -303,7 +303,7 @@ class OccupancyModel(VoxelModel):
         head = self.head(volume, lidar, self._image_sampler(cameras), recall)
         if after is not None:
             after = replace(after, head=head)
-        if self.prompts is not None:
+        if self.image_attention is not None or self.lidar_attention is not None:
             seen = classes_seen(head, None if past is None else past.classes)
             after = after or TemporalMemory(world_from_grid=(frame.world_from_grid,), stamp_ns=(frame.stamp_ns,))
             after = replace(after, classes=seen)

@@ -10,9 +10,10 @@ from numba import njit
 from torch import Tensor
 
 
-def is_for(values: Tensor) -> bool:
-    """Whether these values can be read here: on the CPU, and nothing is to be learned through them."""
-    return values.device.type == "cpu" and not (values.requires_grad and torch.is_grad_enabled())
+def is_for(*tensors: Tensor) -> bool:
+    """Whether these can be read here: on the CPU, and nothing is to be learned through them."""
+    learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return tensors[0].device.type == "cpu" and not learns
 
 
 def rows_of(values: Tensor) -> np.ndarray:

@@ -107,7 +107,7 @@ class TemporalAggregator(nn.Module):
         self, volume: Float[Tensor, "batch channel x y z"], frame: Frame, memory: TemporalMemory | None
     ) -> tuple[Float[Tensor, "batch channel x y z"], TemporalMemory]:
         past = TemporalMemory() if memory is None else memory
-        seen = pool(volume, self.config.stride)  # [B, C, X/s, Y/s, Z/s]
+        seen = pool(volume.float(), self.config.stride)  # [B, C, X/s, Y/s, Z/s]
         here, now = frame.world_from_grid, frame.stamp_ns
         if self.config.mode == "streaming":
             hidden, cell = self.remembered(seen, past, here)

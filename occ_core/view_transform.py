@@ -117,7 +117,7 @@ def sample_images(
 ) -> Float[Tensor, "point channel"]:
     """Mean over the cameras that see a point of the image feature it projects to; zero where none sees it."""
     height, width = features.shape[-2:]
-    if compiled.is_for(features):
+    if compiled.is_for(features, intrinsics, camera_from_grid, points):
         found = torch.zeros(len(points), features.shape[1])
         cameras = (part.float().contiguous().numpy() for part in (intrinsics, camera_from_grid))
         compiled.from_cameras(

@@ -9,19 +9,22 @@ from occ_core.taxonomy import REGIONS, WEATHERS
 from occ_core.types import UNKNOWN, DriveContext
 
 NS = 1_000_000_000
-_NEGATED = re.compile(r"\b(?:no|not|without|stopped|never) \w+")
-_FOREIGN = re.compile(r"\b(?:snow|hail|sleet|fog|mist|haze|dust|sand|smoke|ice)\w*")
+_DRY = re.compile(r"\b(?:no rain|without rain|not raining|no longer raining|stopped raining|rain (?:has )?stopped)\b")
+_UNSURE = re.compile(r"\b(?:no|not|never|without|longer|stopped|yes|true|false|free|chance|percent)\b")
+"""Words that turn the meaning of others around: what they say is not guessed at."""
+_FOREIGN = re.compile(r"\b(?:snow|hail|sleet|fog|mist|haz[ey]|dust|sand|smok|ic[ey]|frost|blizzard)\w*")
 _WEATHER_WORDS = {
-    "rain": re.compile(r"\b(?:rain|drizzl|shower|pouring|wet|storm|thunder)"),
-    "night": re.compile(r"\b(?:night|dark|nocturnal|midnight)"),
-    "clear": re.compile(r"\b(?:clear|sun|dry|day|cloud|overcast|fine|fair|bright)"),
+    "rain": re.compile(r"\b(?:rain|raining|rainy|rains|rainfall|drizzl\w*|shower\w*|pouring|wet|storm\w*|thunder\w*)\b"),
+    "night": re.compile(r"\b(?:night|nighttime|nocturnal|midnight|dark(?! cloud| sk)|darkness)\b"),
+    "clear": re.compile(r"\b(?:clear|sun|sunny|sunshine|dry|day|daytime|daylight|cloud\w*|overcast|fine|fair|bright)\b"),
 }
 _REGION_WORDS = {
-    "boston-seaport": re.compile(r"boston|seaport|\busa?\b|united states|america"),
-    "singapore-queenstown": re.compile(r"queens ?town"),
-    "singapore-hollandvillage": re.compile(r"holland"),
-    "singapore-onenorth": re.compile(r"one ?north|singapore"),  # the largest part stands for the city
+    "boston-seaport": re.compile(r"\b(?:boston|usa|united states)\b"),
+    "singapore-queenstown": re.compile(r"\bqueens ?town\b"),
+    "singapore-hollandvillage": re.compile(r"\bholland ?village\b"),
+    "singapore-onenorth": re.compile(r"\bone ?north\b"),
 }
+_SINGAPORE = re.compile(r"\bsingapore\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +59,10 @@ def weather_from_text(text: str) -> str:
     words = _plain(text)
     if words == UNKNOWN:
         return UNKNOWN
-    told, denied = _NEGATED.sub("", words), " ".join(_NEGATED.findall(words))
+    told = _DRY.sub("dry", words)
     found = {weather for weather, stems in _WEATHER_WORDS.items() if stems.search(told)}
-    if _WEATHER_WORDS["rain"].search(denied) or _FOREIGN.search(denied):
-        found.add("clear")
-    if _FOREIGN.search(told) or not found:
-        raise ValueError(f"weather '{text}' is unknown; expected one of {list(WEATHERS)}, or words that say as much")
+    if not found or _FOREIGN.search(told) or _UNSURE.search(told):
+        raise ValueError(f"weather '{text}' is unknown; expected one of {list(WEATHERS)}, or plain words that say as much")
     if {"rain", "night"} <= found:
         return "rain at night"
     return "rain" if "rain" in found else "night" if "night" in found else "clear"
@@ -74,12 +75,14 @@ def region_from_text(text: str) -> str:
         ValueError: the text names none of them.
     """
     words = _plain(text)
-    for region, names in _REGION_WORDS.items():
-        if names.search(words):
-            return region
     if words == UNKNOWN:
         return UNKNOWN
-    raise ValueError(f"region '{text}' is unknown; expected one of {list(REGIONS)}, or words that say as much")
+    found = {region for region, names in _REGION_WORDS.items() if names.search(words)}
+    if not found and _SINGAPORE.search(words):
+        return "singapore-onenorth"  # the largest part stands for the city
+    if len(found) != 1 or _UNSURE.search(words) or (_SINGAPORE.search(words) and "boston-seaport" in found):
+        raise ValueError(f"region '{text}' is unknown; expected one of {list(REGIONS)}, or plain words that say as much")
+    return found.pop()
 
 
 def _plain(text: str) -> str:

@@ -176,12 +176,13 @@ def _write(config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]])
     every = [columns for seeds in scores.values() for columns in seeds.values()]
     shared = [name for name in every[0] if all(name in columns for columns in every)]
     for row in config.chosen:
-        done, first = scores[row.name], scores[row.over or config.chosen[0].name]
+        over = row.over or config.chosen[0].name
+        done, first = scores[row.name], scores[over]
         if not done:
             continue
         metrics = {name: summary([done[seed][name] for seed in done]) for name in shared}
         metrics |= {f"{name}_over_first": summary([done[seed][name] - first[seed][name] for seed in done]) for name in shared}
-        rows.append({"name": row.name, "switches": list(row.switches), "metrics": metrics})
+        rows.append({"name": row.name, "switches": list(row.switches), "over": over, "metrics": metrics})
     table = {
         "command": shlex.join(
             ["python", "-m", "training.ablate", config.table, "--steps", str(config.steps), "--test", str(config.test)]
@@ -203,15 +204,16 @@ def summary(values: list[float]) -> dict[str, Any]:
 
 
 def text(table: dict[str, Any]) -> str:
-    """The table to be read: percentages, +- one standard error of the paired difference to the first row."""
+    """The table to be read: percentages, +- one standard error of the paired difference to the row that each is compared to."""
     titles = {"iou": "IoU", "miou": "mIoU", "miou_small": "small", "flicker": "flicker", "ray_iou": "RayIoU", "bev_iou": "BEV"}
     titles |= {f"miou_{weather}": weather for weather in WEATHERS}
     shown = {name: title for name, title in titles.items() if name in table["rows"][0]["metrics"]}
-    lines = [f"{'':28}" + "".join(f"{title:>8}{'over first':>15}" for title in shown.values())]
+    lines = [f"{'':28}" + "".join(f"{title:>8}{'difference':>15}" for title in shown.values())]
     for row in table["rows"]:
         metrics = row["metrics"]
         cells = (f"{metrics[name]['mean']:8.2%}{_signed(metrics[f'{name}_over_first']):>15}" for name in shown)
-        lines.append(f"{row['name']:28}" + "".join(cells))
+        over = "" if row["over"] == table["rows"][0]["name"] else f"  (to '{row['over']}')"
+        lines.append(f"{row['name']:28}" + "".join(cells) + over)
     return "\n".join(lines)
 
 

@@ -137,7 +137,7 @@ def score_frames(
     if rendered:
         scores |= _seen(bev, image)
     if in_view is not None:
-        scores["visible"] = dict(_means(in_view[0].compute()))
+        scores["visible"] = _means(in_view[0].compute())
         if rendered:
             scores["visible"] |= _seen(in_view[1], in_view[2])
     return scores | {

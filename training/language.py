@@ -45,8 +45,11 @@ def tell(
 ) -> tuple[Frame, Bool[Tensor, "batch class"]]:
     """The frame with the context it is told, and the classes that its prompts name."""
     contexts, named = [], []
-    for truth, context in zip(labels, frame.context, strict=True):
-        contexts.append(_context(context, config, random))
+    for truth, context, pose in zip(labels, frame.context, frame.world_from_grid, strict=True):
+        told = _context(context, config, random)
+        if torch.det(pose[:3, :3]) < 0:  # mirrored: traffic keeps to the other side than the region's does
+            told = replace(told, region=UNKNOWN)
+        contexts.append(told)
         there = np.isin(np.arange(NUM_CLASSES), truth.unique().cpu().numpy())
         turned = random.random(NUM_CLASSES) < np.where(there, config.drop_class, config.add_class)
         classes = (there ^ turned) & (random.random() >= config.no_classes)

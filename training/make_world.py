@@ -134,7 +134,10 @@ def _check_same_world(config: WorldConfig) -> None:
     for free in ("out", "scenes", "workers"):
         settings.pop(free)
     path = config.out / ".parts" / "settings.json"
-    if path.exists() and (earlier := json.loads(path.read_text())) != settings:
+    earlier = json.loads(path.read_text()) if path.exists() else settings
+    if "weathers" not in earlier and earlier.pop("weather", "") is None:  # made before a drive could be made in several
+        earlier["weathers"] = []
+    if earlier != settings:
         differing = {name: (earlier.get(name), value) for name, value in settings.items() if earlier.get(name) != value}
         raise ValueError(
             f"{config.out} holds a world made with other settings (earlier, now): {differing}; choose another folder"

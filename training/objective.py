@@ -48,25 +48,28 @@ def objective(
     coarse_truth = coarse_labels.flatten().long()
     fine_logits = prediction.head.fine  # [child, class]
     fine_truth = labels[prediction.head.children.unbind(1)].long()
-    losses = {
+    cross_entropies = {
         "coarse_cross_entropy": cross_entropy(coarse_logits, coarse_truth, class_weights),
-        "coarse_lovasz": lovasz_softmax(coarse_logits, coarse_truth),
         "fine_cross_entropy": cross_entropy(fine_logits, fine_truth, class_weights),
+    }
+    lovaszes = {
+        "coarse_lovasz": lovasz_softmax(coarse_logits, coarse_truth),
         "fine_lovasz": lovasz_softmax(fine_logits, fine_truth),
     }
     for logits in prediction.coarser:
         ratio = labels.shape[1] // logits.shape[2]
         truth = torch.stack([torch.from_numpy(coarsen_labels(one.cpu().numpy(), ratio)) for one in labels]).to(labels.device)
         rows, truth = logits.permute(0, 2, 3, 4, 1).flatten(0, 3), truth.flatten().long()
-        losses[f"cross_entropy_{ratio}"] = cross_entropy(rows, truth, class_weights) / ratio
-        losses[f"lovasz_{ratio}"] = lovasz_softmax(rows, truth) / ratio
+        cross_entropies[f"cross_entropy_{ratio}"] = cross_entropy(rows, truth, class_weights) / ratio
+        lovaszes[f"lovasz_{ratio}"] = lovasz_softmax(rows, truth) / ratio
+    losses = cross_entropies | lovaszes
     depth = torch.zeros((), device=labels.device)
     if prediction.depth_logits is not None:
         targets = depth_targets(frame, config.depth, config.image_encoder.stride)
         depth = losses["depth"] = depth_loss(prediction.depth_logits, targets)
     losses["total"] = (
-        weights.cross_entropy * sum(loss for name, loss in losses.items() if "cross_entropy" in name)
-        + weights.lovasz * sum(loss for name, loss in losses.items() if "lovasz" in name)
+        weights.cross_entropy * torch.stack(list(cross_entropies.values())).sum()
+        + weights.lovasz * torch.stack(list(lovaszes.values())).sum()
         + weights.depth * depth
     )
     if weights.daga:

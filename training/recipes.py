@@ -88,6 +88,8 @@ class TrainConfig:
             raise ValueError(f"LossWeights.daga {self.losses.daga} aligns camera and lidar, of which the model has one alone")
         if (self.language is None) != (self.model.language is None):
             raise ValueError("TrainConfig.language and TrainConfig.model.language are given together, or neither is")
+        if self.start_from is not None and self.language is not None and self.language.clip is not None:
+            raise ValueError("TrainConfig.start_from has no LoRA weights to go on from; leave out language.clip, or start anew")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
 

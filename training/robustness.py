@@ -1,6 +1,7 @@
 """How models bear a wrong context and failing sensors: ``python -m training.robustness out/ablate/vlmfusion/base__concat_ ...``.
 
 Each folder is a row of an ablation; its seeds are paired with those of the first. Written to ``docs/results/robustness.json``.
+Of ``data/town_weathers`` the README says how it is made.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class RobustnessConfig:
     out: Path = Path("docs/results/robustness.json")
 
     def __post_init__(self) -> None:
+        if len(set(self.rows)) < len(self.rows):
+            raise ValueError(f"a row is named twice: {', '.join(map(str, self.rows))}")
         if self.keyframes < 1 or not all(0 < share <= 1 for share in self.shares):
             raise ValueError(f"keyframes must be at least 1 and shares in (0, 1], got {self.keyframes} and {self.shares}")
 
@@ -84,14 +87,14 @@ def score(
     """IoU and mIoU, over all and by weather, under each condition; ``general prompt`` forgets the classes seen."""
     scores: dict[str, dict[str, OccupancyScore]] = {name: {} for name in (*changes, "general prompt")}
     chosen = [(number, drive[:keyframes]) for number, drive in enumerate(drives(frames))]
-    for number, drive in tqdm(chosen, desc=engine.frame_id, unit="drive", leave=False):
+    for number, drive in tqdm(chosen, desc="robustness", unit="drive", leave=False):
         examples = [frames[index] for index in drive]
         drawn = np.random.default_rng([0, number]).random(len(drive))
         for name, kept in scores.items():
             engine.reset("the frames before are of another drive")
             for (frame, labels), number_drawn in zip(examples, drawn.tolist(), strict=True):
                 if labels is None:
-                    raise FileNotFoundError(f"'{frames.keyframes[drive[0]].lidar.path}' has no occupancy labels")
+                    raise FileNotFoundError(f"a keyframe of '{frames.keyframes[drive[0]].scene_name}' has no occupancy labels")
                 if name == "general prompt" and engine.memory is not None:
                     engine.memory = replace(engine.memory, classes=None)
                 changed = changes.get(name, changes["as it is"])(frame, number_drawn)
@@ -115,13 +118,13 @@ def robustness(config: RobustnessConfig) -> dict[str, Any]:
         checkpoints = sorted(row.glob("seed_*/model.safetensors"))
         if not checkpoints:
             raise FileNotFoundError(f"'{row}' holds no seed_*/model.safetensors; train it with `python -m training.ablate`")
-        measured[row.name] = {}
+        measured[str(row)] = {}
         for checkpoint in checkpoints:
             engine = OccupancyEngine.from_checkpoint(checkpoint)
             shape = engine.model.config
             frames = NuScenesFrames(config.data, None, None, shape.image_size, 9, shape.grid)
             scores = score(engine, frames, config.keyframes, conditions(config.shares))
-            measured[row.name][checkpoint.parent.name] = scores
+            measured[str(row)][checkpoint.parent.name] = scores
     first = next(iter(measured.values()))
     table = {
         "command": shlex.join(["python", "-m", "training.robustness", *sys.argv[1:]]),
@@ -137,6 +140,8 @@ def robustness(config: RobustnessConfig) -> dict[str, Any]:
 def _over_seeds(seeds: dict[str, Any], first: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Means over the seeds; ``..._over_first`` are paired differences to the first row, as it is under the same condition."""
     paired = [seed for seed in seeds if seed in first]
+    if not paired:
+        raise ValueError(f"no seed of {sorted(seeds)} is among the first row's {sorted(first)}; only equal seeds can be compared")
     table: dict[str, dict[str, Any]] = {}
     for condition, metrics in next(iter(seeds.values())).items():
         table[condition] = {name: summary([one[condition][name] for one in seeds.values()]) for name in metrics}

@@ -83,7 +83,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         parameters += [weight for weight in encoder.parameters() if weight.requires_grad]  # LoRA's
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warmup_cosine(step, config))
-    model, optimiser = fabric.setup(_PastFabric(raw_model, renderer, encoder), optimiser)
+    model, optimiser = fabric.setup(_PastFabric(raw_model, renderer, encoder if learned(encoder) else None), optimiser)
 
     gauss_render = None
     if config.gauss_render is not None:
@@ -120,7 +120,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             coarse_labels = example.coarse_labels.to(fabric.device)
             named = None
             if config.language is not None:
-                frame, named = tell(frame, labels, config.language, np.random.default_rng([config.seed, step, number, 1]))
+                drawn = np.random.default_rng([config.seed, step, number, 1 + fabric.global_rank])
+                frame, named = tell(frame, labels, config.language, drawn)
             carried = SimpleNamespace(
                 frame=frame, named=named, around=[one.to(fabric.device) for one in example.around],
                 memory=memories.pop(example.drive, None), past=pasts.pop(example.drive, None),
@@ -191,7 +192,7 @@ class _PastFabric(nn.Module):
         self.encoder = encoder
 
     def forward(self, carried: SimpleNamespace) -> Prediction:
-        if self.encoder is not None and learned(self.encoder) and self.model.prompts is not None:
+        if self.encoder is not None and self.model.prompts is not None:
             self.model.prompts.fill(self.encoder(list(PROMPTS)))  # LoRA has changed since the step before
         prediction = self.model(carried.frame, carried.memory, carried.named)
         carried.memory = prediction.memory
@@ -248,7 +249,7 @@ def _report(
     """Scores the averaged model on the validation keyframes, writes the checkpoint, the scores and a picture."""
     was_training = model.training
     engine = OccupancyEngine(model, next(model.parameters()).device, config.precision)
-    if config.model.temporal is None:
+    if config.model.temporal is None and config.model.language is None:
         chosen = np.unique(np.linspace(0, len(validation) - 1, config.validation_frames).astype(int)).tolist()
     else:
         chosen = list(range(min(len(validation), config.validation_frames)))  # consecutive: there is something to remember

@@ -46,7 +46,7 @@ class ViewsConfig:
     """Which keyframe is looked at, by which models."""
 
     checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Any number; the truth stands beside them."""
+    """One or more; the truth stands beside them."""
     data: Path
     """Labelled towns."""
     keyframe: int = 0

@@ -126,7 +126,6 @@ class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
             return None
         return torch.from_numpy(coarsen_labels(read_labels(path, SURROUNDOCC_GRID), self.coarsening))
 
-
     def visible(self, index: int) -> Bool[Tensor, "x y z"] | None:
         """The voxels that a camera's ray reached, a coarser one where any of its parts was; None where nobody knows."""
         path = mask_path(self.root, self.keyframes[index].lidar.path)

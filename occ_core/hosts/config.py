@@ -44,5 +44,5 @@ class SurroundOccConfig:
                 f"SurroundOccConfig needs channels, layers and samples of every level, got {self.channels}, {self.layers}, "
                 f"{self.samples}"
             )
-        if any(channels % self.heads or channels % 16 for channels in self.channels):
-            raise ValueError(f"SurroundOccConfig.channels {self.channels} must be multiples of heads {self.heads} and of 16")
+        if any(channels % self.heads or channels % 32 for channels in self.channels):
+            raise ValueError(f"SurroundOccConfig.channels {self.channels} must be multiples of heads {self.heads} and of 32")

@@ -40,12 +40,13 @@ class DeformableAttention(nn.Module):
     """Each query looks at a few places near its reference points, which it chooses itself.
 
     Args:
-        samples: of a query in each level; reference point r has those from ``r * samples / references`` on.
+        samples: of a query in each level, shared out to its reference points.
+        references: of a query; reference point r has the samples from ``r * samples / references`` on.
     """
 
-    def __init__(self, channels: int, heads: int, levels: int, samples: int) -> None:
+    def __init__(self, channels: int, heads: int, levels: int, samples: int, references: int = 1) -> None:
         super().__init__()
-        self.heads, self.levels, self.samples = heads, levels, samples
+        self.heads, self.levels, self.samples, self.references = heads, levels, samples, references
         self.value = nn.Conv2d(channels, channels, 1)
         self.offsets = nn.Linear(channels, heads * levels * samples * 2)
         self.weights = nn.Linear(channels, heads * levels * samples)
@@ -55,7 +56,7 @@ class DeformableAttention(nn.Module):
         turn = torch.arange(heads) * (2 * math.pi / heads)
         direction = torch.stack([turn.cos(), turn.sin()], dim=1)
         direction = direction / direction.abs().amax(dim=1, keepdim=True)  # a head looks in its own direction, ...
-        reach = torch.arange(1.0, samples + 1)  # ... farther with each sample
+        reach = torch.arange(samples) % (samples // references) + 1.0  # ... farther with each sample of a reference point
         ring = direction[:, None, None] * reach[:, None]  # [head, 1, sample, 2]
         with torch.no_grad():
             self.offsets.bias.copy_(ring.expand(heads, levels, samples, 2).flatten())
@@ -73,7 +74,7 @@ class DeformableAttention(nn.Module):
         n, queries = query.shape[:2]
         offsets = self.offsets(query).view(n, queries, self.heads, self.levels, self.samples, 2)
         size = offsets.new_tensor([[values.shape[3], values.shape[2]] for values in levels])  # [level, 2]
-        places = reference.repeat_interleave(self.samples // reference.shape[2], dim=2)  # [n, Q, S, 2]
+        places = reference.repeat_interleave(self.samples // self.references, dim=2)  # [n, Q, S, 2]
         locations = places[:, :, None, None] + offsets / size[:, None]
         weights = self.weights(query).view(n, queries, self.heads, -1).softmax(dim=-1)
         return sample_levels([self.value(values) for values in levels], locations, weights.view(locations.shape[:-1]))
@@ -82,9 +83,9 @@ class DeformableAttention(nn.Module):
 class ImageCrossAttention(nn.Module):
     """Queries that stand in space look into the cameras that see them: the mean over those."""
 
-    def __init__(self, channels: int, heads: int, levels: int, samples: int) -> None:
+    def __init__(self, channels: int, heads: int, levels: int, samples: int, references: int = 1) -> None:
         super().__init__()
-        self.attention = DeformableAttention(channels, heads, levels, samples)
+        self.attention = DeformableAttention(channels, heads, levels, samples, references)
         self.out = nn.Linear(channels, channels)
 
     def forward(
@@ -99,14 +100,14 @@ class ImageCrossAttention(nn.Module):
         Args:
             sample: of the batch, that each image belongs to.
         """
-        total, count = torch.zeros_like(query), query.new_zeros(query.shape[:2])
+        total, count = torch.zeros(query.shape, device=query.device), torch.zeros(query.shape[:2], device=query.device)
         for image, of in enumerate(sample.tolist()):
             hit = seen[image].nonzero()[:, 0]  # [H]
             if not len(hit):
                 continue
             maps = [values[image : image + 1] for values in levels]
             found = self.attention(query[of, hit][None], reference[image, hit][None], maps)[0]  # [H, C]
-            total = total.index_put((torch.full_like(hit, of), hit), found, accumulate=True)
+            total = total.index_put((torch.full_like(hit, of), hit), found.float(), accumulate=True)
             count[of, hit] += 1
         return self.out(total / count.clamp(min=1)[..., None])
 

@@ -105,7 +105,7 @@ def _convolution(channels: int) -> list[nn.Module]:
 
 
 def _normalised(channels: int) -> list[nn.Module]:
-    return [nn.GroupNorm(min(16, channels), channels), nn.ReLU(inplace=True)]
+    return [nn.GroupNorm(16, channels), nn.ReLU(inplace=True)]
 
 
 def _up(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -88,7 +88,10 @@ class TPVLayer(nn.Module):
         channels = host.channels
         self.itself = DeformableAttention(channels, host.heads, levels=1, samples=4)
         self.out = nn.Linear(channels, channels)
-        self.images = nn.ModuleList(ImageCrossAttention(channels, host.heads, host.levels, samples) for samples in host.samples)
+        self.images = nn.ModuleList(
+            ImageCrossAttention(channels, host.heads, host.levels, samples, references)
+            for samples, references in zip(host.samples, host.pillars, strict=True)
+        )
         self.feed = nn.Sequential(nn.Linear(channels, 2 * channels), nn.ReLU(inplace=True), nn.Linear(2 * channels, channels))
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
 

@@ -55,7 +55,8 @@ def test_at_first_heads_look_around_with_equal_weights():
 
 
 def test_samples_are_shared_out_to_the_reference_points():
-    attention = DeformableAttention(2, heads=1, levels=1, samples=4)
+    attention = DeformableAttention(2, heads=1, levels=1, samples=4, references=2)
+    assert attention.offsets.bias.view(4, 2)[:, 0].tolist() == [1, 2, 1, 2]  # each reference point looks a cell and two away
     with torch.no_grad():
         attention.value.weight.copy_(torch.eye(2)[:, :, None, None])
         attention.value.bias.zero_(), attention.offsets.bias.zero_()

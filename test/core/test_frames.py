@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from occ_core.datasets.frames import NuScenesFrames, frame_from_sensors
-from occ_core.datasets.surroundocc import label_path, write_labels
+from occ_core.datasets.surroundocc import label_path, mask_path, write_labels, write_masks
 from occ_core.types import DriveContext, collate_frames
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 
@@ -101,6 +101,17 @@ def test_labels_come_with_the_frame(tiny_nuscenes):
     assert (frames[0][1] == torch.from_numpy(labels)).all()
     coarse = NuScenesFrames(tiny_nuscenes, image_size=SIZE, grid=SURROUNDOCC_GRID.coarser(4))[0][1]
     assert coarse.shape == (50, 50, 4) and coarse[25, 35, 2] == 4 and coarse.sum() == 4
+
+
+def test_what_a_camera_reached_is_known_where_there_are_masks(tiny_nuscenes):
+    frames = NuScenesFrames(tiny_nuscenes, image_size=SIZE)
+    assert frames.visible(0) is None
+    by_lidar, by_camera = np.ones(SURROUNDOCC_GRID.shape, dtype=bool), np.zeros(SURROUNDOCC_GRID.shape, dtype=bool)
+    by_camera[7, 9, 2] = True
+    write_masks(mask_path(tiny_nuscenes, frames.keyframes[0].lidar.path), by_lidar, by_camera)
+    assert frames.visible(0).nonzero().tolist() == [[7, 9, 2]]  # the camera's, not the LiDAR's
+    coarse = NuScenesFrames(tiny_nuscenes, image_size=SIZE, grid=SURROUNDOCC_GRID.coarser(4))
+    assert coarse.visible(0).nonzero().tolist() == [[1, 2, 0]]  # one part of 64 is enough
 
 
 def test_a_grid_that_the_labels_do_not_have_is_refused(tiny_nuscenes):

@@ -17,7 +17,7 @@ CONFIGS = {
     "tpvformer": replace(
         ALONE, tpvformer=TPVFormerConfig(channels=16, heads=2, layers=2, pillars=(2, 4, 4), samples=(4, 4, 8), levels=4)
     ),
-    "surroundocc": replace(ALONE, surroundocc=SurroundOccConfig(channels=(16, 32), layers=(1, 2), samples=(2, 4), heads=2)),
+    "surroundocc": replace(ALONE, surroundocc=SurroundOccConfig(channels=(32, 32), layers=(1, 2), samples=(2, 4), heads=2)),
 }
 
 
@@ -55,6 +55,12 @@ def test_without_any_camera_there_is_a_prediction(training: bool, config: Occupa
     model = build_model(config).train(training)
     blind = replace(make_frame(), camera_mask=torch.zeros(1, 3, dtype=torch.bool))
     assert torch.isfinite(model(blind).head.coarse).all()
+
+
+@torch.inference_mode()
+def test_bfloat16_is_taken(config: OccupancyConfig, make_frame):
+    labels = OccupancyEngine(build_model(config), precision="bf16").step(make_frame()).labels
+    assert labels.shape == (1, 100, 100, 8)
 
 
 def test_gradient_reaches_every_parameter(config: OccupancyConfig, make_frame):

@@ -47,6 +47,14 @@ def test_compiled_reads_what_the_differentiable_form_reads():
         torch.testing.assert_close(compiled, differentiable.detach(), atol=1e-6, rtol=1e-6)  # the sums' order differs
 
 
+def test_a_position_that_learns_keeps_its_gradient():
+    """The values rise by 1 a cell along x: so does what is read."""
+    values = torch.arange(4.0).view(1, 1, 4, 1, 1).expand(1, 1, 4, 2, 2)
+    position = torch.tensor([[1.3, 0.5, 0.5]], requires_grad=True)
+    interpolate(values, position, torch.tensor([0])).sum().backward()
+    torch.testing.assert_close(position.grad, torch.tensor([[1.0, 0.0, 0.0]]))
+
+
 @pytest.mark.parametrize("ratio", [1, 2, 4])
 def test_pooled_values_and_gradients_are_avg_pool3d_s(ratio: int):
     volume = torch.randn(2, 3, 8, 12, 4, requires_grad=True)

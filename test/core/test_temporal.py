@@ -207,3 +207,11 @@ def test_engine_remembers_forgets_and_says_why(make_frame, tmp_path):
     later = engine.step(at(frames[1], pose(), 60.0))
     assert "after the one before" in later.memory_reset
     assert torch.equal(later.probability, alone[1].probability)
+
+
+@torch.inference_mode()
+def test_the_memory_stays_float32_where_the_network_is_not(make_frame):
+    made = aggregator("streaming")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, memory = made(torch.rand(1, 8, *GRID.shape, dtype=torch.bfloat16), at(make_frame(), pose(), 0.0), None)
+    assert memory.state[1].dtype == torch.float32  # the cell, which adds up over a whole drive

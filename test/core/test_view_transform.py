@@ -87,9 +87,10 @@ def test_images_of_another_sample_are_not_read():
     assert found.item() == 0.0
 
 
-def test_geometry_stays_exact_under_autocast(transform: ViewTransform):
+@pytest.mark.parametrize("learns", [False, True], ids=["compiled", "differentiable"])
+def test_geometry_stays_exact_under_autocast(learns: bool, transform: ViewTransform):
     """A sixteen-bit product would move points at 15 m by centimetres, and pixels by whole cells of large images."""
-    features = torch.randn(1, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    features = torch.randn(1, 8, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_(learns)
     points = torch.rand(50, 3, generator=torch.Generator().manual_seed(1)) * torch.tensor([6.0, 10.0, 6.0]) + torch.tensor(
         [-3.0, 4.0, -3.0]
     )

@@ -8,7 +8,8 @@ import torch
 from occ_core.checkpoint import load_checkpoint
 from occ_core.prompts import PROMPTS, LanguageConfig
 from occ_core.taxonomy import CLASS_ID, NUM_CLASSES
-from occ_core.types import DriveContext, Frame
+from occ_core.types import DriveContext, Frame, collate_frames
+from training.augment import flip
 from training.language import LanguageTraining, tell
 from training.recipes import TrainConfig, debug
 from training.text_encoder import text_encoder
@@ -39,6 +40,13 @@ def test_the_truth_where_nothing_is_noisy():
     told, named = tell(frame(2), labels(2), TRUTHFUL, np.random.default_rng(0))
     assert told.context == (DriveContext("rain", "boston-seaport"),) * 2
     assert [row.nonzero()[:, 0].tolist() for row in named] == [[CAR], [CAR]]
+
+
+def test_a_mirrored_town_is_told_no_region():
+    """Traffic keeps to the other side there. Mirrored twice, it is only turned round."""
+    once, twice = (flip(frame(1), 0), flip(flip(frame(1), 0), 1))
+    told, _ = tell(collate_frames([once, twice]), labels(2), TRUTHFUL, np.random.default_rng(0))
+    assert [context.region for context in told.context] == ["unknown", "boston-seaport"]
 
 
 def test_prompts_err_as_often_as_asked():
@@ -93,6 +101,11 @@ def test_prompts_and_their_training_are_given_together(config: TrainConfig):
         replace(config, language=None)
     with pytest.raises(ValueError, match="given together"):
         replace(debug(), language=LanguageTraining())
+
+
+def test_lora_cannot_go_on_from_a_checkpoint(config: TrainConfig, small_clip: Path):
+    with pytest.raises(ValueError, match="no LoRA weights"):
+        replace(config, language=LanguageTraining(clip=small_clip), start_from=Path("model.safetensors"))
 
 
 def test_shares_are_shares():

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from occ_core.taxonomy import LIDARSEG_CATEGORIES
-from training.make_world import WorldConfig, make_scene, make_world, part_path
+from training.make_world import WorldConfig, _check_same_world, make_scene, make_world, part_path
 from training.world import tables
 from training.world.box_world import CAR_WLH_M, at, box_drive
 from training.world.rig import CAMERAS
@@ -172,6 +172,19 @@ def test_a_killed_run_continues_to_the_same_bytes_whatever_the_workers(tmp_path:
     assert digests(killed.out) == digests(whole.out)
     with pytest.raises(ValueError, match=r"other settings.*seed.*choose another folder"):
         make_world(config(whole.out, seed=4))
+
+
+def test_a_world_made_before_weathers_can_go_on(tmp_path: Path) -> None:
+    today = WorldConfig(tmp_path, scenes=1, seed=3, keyframes=2)
+    _check_same_world(today)
+    path = tmp_path / ".parts" / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["weathers"]
+    path.write_text(json.dumps(settings | {"weather": None}))
+    _check_same_world(today)
+    path.write_text(json.dumps(settings | {"weather": "rain"}))
+    with pytest.raises(ValueError, match="other settings"):
+        _check_same_world(today)
 
 
 def test_every_town_is_driven_in_every_weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,9 +7,11 @@ import torch
 
 from occ_core.checkpoint import save_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
+from occ_core.inference import OccupancyEngine
 from occ_core.model import build_model, debug
+from occ_core.prompts import PROMPTS, LanguageConfig, Prompts
 from occ_core.types import DriveContext
-from training.robustness import RobustnessConfig, conditions, robustness, text
+from training.robustness import RobustnessConfig, conditions, robustness, score, text
 
 
 @pytest.fixture
@@ -50,8 +53,23 @@ def test_rows_are_compared_seed_by_seed(box_town: Path, tmp_path: Path):
     assert "weather wrong" in text(table)
 
 
+def test_prompts_are_disturbed_where_a_model_has_them(box_town: Path):
+    torch.manual_seed(0)
+    model = build_model(replace(debug(), language=LanguageConfig(width=6)))
+    model.prompts.fill(10 * torch.randn(len(PROMPTS), 6))
+    frames = NuScenesFrames(box_town, None, None, debug().image_size, 0, debug().grid)
+    seen: dict[str, list[Prompts]] = {}
+    model.prompts.register_forward_hook(lambda _, inputs, prompts: seen.setdefault(inputs[0][0].weather, []).append(prompts))
+    score(OccupancyEngine(model), frames, 2, conditions((1.0,)))
+    assert set(seen) == {"clear", "unknown", "rain at night"}
+    drives, keyframes, unknown = 3, 2, seen["unknown"]
+    assert len(unknown) == drives * keyframes and len(seen["clear"]) == 4 * drives * keyframes  # as it is, both failures, general
+
+
 def test_a_folder_without_models_is_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="holds no seed_"):
         robustness(RobustnessConfig(rows=(tmp_path,)))
+    with pytest.raises(ValueError, match="named twice"):
+        RobustnessConfig(rows=(tmp_path, tmp_path))
     with pytest.raises(ValueError, match="shares in"):
         RobustnessConfig(rows=(tmp_path,), shares=(1.5,))

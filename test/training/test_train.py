@@ -65,7 +65,7 @@ def test_what_is_rendered_becomes_right(config: TrainConfig):
 @pytest.mark.parametrize("host", [TPVFormerConfig, SurroundOccConfig])
 def test_a_host_learns_with_and_from_renders(host: type, config: TrainConfig):
     tpvformer = TPVFormerConfig(channels=16, heads=2, layers=1, pillars=(2, 4, 4), samples=(4, 4, 4), levels=3)
-    surroundocc = SurroundOccConfig(channels=(16, 32), layers=(1, 1), samples=(2, 2), heads=2)
+    surroundocc = SurroundOccConfig(channels=(32, 32), layers=(1, 1), samples=(2, 2), heads=2)
     shape: dict[str, object] = {"tpvformer": tpvformer} if host is TPVFormerConfig else {"surroundocc": surroundocc}
     encoder = replace(config.model.image_encoder, stride=8)
     model = replace(config.model, lidar=False, cascade_ratio=1, image_encoder=encoder, **shape)
