@@ -14,10 +14,11 @@ from training.recipes import nano_town
 
 def test_every_row_is_a_training_of_its_own():
     for rows in TABLES.values():
-        made = [(row.of(nano_town().model), row.rendering, row.gauss_render, row.daga) for row in rows()]
-        assert made[0] == (nano_town().model, None, None, 0.0)  # the others are compared to the base
+        made = [(row.of(nano_town().model), row.rendering, row.gauss_render, row.daga, row.by_drive) for row in rows()]
+        assert made[0] == (nano_town().model, None, None, 0.0, False)  # the others are compared to the base
         assert len({repr(one) for one in made}) == len(made)
-        assert len({row.name for row in rows()}) == len(made)
+        names = {row.name for row in rows()}
+        assert len(names) == len(made) and {row.over for row in rows()} <= {None, *names}
 
 
 def test_the_error_is_that_of_the_mean():
@@ -36,7 +37,7 @@ def config(box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     rows = [
         Row("base (concat)"),
         Row("fuser", ("dyn_k",), {"adaptive_fusion": AdaptiveFusionConfig(strides=(1,))}),
-        next(row for row in TABLES["tacocc"]() if row.name == "base + memory"),
+        replace(next(row for row in TABLES["tacocc"]() if row.name == "base + memory"), over=None),
     ]
     monkeypatch.setitem(TABLES, "tacocc", lambda: rows)
     return AblateConfig(
