@@ -123,13 +123,9 @@ class ContextCache:
 
     def sources(self, stamp_ns: int) -> dict[str, str]:
         """Where the weather and the region of a frame of that stamp come from."""
-        stale = self.stale(stamp_ns)
-        return {
-            topic: "topic" if topic in self._values and topic not in stale
-            else f"default: the topic's is older than {self._config.max_age_s:g} s" if topic in stale
-            else "default: nothing came on the topic"
-            for topic in FROM_TEXT
-        }  # fmt: skip
+        found = dict.fromkeys(FROM_TEXT, "default: nothing came on the topic") | dict.fromkeys(self._values, "topic")
+        late = f"default: the topic's is older than {self._config.max_age_s:g} s"
+        return found | dict.fromkeys(self.stale(stamp_ns), late)
 
     def stale(self, stamp_ns: int) -> list[str]:
         """The topics that have come, but too long ago."""

@@ -10,7 +10,7 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -180,8 +180,7 @@ def _write(config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]])
         done, first = scores[row.name], scores[over]
         if not done:
             continue
-        metrics = {name: summary([done[seed][name] for seed in done]) for name in shared}
-        metrics |= {f"{name}_over_first": summary([done[seed][name] - first[seed][name] for seed in done]) for name in shared}
+        metrics = compared(done, first, shared)
         rows.append({"name": row.name, "switches": list(row.switches), "over": over, "metrics": metrics})
     table = {
         "command": shlex.join(
@@ -195,6 +194,16 @@ def _write(config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]])
     _save(table, config)
     print(text(table), flush=True)
     return table
+
+
+def compared(
+    done: dict[int, dict[str, float]], first: dict[int, dict[str, float]], names: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Summaries over the seeds; ``..._over_first`` those of the differences to another row with the same seeds."""
+    paired = [seed for seed in done if seed in first]
+    return {name: summary([done[seed][name] for seed in done]) for name in names} | {
+        f"{name}_over_first": summary([done[seed][name] - first[seed][name] for seed in paired]) for name in names
+    }
 
 
 def summary(values: list[float]) -> dict[str, Any]:
@@ -211,13 +220,14 @@ def text(table: dict[str, Any]) -> str:
     lines = [f"{'':28}" + "".join(f"{title:>8}{'difference':>15}" for title in shown.values())]
     for row in table["rows"]:
         metrics = row["metrics"]
-        cells = (f"{metrics[name]['mean']:8.2%}{_signed(metrics[f'{name}_over_first']):>15}" for name in shown)
+        cells = (f"{metrics[name]['mean']:8.2%}{signed(metrics[f'{name}_over_first']):>15}" for name in shown)
         over = "" if row["over"] == table["rows"][0]["name"] else f"  (to '{row['over']}')"
         lines.append(f"{row['name']:28}" + "".join(cells) + over)
     return "\n".join(lines)
 
 
-def _signed(difference: dict[str, Any]) -> str:
+def signed(difference: dict[str, Any]) -> str:
+    """In percent, with its standard error where there is one."""
     error = "" if difference["stderr"] is None else f" +-{100 * difference['stderr']:.2f}"
     return f"{100 * difference['mean']:+.2f}{error}"
 

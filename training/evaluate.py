@@ -118,14 +118,15 @@ def score_frames(
         visible = frames.visible(index)
         if visible is not None:
             in_view = in_view or (OccupancyScore(), BevScore(frames.grid), ImageScore(frames.grid))
-            in_view[0].update(prediction, visible_only(labels, visible))
+            truth_in_view = visible_only(labels, visible)
+            in_view[0].update(prediction, truth_in_view)
+            if rendered:
+                in_view[1].update(prediction, truth_in_view)
+                in_view[2].update(prediction, truth_in_view, frame_cameras(frame, 0))
         rays.update(prediction, labels, ray_origins(torch.linalg.inv(frame.world_from_grid[0]), along, frames.grid))
         if rendered:
             bev.update(prediction, labels)
             image.update(prediction, labels, frame_cameras(frame, 0))
-            if visible is not None and in_view is not None:
-                in_view[1].update(prediction, visible_only(labels, visible))
-                in_view[2].update(prediction, visible_only(labels, visible), frame_cameras(frame, 0))
         for box_score, box in boxes.values():
             box_score.update(prediction[box], labels[box])
         hit = torch.from_numpy(voxelise_points(frame.points[0].numpy(), frames.grid))

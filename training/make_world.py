@@ -58,9 +58,14 @@ class WorldConfig:
             raise ValueError(f"WorldConfig.seed must not be negative, got {self.seed}")
 
     @property
+    def weather_of_drives(self) -> tuple[str | None, ...]:
+        """What each town is driven through in; None is a weather of its own."""
+        return self.weathers or (None,)
+
+    @property
     def drives(self) -> int:
         """Towns times weathers."""
-        return self.scenes * max(len(self.weathers), 1)
+        return self.scenes * len(self.weather_of_drives)
 
     @property
     def scene_options(self) -> SceneOptions:
@@ -75,9 +80,8 @@ def part_path(out: Path, index: int) -> Path:
 def make_scene(config: WorldConfig, index: int) -> None:
     """Writes drive ``index`` and, as the last thing, its records."""
     options = config.scene_options
-    town, number = divmod(index, max(len(config.weathers), 1))
-    weather = config.weathers[number] if config.weathers else None
-    drive = make_drive(config.seed, town, weather, config.region, options.duration_s)
+    town, number = divmod(index, len(config.weather_of_drives))
+    drive = make_drive(config.seed, town, config.weather_of_drives[number], config.region, options.duration_s)
     if len(config.weathers) > 1:
         drive = dataclasses.replace(drive, name=f"{drive.name}-{drive.weather.replace(' ', '-')}")
     records = SceneWriter(config.out, drive, config.seed, index, options).write(_count_keyframe)

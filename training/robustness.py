@@ -24,7 +24,7 @@ from occ_core.datasets.frames import NuScenesFrames
 from occ_core.inference import OccupancyEngine
 from occ_core.metrics import OccupancyScore
 from occ_core.types import DriveContext, Frame
-from training.ablate import summary
+from training.ablate import compared, signed
 from training.benchmark import machine
 from training.data import drives
 
@@ -113,7 +113,7 @@ def _flat(groups: dict[str, OccupancyScore]) -> dict[str, float]:
 
 def robustness(config: RobustnessConfig) -> dict[str, Any]:
     """All rows under all conditions."""
-    measured: dict[str, dict[str, dict[str, dict[str, float]]]] = {}  # row, seed, condition, metric
+    measured: dict[str, dict[int, dict[str, dict[str, float]]]] = {}  # row, seed, condition, metric
     for row in config.rows:
         checkpoints = sorted(row.glob("seed_*/model.safetensors"))
         if not checkpoints:
@@ -124,7 +124,7 @@ def robustness(config: RobustnessConfig) -> dict[str, Any]:
             shape = engine.model.config
             frames = NuScenesFrames(config.data, None, None, shape.image_size, 9, shape.grid)
             scores = score(engine, frames, config.keyframes, conditions(config.shares))
-            measured[str(row)][checkpoint.parent.name] = scores
+            measured[str(row)][int(checkpoint.parent.name.removeprefix("seed_"))] = scores
     first = next(iter(measured.values()))
     table = {
         "command": shlex.join(["python", "-m", "training.robustness", *sys.argv[1:]]),
@@ -137,18 +137,14 @@ def robustness(config: RobustnessConfig) -> dict[str, Any]:
     return table
 
 
-def _over_seeds(seeds: dict[str, Any], first: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Means over the seeds; ``..._over_first`` are paired differences to the first row, as it is under the same condition."""
-    paired = [seed for seed in seeds if seed in first]
-    if not paired:
+def _over_seeds(seeds: dict[int, Any], first: dict[int, Any]) -> dict[str, dict[str, Any]]:
+    """Of every condition the metrics, compared to the first row under the same condition."""
+    if not seeds.keys() & first.keys():
         raise ValueError(f"no seed of {sorted(seeds)} is among the first row's {sorted(first)}; only equal seeds can be compared")
-    table: dict[str, dict[str, Any]] = {}
+    table = {}
     for condition, metrics in next(iter(seeds.values())).items():
-        table[condition] = {name: summary([one[condition][name] for one in seeds.values()]) for name in metrics}
-        table[condition] |= {
-            f"{name}_over_first": summary([seeds[seed][condition][name] - first[seed][condition][name] for seed in paired])
-            for name in metrics
-        }
+        mine, other = ({seed: one[condition] for seed, one in row.items()} for row in (seeds, first))
+        table[condition] = compared(mine, other, metrics)
     return table
 
 
@@ -158,9 +154,7 @@ def text(table: dict[str, Any]) -> str:
     for row in table["rows"]:
         lines.append(row["name"])
         for condition, metrics in row["conditions"].items():
-            over = metrics["miou_over_first"]
-            error = "" if over["stderr"] is None else f" +-{100 * over['stderr']:.2f}"
-            lines.append(f"  {condition:22}{metrics['miou']['mean']:8.2%}  {100 * over['mean']:+.2f}{error}")
+            lines.append(f"  {condition:22}{metrics['miou']['mean']:8.2%}  {signed(metrics['miou_over_first'])}")
     return "\n".join(lines)
 
 

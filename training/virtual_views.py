@@ -23,7 +23,7 @@ from occ_core.datasets.frames import NuScenesFrames
 from occ_core.head import dense_logits
 from occ_core.losses.gauss_render import Rendered, render
 from occ_core.rendering.cameras import Cameras, frame_cameras
-from occ_core.rendering.virtual_cameras import STRATEGIES, Strategy, camera_above, virtual_camera
+from occ_core.rendering.virtual_cameras import STRATEGIES, Strategy, camera_above, view_weights, virtual_camera, worst_place
 from occ_core.rendering.voxel_gaussians import predicted_gaussians, true_gaussians
 from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES, PALETTE
 from occ_core.types import Gaussians
@@ -79,7 +79,7 @@ def pictures(config: ViewsConfig) -> list[Path]:
         if number == 0:
             first, truth, grid = frame, labels, shape.grid
             errors = torch.nn.functional.cross_entropy(logits[None], labels[None].long(), reduction="none", ignore_index=IGNORE)
-            worst = grid.centres((errors[0] == errors.max()).nonzero()[0])
+            worst = worst_place(errors[0], grid)
             scenes["truth"] = true_gaussians(truth, NUM_CLASSES, grid)
         name = f"{number + 1}: {path.parent.name}, step {description['made_by'].get('step', '?')}"
         scenes[name] = predicted_gaussians(logits, shape.grid, ignored=labels == IGNORE)
@@ -96,7 +96,7 @@ def draws(
 ) -> list[Cameras]:
     """Cameras as the loss would draw them; ``dynamic`` looks at ``worst``."""
     random = np.random.default_rng(seed)
-    weights = torch.ones(len(sensors.intrinsics))
+    weights = view_weights(sensors)
     return [virtual_camera(strategy, sensors, weights, grid, random, worst) for _ in range(DRAWS)]
 
 
@@ -117,11 +117,11 @@ def town_with_frusta(
 
 
 def _stance(cameras: list[Cameras]) -> str:
-    """What a look from above does not show: how high the cameras stand, and how far down they look."""
+    """What a look from above does not show: how high over the LiDAR the cameras stand, and how far down they look."""
     poses = torch.linalg.inv(torch.cat([camera.camera_from_grid for camera in cameras]))
     down = torch.rad2deg(torch.asin(-poses[:, 2, 2].clamp(-1, 1)))
     low, high = poses[:, 2, 3].min().item(), poses[:, 2, 3].max().item()
-    return f"{low:+.1f} to {high:+.1f} m over the LiDAR, {down.min():.0f} to {down.max():.0f} degrees down"
+    return f"{low:+.1f} to {high:+.1f} m, {down.min():.0f} to {down.max():.0f} degrees down"
 
 
 def _draw_frustum(picture: np.ndarray, camera: Cameras, number: int, grid: VoxelGrid, colour: tuple[int, int, int]) -> None:

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-NEAREST_M = 0.1
-"""Nothing nearer to a camera is seen by it."""
+from occ_core.view_transform import NEAREST_M
 
 
 def sample_levels(
@@ -110,6 +109,11 @@ class ImageCrossAttention(nn.Module):
             total = total.index_put((torch.full_like(hit, of), hit), found.float(), accumulate=True)
             count[of, hit] += 1
         return self.out(total / count.clamp(min=1)[..., None])
+
+
+def feed_forward(channels: int) -> nn.Sequential:
+    """The network after each attention, twice as wide inside."""
+    return nn.Sequential(nn.Linear(channels, 2 * channels), nn.ReLU(inplace=True), nn.Linear(2 * channels, channels))
 
 
 @torch.autocast("cpu", enabled=False)  # bfloat16 would move pixels

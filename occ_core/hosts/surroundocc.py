@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from occ_core.hosts.config import SurroundOccConfig
-from occ_core.hosts.deformable_attention import ImageCrossAttention, project
+from occ_core.hosts.deformable_attention import ImageCrossAttention, feed_forward, project
 from occ_core.image_encoder import ImagePyramid
 from occ_core.model import OccupancyConfig, Prediction, VoxelModel
 from occ_core.taxonomy import NUM_CLASSES
@@ -87,7 +87,7 @@ class VolumeLayer(nn.Module):
     def __init__(self, channels: int, heads: int, samples: int) -> None:
         super().__init__()
         self.images = ImageCrossAttention(channels, heads, levels=1, samples=samples)
-        self.feed = nn.Sequential(nn.Linear(channels, 2 * channels), nn.ReLU(inplace=True), nn.Linear(2 * channels, channels))
+        self.feed = feed_forward(channels)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
         self.convolutions = nn.Sequential(*(module for _ in range(2) for module in _convolution(channels)))
 

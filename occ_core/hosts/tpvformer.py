@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from occ_core.hosts.config import TPVFormerConfig
-from occ_core.hosts.deformable_attention import DeformableAttention, ImageCrossAttention, project
+from occ_core.hosts.deformable_attention import DeformableAttention, ImageCrossAttention, feed_forward, project
 from occ_core.image_encoder import ImagePyramid
 from occ_core.model import OccupancyConfig, Prediction, VoxelModel
 from occ_core.taxonomy import NUM_CLASSES
@@ -92,7 +92,7 @@ class TPVLayer(nn.Module):
             ImageCrossAttention(channels, host.heads, host.levels, samples, references)
             for samples, references in zip(host.samples, host.pillars, strict=True)
         )
-        self.feed = nn.Sequential(nn.Linear(channels, 2 * channels), nn.ReLU(inplace=True), nn.Linear(2 * channels, channels))
+        self.feed = feed_forward(channels)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
 
     def forward(
@@ -108,8 +108,7 @@ class TPVLayer(nn.Module):
             size: cells of the plane xy.
             seen: of each plane, what ``project`` says of its queries.
         """
-        first = self.norms[0]
-        planes = [first(planes[0] + self.attend(planes[0], size)), *planes[1:]]
+        planes = [self.norms[0](planes[0] + self.attend(planes[0], size)), *planes[1:]]
         planes = [
             self.norms[1](plane + images(plane, where, hit, sample, levels))
             for plane, images, (where, hit) in zip(planes, self.images, seen, strict=True)

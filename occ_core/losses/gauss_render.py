@@ -25,6 +25,7 @@ from occ_core.rendering.virtual_cameras import (
     Strategy,
     camera_above,
     pinhole_above,
+    view_weights,
     virtual_camera,
     worst_place,
 )
@@ -32,9 +33,6 @@ from occ_core.rendering.voxel_gaussians import SCALE, OpacityNetwork, predicted_
 from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES
 from occ_core.types import Gaussians
 from occ_core.voxel_grid import VoxelGrid
-
-FRONT, BACK = 1, 4
-"""Of nuScenes' six cameras, in the order of ``NUSCENES_CAMERAS``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +144,11 @@ class GaussRenderLoss(nn.Module):
         return GaussRenderLosses(camera, camera_depth, bev, bev_depth, self.config.weight * torch.stack(terms).sum())
 
     def _draw(self, logits: Tensor, labels: Tensor, cameras: Cameras, random: np.random.Generator) -> Cameras:
-        weights = torch.ones(len(cameras.intrinsics))
-        if len(weights) == 6:
-            weights[[FRONT, BACK]] = 2
         target = None
         if self.config.strategy == "dynamic":
             errors = F.cross_entropy(logits[None].detach().float(), labels[None].long(), reduction="none", ignore_index=IGNORE)
             target = worst_place(errors[0], self.grid)
-        return virtual_camera(self.config.strategy, cameras, weights, self.grid, random, target)
+        return virtual_camera(self.config.strategy, cameras, view_weights(cameras), self.grid, random, target)
 
     def _above(self, device: torch.device) -> tuple[Cameras, float]:
         """The camera above, and the depth that its depths are divided by."""

@@ -23,6 +23,8 @@ STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 LIFT_M, PITCH_DEGREES, YAW_DEGREES = 8.0, 20.0, 5.0
 """Of ``elevated``; the yaw is drawn up to this to either side (as released; the paper gives no figures)."""
+FRONT, BACK = 1, 4
+"""Of nuScenes' six cameras, in the order of ``NUSCENES_CAMERAS``."""
 BEV_MARGIN_M = 1.0
 """From the camera above to the top of the grid."""
 
@@ -38,7 +40,7 @@ def virtual_camera(
     """One camera of ``sensors``, drawn by ``weights``, and moved.
 
     Args:
-        weights: how likely each camera is drawn; released: front and back twice as likely as the others.
+        weights: how likely each camera is drawn; see ``view_weights``.
         target_m: what ``dynamic`` looks at: where the prediction is worst.
 
     Raises:
@@ -75,6 +77,14 @@ def _moved(
     azimuth, distance = random.uniform(0, 2 * math.pi), random.uniform(0.2, 1) * half_range
     position = target + [distance * math.cos(azimuth), distance * math.sin(azimuth), LIFT_M]
     return looking_at(position, target)
+
+
+def view_weights(sensors: Cameras) -> Float[Tensor, " view"]:
+    """How likely each camera is drawn: of nuScenes' six, front and back twice as likely as the others (as released)."""
+    weights = torch.ones(len(sensors.intrinsics))
+    if len(weights) == 6:
+        weights[[FRONT, BACK]] = 2
+    return weights
 
 
 def worst_place(
