@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from occ_core import voxelise_compiled
 from occ_core.sparse import SparseBlock, SparseVolume, linear_index, sparse_volume, to_dense, unravel_index
 from occ_core.voxel_grid import VoxelGrid
 
@@ -63,6 +64,17 @@ class LidarEncoder(nn.Module):
 
     def voxelise(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> SparseVolume:
         """Gathers points into voxels; a voxel's feature is made of the mean of its points' features."""
+        if points[0].device.type == "cpu":
+            linear = cast(nn.Linear, self.point[0])
+            mean, occupied = voxelise_compiled.voxelise(points, self.voxels, linear.weight, linear.bias)
+        else:
+            mean, occupied = self.mean_over_voxels(points)
+        return sparse_volume(self.enter(mean), unravel_index(occupied, self.voxels.shape), self.voxels.shape, len(points))
+
+    def mean_over_voxels(
+        self, points: tuple[Float[Tensor, "_ 5"], ...]
+    ) -> tuple[Float[Tensor, "voxel channel"], Int[Tensor, " voxel"]]:
+        """What ``voxelise_compiled`` computes: of each non-empty voxel the mean, and its place in the flattened [B, X, Y, Z]."""
         x, y, z = shape = self.voxels.shape
         sample = torch.cat([torch.full((len(cloud),), number, device=cloud.device) for number, cloud in enumerate(points)])
         cloud = torch.cat(points)
@@ -76,8 +88,7 @@ class LidarEncoder(nn.Module):
         voxel = (holds_points.cumsum(0) - 1)[linear]  # [P], row of each point's voxel in occupied
         count = torch.bincount(voxel, minlength=len(occupied))  # [V]
         hidden = self.point(self.describe(cloud, index, count[voxel]))  # [P, C]
-        mean = hidden.new_zeros(len(occupied), hidden.shape[1]).index_add(0, voxel, hidden) / count[:, None]
-        return sparse_volume(self.enter(mean), unravel_index(occupied, shape), shape, len(points))
+        return hidden.new_zeros(len(occupied), hidden.shape[1]).index_add(0, voxel, hidden) / count[:, None], occupied
 
     def describe(
         self, cloud: Float[Tensor, "point 5"], index: Int[Tensor, "point 3"], count: Int[Tensor, " point"]

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from occ_core.taxonomy import EMPTY, NUM_CLASSES, REGIONS, WEATHERS
-from occ_core.types import DriveContext, HeadOutput
+from occ_core.types import UNKNOWN, DriveContext, HeadOutput
 
 SEEN_ABOVE = 0.5
 """A class is prompted from the frame on after one in which a voxel was given it with this probability ..."""
@@ -100,6 +100,8 @@ class Prompts(NamedTuple):
     said: Bool[Tensor, "batch prompt"]
     """Which of them are said."""
     weather: Float[Tensor, "batch width"]
+    unknown: Float[Tensor, " width"]
+    """What is said where the weather is not known."""
 
 
 class PromptTable(nn.Module):
@@ -136,12 +138,14 @@ class PromptTable(nn.Module):
         regions = torch.tensor([REGIONS.index(one.region) for one in context], device=device)
         weathers = torch.tensor([WEATHERS.index(one.weather) for one in context], device=device)
         by_region = self.embeddings[: -len(WEATHERS)].view(len(REGIONS), NUM_CLASSES, -1)
-        weather = self.embeddings[-len(WEATHERS) :][weathers]  # [B, W]
+        by_weather = self.embeddings[-len(WEATHERS) :]
+        weather = by_weather[weathers]  # [B, W]
         said = torch.zeros(len(context), NUM_CLASSES + 1, dtype=torch.bool, device=device)
         if classes is not None:
             said[:, :-1] = classes
         said[:, EMPTY] = said[:, -1] = True
-        return Prompts(torch.cat([by_region[regions], weather[:, None]], dim=1), said, weather)
+        told = torch.cat([by_region[regions], weather[:, None]], dim=1)
+        return Prompts(told, said, weather, unknown=by_weather[WEATHERS.index(UNKNOWN)])
 
 
 def classes_seen(

@@ -5,7 +5,7 @@ import torch
 
 from occ_core.losses.cross_entropy import class_weights, cross_entropy
 from occ_core.losses.depth import depth_loss, depth_targets
-from occ_core.losses.lovasz import lovasz_softmax
+from occ_core.losses.lovasz import descending, jaccard_gradient, lovasz_softmax
 from occ_core.types import DriveContext, Frame
 from occ_core.view_transform import DepthBins
 
@@ -45,6 +45,23 @@ def test_lovasz_of_soft_predictions_by_hand():
     by 1/2 with each: 0.4 / 2 + 0.1 / 2 = 0.25."""
     probabilities = torch.tensor([[0.1, 0.9], [0.4, 0.6]])
     assert lovasz_softmax(torch.log(probabilities), torch.tensor([1, 1])).item() == pytest.approx(0.25)
+
+
+def test_lovasz_equals_autograd_through_torchs_sort():
+    torch.manual_seed(0)
+    logits, labels = (torch.randn(500, 4) * 3).requires_grad_(), torch.randint(0, 4, (500,))
+    truth = (labels == torch.arange(4)[:, None]).float()
+    errors, order = (truth - logits.softmax(dim=1).T).abs().sort(dim=1, descending=True)
+    expected = (errors * jaccard_gradient(truth.gather(1, order))).sum(dim=1).mean()
+    loss = lovasz_softmax(logits, labels)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(one, logits)[0] for one in (loss, expected)))
+
+
+def test_descending_puts_large_errors_first_and_zeros_last():
+    errors = torch.tensor([[0.25, 0.0, 1e-30, 1.0, 0.25], [0.0, 0.0, 0.5, 0.125, 1e-9]])
+    ordered = errors.gather(1, descending(errors))
+    assert torch.equal(ordered, errors.sort(dim=1, descending=True).values)
 
 
 def test_lovasz_ignores_255_and_survives_nothing():
