@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -118,12 +117,10 @@ def sample_images(
     """Mean over the cameras that see a point of the image feature it projects to; zero where none sees it."""
     height, width = features.shape[-2:]
     if compiled.is_for(features, intrinsics, camera_from_grid, points):
-        found = torch.zeros(len(points), features.shape[1])
-        cameras = (part.float().contiguous().numpy() for part in (intrinsics, camera_from_grid))
-        compiled.from_cameras(
-            compiled.rows_of(features), (height, width), *cameras, sample.numpy(), np.float32(stride), np.float32(NEAREST_M),
-            points.contiguous().numpy(), point_sample.contiguous().numpy(), found.numpy(),
-        )  # fmt: skip
+        table = features.movedim(1, -1).flatten(0, -2).float()  # [K * h * w, C]
+        found = compiled.from_cameras(
+            table, (height, width), intrinsics, camera_from_grid, sample, stride, NEAREST_M, points, point_sample
+        )
         return found.to(features.dtype)
     in_camera = torch.baddbmm(
         camera_from_grid[:, None, :3, 3], points.expand(len(features), -1, -1), camera_from_grid[:, :3, :3].mT

@@ -34,17 +34,19 @@ def test_equals_grid_sample_in_values_and_gradients(size: tuple[int, ...]):
     torch.testing.assert_close(values.grad, twin.grad, atol=1e-5, rtol=1e-5)
 
 
-def test_compiled_reads_what_the_differentiable_form_reads():
-    """Without a gradient the compiled form answers: on both sides of the border too, and beyond it."""
-    values = torch.randn(2, 5, 6, 4, 3)
+def test_compiled_reads_what_torch_reads_with_the_same_gradients():
+    """Where positions do not learn, the compiled form answers: on both sides of the border too, and beyond it."""
+    values = torch.randn(2, 5, 6, 4, 3, requires_grad=True)
     position = torch.rand(400, 3) * torch.tensor([8.0, 6.0, 5.0]) - 1.0
     position[:3] = torch.tensor([[0.0, 0.0, 0.0], [5.0, 3.0, 2.0], [-0.5, 3.5, 1.0]])  # on centres, and between at the border
     sample = torch.randint(0, 2, (400,))
-    differentiable = interpolate(values.clone().requires_grad_(), position, sample)
-    assert differentiable.requires_grad
+    told = torch.randn(400, 5)
+    by_torch = interpolate(values, position.clone().requires_grad_(), sample)
+    (of_torch,) = torch.autograd.grad(by_torch, values, told)
     for layout in (torch.contiguous_format, torch.channels_last_3d):
         compiled = interpolate(values.contiguous(memory_format=layout), position, sample)
-        torch.testing.assert_close(compiled, differentiable.detach(), atol=1e-6, rtol=1e-6)  # the sums' order differs
+        torch.testing.assert_close(compiled, by_torch, atol=1e-6, rtol=1e-6)  # the sums' order differs
+        torch.testing.assert_close(torch.autograd.grad(compiled, values, told)[0], of_torch, atol=1e-5, rtol=1e-5)
 
 
 def test_a_position_that_learns_keeps_its_gradient():
