@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -56,9 +57,16 @@ class _Event:
 def convert_scene(
     nuscenes: NuScenes, scene_name: str, bag: Path, storage: Storage = "mcap", raw_images: bool = False
 ) -> ConversionReport:
-    """Writes one scene as a new bag, with ``calibration.yaml`` in the bag's folder.
+    """Writes one scene as a new bag: see ``convert_scenes``."""
+    return convert_scenes(nuscenes, [scene_name], bag, storage, raw_images)
 
-    Every image and sweep of the scene is written, not only the keyframes; files that are missing or damaged are skipped with a
+
+def convert_scenes(
+    nuscenes: NuScenes, scene_names: Sequence[str], bag: Path, storage: Storage = "mcap", raw_images: bool = False
+) -> ConversionReport:
+    """Writes scenes of one vehicle, one after the other in time, as a new bag, with ``calibration.yaml`` in the bag's folder.
+
+    Every image and sweep of the scenes is written, not only the keyframes; files that are missing or damaged are skipped with a
     warning. Bag time is header time, and messages are in its order.
 
     Args:
@@ -66,31 +74,26 @@ def convert_scene(
 
     Raises:
         FileExistsError: ``bag`` exists.
-        ValueError: no such scene, or one without data.
+        ValueError: no such scene, or one without data; scenes that overlap, or of differing calibration.
     """
-    keyframes = nuscenes.keyframes([scene_name], sweeps=0)
-    views = {channel: nuscenes.camera_views(scene_name, channel) for channel in NUSCENES_CAMERAS}
-    sweeps = nuscenes.lidar_sweeps(scene_name)
-    recordings: list[CameraView | LidarSweep] = [*sweeps, *(view for channel in views.values() for view in channel)]
-    if not keyframes:
-        raise ValueError(f"{scene_name} has no keyframe; take all tables from one download")
-    mountings = _mountings(scene_name, recordings)
-    events = sorted(
-        [
-            *_pose_events(recordings, Twists.of_scene(nuscenes.root, scene_name, recordings)),
-            *_static_events(recordings, mountings, keyframes[0]),
-            *(_camera_event(view, raw_images) for channel in views.values() for view in channel),
-            *(_sweep_event(sweep) for sweep in sweeps),
-            *(_annotation_event(keyframe) for keyframe in keyframes),
-        ],
-        key=lambda event: (event.stamp_ns, event.order),
+    scenes = sorted((_Scene(nuscenes, name) for name in scene_names), key=lambda scene: scene.begin_ns)
+    for before, after in pairwise(scenes):
+        if after.begin_ns <= before.end_ns:
+            raise ValueError(f"{before.name} and {after.name} overlap in time; one bag takes scenes that follow one another")
+    mountings = _mountings([(scene.name, recording) for scene in scenes for recording in scene.recordings])
+    edges = [messages.transform(pose, scenes[0].begin_ns, BASE_LINK, frame_id) for frame_id, pose in mountings.items()]
+    tf_static: Written = [("/tf_static", messages.transforms(edges))]
+    events = [_Event(scenes[0].begin_ns, 0, "tf_static", lambda: tf_static)]
+    events += [event for scene in scenes for event in scene.events(raw_images)]
+    names, descriptions, locations = (
+        ", ".join(dict.fromkeys(texts))
+        for texts in zip(*((one.name, one.keyframes[0].description, one.keyframes[0].location) for one in scenes), strict=True)
     )
-    first = keyframes[0]
-    custom = {"scene": scene_name, "description": first.description, "location": first.location}
     skipped: dict[str, list[str]] = defaultdict(list)
-    with BagWriter(bag, storage, custom) as writer:
+    with BagWriter(bag, storage, {"scene": names, "description": descriptions, "location": locations}) as writer:
         _declare_topics(writer, raw_images)
-        for event in tqdm(events, desc=scene_name, unit=" events", disable=None):
+        ordered = sorted(events, key=lambda event: (event.stamp_ns, event.order))
+        for event in tqdm(ordered, desc=names, unit=" events", disable=None):
             try:
                 written = event.make()
             except (FileNotFoundError, ValueError) as error:
@@ -100,7 +103,7 @@ def convert_scene(
                 writer.write(topic, message, event.stamp_ns)
         (writer.unfinished_path / CALIBRATION_FILE).write_text(calibration_yaml(mountings), encoding="utf-8")
     for channel, reasons in skipped.items():
-        LOGGER.warning("%s, %s: %d messages skipped, the first because: %s", scene_name, channel, len(reasons), reasons[0])
+        LOGGER.warning("%s, %s: %d messages skipped, the first because: %s", names, channel, len(reasons), reasons[0])
     return ConversionReport(bag, writer.counts, dict(skipped))
 
 
@@ -125,14 +128,37 @@ def _frame_id(channel: str) -> str:
     return channel.lower()
 
 
-def _mountings(scene_name: str, recordings: list[CameraView | LidarSweep]) -> dict[str, np.ndarray]:
-    """``base_link_from_sensor`` of every sensor by frame."""
+class _Scene:
+    """What a scene holds, and what of it is written."""
+
+    def __init__(self, nuscenes: NuScenes, name: str) -> None:
+        self.name = name
+        self.keyframes = nuscenes.keyframes([name], sweeps=0)
+        if not self.keyframes:
+            raise ValueError(f"{name} has no keyframe; take all tables from one download")
+        self._views = [view for channel in NUSCENES_CAMERAS for view in nuscenes.camera_views(name, channel)]
+        self._sweeps = nuscenes.lidar_sweeps(name)
+        self.recordings: list[CameraView | LidarSweep] = [*self._sweeps, *self._views]
+        self.begin_ns, self.end_ns = (limit(one.stamp_ns for one in self.recordings) for limit in (min, max))
+        self._twists = Twists.of_scene(nuscenes.root, name, self.recordings)
+
+    def events(self, raw_images: bool) -> Iterator[_Event]:
+        """All but the mountings."""
+        yield from _context_events(self.begin_ns, self.end_ns, self.keyframes[0])
+        yield from _pose_events(self.recordings, self._twists)
+        yield from (_camera_event(view, raw_images) for view in self._views)
+        yield from (_sweep_event(sweep) for sweep in self._sweeps)
+        yield from (_annotation_event(keyframe) for keyframe in self.keyframes)
+
+
+def _mountings(recordings: list[tuple[str, CameraView | LidarSweep]]) -> dict[str, np.ndarray]:
+    """``base_link_from_sensor`` of every sensor by frame; with each recording goes the name of its scene."""
     found: dict[str, np.ndarray] = {}
-    for recording in recordings:
+    for scene_name, recording in recordings:
         pose = recording.ego_from_camera if isinstance(recording, CameraView) else recording.ego_from_lidar
         known = found.setdefault(_frame_id(recording.channel), pose)
         if not np.allclose(known, pose, atol=1e-9):
-            raise ValueError(f"{scene_name}: {recording.channel} has two calibrations; /tf_static can hold only one a scene")
+            raise ValueError(f"{scene_name}: {recording.channel} has two calibrations; /tf_static can hold only one a bag")
     return found
 
 
@@ -153,18 +179,13 @@ def _declare_topics(writer: BagWriter, raw_images: bool) -> None:
     writer.add_topic("/annotations", "visualization_msgs/msg/MarkerArray", qos_profile(10))
 
 
-def _static_events(
-    recordings: list[CameraView | LidarSweep], mountings: dict[str, np.ndarray], keyframe: Keyframe
-) -> Iterator[_Event]:
-    """The mountings at the start; weather and region at the start and twice a second."""
-    start_ns, end_ns = min(r.stamp_ns for r in recordings), max(r.stamp_ns for r in recordings)
-    edges = [messages.transform(pose, start_ns, BASE_LINK, frame_id) for frame_id, pose in mountings.items()]
-    yield _Event(start_ns, 0, "tf_static", lambda: [("/tf_static", messages.transforms(edges))])
+def _context_events(begin_ns: int, end_ns: int, keyframe: Keyframe) -> Iterator[_Event]:
+    """Weather and region at the scene's start and twice a second."""
     context: Written = [
         ("/can/weather", messages.string(keyframe.context.weather)),
         ("/can/region", messages.string(keyframe.context.region)),
     ]
-    for stamp_ns in range(start_ns, end_ns + 1, CONTEXT_PERIOD_NS):
+    for stamp_ns in range(begin_ns, end_ns + 1, CONTEXT_PERIOD_NS):
         yield _Event(stamp_ns, 1, "context", lambda: context)
 
 
@@ -235,6 +256,7 @@ def _run(
     version: str | None = None,
     storage: Storage = "mcap",
     raw_images: bool = False,
+    one_bag: bool = False,
 ) -> None:
     """Writes scenes of a nuScenes data root as bags that any ROS 2 player plays; no ROS installation is needed.
 
@@ -245,12 +267,14 @@ def _run(
         version: The folder of tables, e.g. v1.0-mini; the only v1.0-* folder where none is named.
         storage: The bag's storage plugin.
         raw_images: Also write decoded images (bgr8) on <camera>/image_rect. Large.
+        one_bag: All scenes into one bag: scenes of one log that follow one another.
     """
     nuscenes = NuScenes(root, version)
     names = list(scene) or [record["name"] for record in nuscenes.scenes]
-    for name in names:
-        report = convert_scene(nuscenes, name, out if len(names) == 1 else out / name, storage, raw_images)
-        print(f"{report.bag}: {sum(report.messages.values())} messages on {len(report.messages)} topics of {name}")
+    bags = {out: names} if one_bag or len(names) == 1 else {out / name: [name] for name in names}
+    for bag, scenes in bags.items():
+        report = convert_scenes(nuscenes, scenes, bag, storage, raw_images)
+        print(f"{bag}: {sum(report.messages.values())} messages on {len(report.messages)} topics of {', '.join(scenes)}")
 
 
 if __name__ == "__main__":

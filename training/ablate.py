@@ -31,6 +31,8 @@ from training.language import LanguageTraining
 from training.recipes import TrainConfig, nano_town
 from training.train import train
 
+FORGET = 0.3
+"""Of the keyframes in training, the share before which a memory is lost."""
 SMALL = ("pedestrian", "traffic_cone", "bicycle", "motorcycle")
 
 
@@ -160,6 +162,7 @@ def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
         epoch_steps=max(1, config.steps // 4),  # so much at most is lost by a stop
         batch_size=2,
         clip=1,  # two keyframes of two drives a step, with a memory as without
+        forget=FORGET if model.temporal is not None else None,
         seed=seed,
         device="cpu",  # gradients that are summed in any order would hide a small gain
     )

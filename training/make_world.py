@@ -43,6 +43,8 @@ class WorldConfig:
     """Processes; one drive each at a time."""
     weathers: tuple[Literal["clear", "rain", "night", "rain at night"], ...] = ()
     """Every drive is made once in each of these; without any, each in a weather of its own."""
+    consecutive: bool = False
+    """Every drive goes from one of these into the next, a scene of ``keyframes`` in each."""
     region: str | None = None
     """``log.location`` of all drives; without it they differ."""
     version: str = "v1.0-town"
@@ -54,6 +56,8 @@ class WorldConfig:
                 raise ValueError(f"WorldConfig.{name} must be at least 1, got {getattr(self, name)}")
         if len(set(self.weathers)) < len(self.weathers):
             raise ValueError(f"WorldConfig.weathers names a weather twice: {self.weathers}")
+        if self.consecutive and len(self.weathers) < 2:
+            raise ValueError(f"WorldConfig.consecutive needs two weathers or more, got {self.weathers}")
         if self.seed < 0:
             raise ValueError(f"WorldConfig.seed must not be negative, got {self.seed}")
 
@@ -67,9 +71,15 @@ class WorldConfig:
         """Towns times weathers."""
         return self.scenes * len(self.weather_of_drives)
 
+    def scene_options(self, number: int) -> SceneOptions:
+        """Of the scenes in the weather of that number."""
+        first = number * self.keyframes if self.consecutive else 0
+        return SceneOptions(version=self.version, keyframes=self.keyframes, image_size=self.image_size, first=first)
+
     @property
-    def scene_options(self) -> SceneOptions:
-        return SceneOptions(version=self.version, keyframes=self.keyframes, image_size=self.image_size)
+    def duration_s(self) -> float:
+        """Of a drive, through all its weathers."""
+        return self.scene_options(len(self.weather_of_drives) - 1).end_s
 
 
 def part_path(out: Path, index: int) -> Path:
@@ -79,12 +89,12 @@ def part_path(out: Path, index: int) -> Path:
 
 def make_scene(config: WorldConfig, index: int) -> None:
     """Writes drive ``index`` and, as the last thing, its records."""
-    options = config.scene_options
     town, number = divmod(index, len(config.weather_of_drives))
-    drive = make_drive(config.seed, town, config.weather_of_drives[number], config.region, options.duration_s)
+    drive = make_drive(config.seed, town, config.weather_of_drives[number], config.region, config.duration_s)
     if len(config.weathers) > 1:
         drive = dataclasses.replace(drive, name=f"{drive.name}-{drive.weather.replace(' ', '-')}")
-    records = SceneWriter(config.out, drive, config.seed, index, options).write(_count_keyframe)
+    when = index - number if config.consecutive else index  # scenes of one drive lie on one time line
+    records = SceneWriter(config.out, drive, config.seed, when, config.scene_options(number)).write(_count_keyframe)
     tables.write_json(part_path(config.out, index), records)
 
 
@@ -139,6 +149,7 @@ def _check_same_world(config: WorldConfig) -> None:
         settings.pop(free)
     path = config.out / ".parts" / "settings.json"
     earlier = json.loads(path.read_text()) if path.exists() else settings
+    earlier.setdefault("consecutive", False)
     if "weathers" not in earlier and earlier.pop("weather", "") is None:  # made before a drive could be made in several
         earlier["weathers"] = []
     if earlier != settings:

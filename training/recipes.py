@@ -65,6 +65,8 @@ class TrainConfig:
     """With a memory: drives under way at once."""
     clip: int = 2
     """With a memory: keyframes of a drive in a row per step. Gradients reach back this far, the memory to the drive's start."""
+    forget: float | None = None
+    """With a memory: the share of keyframes before which it is lost, so that the model learns to see without one too."""
     by_drive: bool = False
     """Without a memory too: keyframes come as with one, ``streams`` and ``clip`` hold, and each is a forward pass of its own."""
     seed: int = 1
@@ -90,6 +92,8 @@ class TrainConfig:
             raise ValueError("TrainConfig.language and TrainConfig.model.language are given together, or neither is")
         if self.start_from is not None and self.language is not None and self.language.clip is not None:
             raise ValueError("TrainConfig.start_from has no LoRA weights to go on from; leave out language.clip, or start anew")
+        if self.forget is not None and not 0 <= self.forget <= 1:
+            raise ValueError(f"TrainConfig.forget must be in [0, 1], got {self.forget}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
 

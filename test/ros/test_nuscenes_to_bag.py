@@ -21,7 +21,7 @@ from occ_perception_ros.bag_check import check_bag
 from occ_perception_ros.bag_reader import BagReader
 from occ_perception_ros.bag_writer import Storage
 from occ_perception_ros.calibration import TransformTree, load_calibration
-from occ_perception_ros.nuscenes_to_bag import convert_scene, main
+from occ_perception_ros.nuscenes_to_bag import convert_scene, convert_scenes, main
 
 NS = 10**9
 LATCHED = {"/tf_static", "/can/weather", "/can/region"}
@@ -322,6 +322,37 @@ def test_the_command_writes_a_bag_a_scene(
     monkeypatch.setattr(sys, "argv", [*arguments, "--scene", "scene-0009"])
     with pytest.raises(SystemExit, match="scene-0009"):
         main()
+
+
+def test_scenes_that_follow_one_another_fit_in_one_bag(small_nuscenes: Callable[..., Any], tmp_path: Path) -> None:
+    drive = small_nuscenes(("scene-0001", "scene-0002"), keyframes=2)
+    drive.tables["scene"][0]["description"], drive.tables["scene"][1]["description"] = "Sunny, town", "Night, rain, town"
+    drive.save()
+    nuscenes, bag = NuScenes(drive.root), tmp_path / "bag"
+    report = convert_scenes(nuscenes, ["scene-0002", "scene-0001"], bag)
+    alone = [convert_scene(nuscenes, name, tmp_path / name).messages for name in ("scene-0001", "scene-0002")]
+    assert report.messages == {topic: sum(one[topic] for one in alone) for topic in TOPICS} | {"/tf_static": 1}
+    stamps = [stamp for stamp, _ in read(bag, "/lidar_top")]
+    assert stamps == sorted(stamps) and stamps[-1] - stamps[0] > 90 * NS  # the second begins 100 s after the first
+    said = [message.data for _, message in read(bag, "/can/weather")]
+    assert list(dict.fromkeys(said)) == ["clear", "rain at night"] and said == sorted(said)
+    metadata = yaml.safe_load((bag / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert metadata["custom_data"]["scene"] == "scene-0001, scene-0002"
+    assert check_bag(bag) == []
+
+
+def test_scenes_that_overlap_do_not_fit_in_one_bag(small_drive: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="scene-0001 and scene-0001 overlap in time"):
+        convert_scenes(NuScenes(small_drive), ["scene-0001", "scene-0001"], tmp_path / "bag")
+
+
+def test_the_command_writes_one_bag_of_all(
+    small_nuscenes: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = small_nuscenes(("scene-0001", "scene-0002"), keyframes=1).root
+    monkeypatch.setattr(sys, "argv", ["nuscenes_to_bag", str(root), str(tmp_path / "bag"), "--one-bag"])
+    main()
+    assert len(read(tmp_path / "bag", "/annotations")) == 2
 
 
 def test_the_real_keyframe(real_data: Path, tmp_path: Path) -> None:

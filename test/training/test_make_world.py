@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 import pytest
 
+from occ_core.datasets.nuscenes import NuScenes
 from occ_core.taxonomy import LIDARSEG_CATEGORIES
 from training.make_world import WorldConfig, _check_same_world, make_scene, make_world, part_path
 from training.world import tables
-from training.world.box_world import CAR_WLH_M, at, box_drive
+from training.world.box_world import CAR_WLH_M, SPEED_MPS, at, box_drive
 from training.world.rig import CAMERAS
 from training.world.scene import Drive
 from training.world.tables import Records
@@ -37,7 +38,7 @@ def digests(root: Path) -> dict[str, str]:
 
 def moving_box_drive() -> Drive:
     """The car drives along x at 2 m/s, 4 m left of the ego."""
-    drive = box_drive(duration_s=OPTIONS.duration_s)
+    drive = box_drive(duration_s=OPTIONS.end_s)
     return dataclasses.replace(
         drive, actors=(dataclasses.replace(drive.actors[0], world_from_actor=lambda time_s: at(12.0 + 2.0 * time_s, 4.0)),)
     )
@@ -212,7 +213,53 @@ def test_every_town_is_driven_in_every_weather(tmp_path: Path, monkeypatch: pyte
     assert not np.array_equal(wet.static.vertices[:100], other.static.vertices[:100])
 
 
+def test_a_drive_goes_from_one_weather_into_the_next(tmp_path: Path) -> None:
+    """Two keyframes in each: the second scene's sweeps and stamps go on where the first's end, in the same coordinates."""
+    drive = dataclasses.replace(moving_box_drive(), duration_s=2 * OPTIONS.end_s)
+    parts = []
+    for number, weather in enumerate(("clear", "rain at night")):
+        options = dataclasses.replace(OPTIONS, first=2 * number)
+        scene = dataclasses.replace(drive, name=weather, weather=weather, description=f"A car, {weather}")
+        records = SceneWriter(tmp_path, scene, 7, 0, options).write()
+        parts.append(tmp_path / f"part{number}.json")
+        tables.write_json(parts[-1], records)
+    tables.assemble(tmp_path, OPTIONS.version, parts)
+    nuscenes = NuScenes(tmp_path)
+    day, night = (nuscenes.keyframes([name]) for name in ("clear", "rain at night"))
+    stamps = [keyframe.stamp_ns for keyframe in (*day, *night)]
+    assert np.diff(stamps).tolist() == [500_000_000] * 3
+    sweeps = [sweep.stamp_ns for name in ("clear", "rain at night") for sweep in nuscenes.lidar_sweeps(name)]
+    assert np.diff(sweeps).tolist() == [50_000_000] * 40 and len(sweeps) == 41
+    metres = [keyframe.lidar.world_from_ego[0, 3] for keyframe in (*day, *night)]
+    np.testing.assert_allclose(np.diff(metres), SPEED_MPS * 0.5)
+    image = [keyframe.cameras["CAM_FRONT"].read()[0].astype(float).mean() for keyframe in (day[1], night[0])]
+    assert image[1] < 0.6 * image[0]  # dark
+    assert [keyframe.context.weather for keyframe in (day[1], night[0])] == ["clear", "rain at night"]
+
+
+def test_scenes_of_a_drive_lie_on_one_time_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, float, SceneOptions]] = []
+
+    class Noted:
+        def __init__(self, root: Path, drive: Drive, seed: int, index: int, options: SceneOptions) -> None:
+            made.append((index, drive.duration_s, options))
+
+        def write(self, on_keyframe: object) -> Records:
+            return {}
+
+    monkeypatch.setattr("training.make_world.SceneWriter", Noted)
+    config = WorldConfig(tmp_path, scenes=2, seed=3, keyframes=2, weathers=("clear", "rain"), consecutive=True)
+    for index in range(config.drives):
+        make_scene(config, index)
+    assert [(index, options.first) for index, _, options in made] == [(0, 0), (0, 2), (2, 0), (2, 2)]
+    assert [seconds for _, seconds, _ in made] == pytest.approx([41 * 0.05] * 4)  # 2 x 2 keyframes of ten sweeps, and one
+
+
 def test_settings_refuse_nonsense() -> None:
+    with pytest.raises(ValueError, match="two weathers"):
+        WorldConfig(Path("x"), scenes=1, seed=0, weathers=("rain",), consecutive=True)
+    with pytest.raises(ValueError, match="first must not be negative"):
+        SceneOptions(first=-1)
     with pytest.raises(ValueError, match="names a weather twice"):
         WorldConfig(Path("x"), scenes=1, seed=0, weathers=("rain", "rain"))
     with pytest.raises(ValueError, match=r"scenes must be at least 1, got 0"):

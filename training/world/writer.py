@@ -48,17 +48,31 @@ class SceneOptions:
     """Two a second."""
     image_size: tuple[int, int] = FULL_SIZE
     """Height and width in pixels."""
+    first: int = 0
+    """The keyframe of the drive that the scene begins with."""
 
     def __post_init__(self) -> None:
         if self.keyframes < 1:
             raise ValueError(f"keyframes must be at least 1, got {self.keyframes}")
+        if self.first < 0:
+            raise ValueError(f"first must not be negative, got {self.first}")
         if min(self.image_size) < 8:
             raise ValueError(f"image_size must be at least 8 8 (height width), got {self.image_size}")
 
     @property
-    def duration_s(self) -> float:
+    def last(self) -> int:
+        """The keyframe of the drive that the scene ends with."""
+        return self.first + self.keyframes - 1
+
+    @property
+    def begin_s(self) -> float:
         """Ten sweeps lead to the first keyframe and from each keyframe to the next."""
-        return (self.keyframes * SWEEPS_PER_KEYFRAME + 1) * LIDAR.period_us * 1e-6
+        return self.first * SWEEPS_PER_KEYFRAME * LIDAR.period_us * 1e-6
+
+    @property
+    def end_s(self) -> float:
+        """When the last keyframe's sweep is complete; the drive must last so long."""
+        return ((self.last + 1) * SWEEPS_PER_KEYFRAME + 1) * LIDAR.period_us * 1e-6
 
 
 class SceneWriter:
@@ -79,7 +93,7 @@ class SceneWriter:
         self.date = f"{began:%Y-%m-%d}"
         self.records: Records = {name: [] for name in tables.DRIVE_TABLES}
         # The tables' coordinates are those of the map picture, whose corner is at 0, 0.
-        path = np.array([drive.world_from_ego(t)[:2, 3] for t in np.arange(0.0, options.duration_s + 0.25, 0.5)])
+        path = np.array([drive.world_from_ego(t)[:2, 3] for t in np.arange(0.0, drive.duration_s + 0.25, 0.5)])
         self.map_corner, self.map_extent = path.min(0) - _MAP_MARGIN_M, np.ptp(path, axis=0) + 2 * _MAP_MARGIN_M
 
     def write(self, on_keyframe: Callable[[], None] = lambda: None) -> Records:
@@ -89,10 +103,13 @@ class SceneWriter:
                 (self.root / folder / channel).mkdir(parents=True, exist_ok=True)
         for folder in ("maps", "can_bus", f"lidarseg/{self.options.version}", "nuscenes_occ/samples", "nuscenes_occ/masks"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
-        first_s, last_s = (self._sweep_end_s(n) for n in (0, self.options.keyframes * SWEEPS_PER_KEYFRAME))
+        first, last = self.options.first, self.options.last
+        first_s, last_s = (self._sweep_end_s(n) for n in (first * SWEEPS_PER_KEYFRAME, (last + 1) * SWEEPS_PER_KEYFRAME))
         labels = DriveLabels(self.caster, (first_s, last_s), self._rng("labels"))
-        sweeps = collections.deque([self._write_sweep(0, keyframe=None)], maxlen=SWEEPS_PER_KEYFRAME)
-        for keyframe in range(self.options.keyframes):
+        sweeps: collections.deque[Sweep] = collections.deque(maxlen=SWEEPS_PER_KEYFRAME)
+        if first == 0:  # else it is the last sweep of the scene before
+            sweeps.append(self._write_sweep(0, keyframe=None))
+        for keyframe in range(first, last + 1):
             number = (keyframe + 1) * SWEEPS_PER_KEYFRAME
             sample = self._add_sample(keyframe, number)
             for between in range(number - SWEEPS_PER_KEYFRAME + 1, number):
@@ -165,7 +182,7 @@ class SceneWriter:
         key = keyframe is not None
         filename = f"{'samples' if key else 'sweeps'}/{LIDAR.channel}/{self._lidar_name(number)}"
         sweep.points.tofile(self.root / filename)
-        sample = min(max(number - 1, 0) // SWEEPS_PER_KEYFRAME, self.options.keyframes - 1)
+        sample = min(max(number - 1, 0) // SWEEPS_PER_KEYFRAME, self.options.last)
         name = self._add_sensor_data(LIDAR.channel, filename, time_s, sample, key, (0, 0))
         if key:
             segmentation = f"lidarseg/{self.options.version}/{name}_lidarseg.bin"
@@ -287,7 +304,7 @@ class SceneWriter:
 
     def _write_odometry(self) -> None:
         """``can_bus/<scene>_pose.json``: what the car's own motion sensors say, in nuScenes' CAN-bus layout."""
-        times = np.arange(0.0, self.options.duration_s, 1.0 / ODOMETRY_HZ)
+        times = np.arange(self.options.begin_s, self.options.end_s, 1.0 / ODOMETRY_HZ)
         messages = [self._odometry(float(time_s)) for time_s in times]
         tables.write_json(self.root / "can_bus" / f"{self.drive.name}_pose.json", messages)
 
