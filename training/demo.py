@@ -1,7 +1,8 @@
 """The whole line in one command: ``python -m training.demo``.
 
-Builds a town drive that no training saw, its bag, starts the node and the player as processes of their own, records what the
-node answers, scores it, compares it with ``occ_offline`` and paints it. Results: ``OUT/summary.json`` and pictures.
+Builds a town drive that no training saw, from a clear day into rain at night, and its bag, starts the node and the player as
+processes of their own, records what the node answers, scores it, compares it with ``occ_offline`` and paints it. Results:
+``OUT/summary.json`` and pictures.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from occ_core.taxonomy import EMPTY
 from occ_core.voxel_grid import VoxelGrid
 from training.demo_processes import ChildError, Children
 from training.demo_summary import Answer, read_recording, summarise
+from training.demo_weights import Moment, draw_weights
 from training.pictures import animation, keyframe_picture, write_picture
 
 NODE = "/occupancy_node"
+WEATHERS = ("clear", "rain at night")
+"""The drive goes from one into the other."""
 INPUTS = (*(f"/{camera.lower()}/image_rect_compressed" for camera in NUSCENES_CAMERAS), "/lidar_top", "/odom")
 """The bag's topics that the node must be connected to before the first message."""
 MIDDLEWARE = Path(__file__).parents[1] / "config" / "fastdds.xml"
@@ -45,7 +49,7 @@ class DemoConfig:
     out: Path = Path("out/demo")
     """Folder for everything it makes; what an earlier demo left there is replaced."""
     keyframes: int = 20
-    """Length of the drive, two a second."""
+    """Length of the drive, two a second; half of it in each weather."""
     seed: int = 2026
     """Of the town; none of those that the shipped checkpoint was trained on."""
     checkpoint: Path = SHIPPED
@@ -58,8 +62,8 @@ class DemoConfig:
     """ROS_DOMAIN_ID of the demo's processes: nobody else's, within those that Linux has free ports for."""
 
     def __post_init__(self) -> None:
-        if self.keyframes < 2:
-            raise ValueError(f"DemoConfig.keyframes must be at least 2, got {self.keyframes}")
+        if self.keyframes < 2 or self.keyframes % len(WEATHERS):
+            raise ValueError(f"DemoConfig.keyframes must be even and at least 2, got {self.keyframes}")
         if self.rate <= 0:
             raise ValueError(f"DemoConfig.rate must be positive, got {self.rate}")
 
@@ -88,14 +92,15 @@ def run(config: DemoConfig) -> dict[str, object]:
     }
     with Children(config.out / "logs", environment) as children:
         _say(f"building a drive of {config.keyframes} keyframes through a town (seed {config.seed}); this takes a minute or two")
-        settings = ["--scenes", "1", "--seed", config.seed, "--keyframes", config.keyframes, "--image-size", *config.image_size]
+        settings = ["--scenes", "1", "--seed", config.seed, "--keyframes", config.keyframes // len(WEATHERS)]
+        settings += ["--weathers", *WEATHERS, "--consecutive", "--image-size", *config.image_size]
         watch = Counter(r"(\d+)/\d+", "keyframe", config.keyframes)
         children.run("make_world", _module("training.make_world", town, *settings), timeout_s=1800, watch=watch.show)
         keyframes = NuScenes(town).keyframes()
         truths = {keyframe.stamp_ns: read_labels(label_path(town, keyframe.lidar.path), grid) for keyframe in keyframes}
 
-        _say(f"writing its bag ({keyframes[0].description})")
-        children.run("nuscenes_to_bag", _module("occ_perception_ros.nuscenes_to_bag", town, bag), timeout_s=300)
+        _say(f"writing its bag ({keyframes[0].description}; then {keyframes[-1].description})")
+        children.run("nuscenes_to_bag", _module("occ_perception_ros.nuscenes_to_bag", town, bag, "--one-bag"), timeout_s=300)
 
         play_live(children, config, bag, recorded)
         recording = read_recording(recorded, NODE, grid, config.rate)
@@ -108,6 +113,11 @@ def run(config: DemoConfig) -> dict[str, object]:
 
     _say("painting")
     pictures = paint(config.out, keyframes, recording.answers, truths, grid)
+    if moments := weighed(keyframes, recording.answers):
+        pictures.append(config.out / "weights.png")
+        draw_weights(moments, pictures[-1])
+        camera = {weather: [one.weights[0] for one in moments if one.weather == weather] for weather in WEATHERS}
+        summary["camera_weight"] = {weather: float(np.median(weights)) for weather, weights in camera.items() if weights}
     summary |= {"checkpoint": str(config.checkpoint), "pictures": [str(path) for path in pictures]}
     (config.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
@@ -155,6 +165,17 @@ def equals_offline(answers: dict[int, Answer], offline: Path) -> bool:
             if not same_labels or not np.array_equal(answer.probability[occupied], other["probability"][occupied]):
                 return False
     return True
+
+
+def weighed(keyframes: list[Keyframe], answers: dict[int, Answer]) -> list[Moment]:
+    """The answers that came with weights of the sensors, in the order of time."""
+    first_ns = keyframes[0].stamp_ns
+    moments = []
+    for keyframe in keyframes:
+        answer = answers.get(keyframe.stamp_ns)
+        if answer is not None and answer.weights is not None:
+            moments.append(Moment((keyframe.stamp_ns - first_ns) * 1e-9, keyframe.context.weather, answer.weights))
+    return moments
 
 
 def paint(

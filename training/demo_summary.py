@@ -16,6 +16,9 @@ from occ_perception_ros.bag_reader import BagReader
 
 ANSWERS_TOPIC = "output/occupancy_points"
 TIMES_TOPIC = "debug/processing_time/"
+WEIGHTS_TOPIC = "debug/sensor_weights"
+WEIGHTS_WITH_ANSWER_NS = 100_000_000
+"""The node publishes an answer's weights right after it: they come no more than this apart."""
 ODOMETRY_TOPIC = "/odom"
 _FORMATS = {2: "u1", 7: "<f4"}  # sensor_msgs/PointField: UINT8, FLOAT32
 
@@ -30,6 +33,8 @@ class Answer:
     """float32 [X, Y, Z], 0 where the label is empty."""
     latency_ms: float
     """From the instant that the LiDAR sweep is stamped with, on the player's time line, to its coming at the recorder."""
+    weights: tuple[float, float] | None = None
+    """Of camera and LiDAR, by the weather; None of a model without WeathFusion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,15 @@ def read_recording(bag: Path, node: str, grid: VoxelGrid, rate: float) -> Record
     voxels: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     arrivals: dict[str, list[tuple[int, int]]] = {f"{node}/{ANSWERS_TOPIC}": [], ODOMETRY_TOPIC: []}  # (stamp, wall clock)
     stage_ms: dict[str, list[float]] = {}
-    times = f"{node}/{TIMES_TOPIC}"
+    weights: list[tuple[int, tuple[float, float]]] = []  # (wall clock, of camera and LiDAR)
+    times, weighed = f"{node}/{TIMES_TOPIC}", f"{node}/{WEIGHTS_TOPIC}"
     with BagReader(bag) as reader:
-        for recorded in reader.messages([t for t in reader.topics if t in arrivals or t.startswith(times)]):
+        for recorded in reader.messages([t for t in reader.topics if t in (*arrivals, weighed) or t.startswith(times)]):
             message = reader.decode(recorded)
+            if recorded.topic == weighed:
+                camera, lidar = (float(weight) for weight in message.data)
+                weights.append((recorded.stamp_ns, (camera, lidar)))
+                continue
             if recorded.topic.startswith(times):
                 stage_ms.setdefault(recorded.topic.removeprefix(times).removesuffix("_ms"), []).append(float(message.data))
                 continue
@@ -81,10 +91,12 @@ def read_recording(bag: Path, node: str, grid: VoxelGrid, rate: float) -> Record
     # Odometry is played at its stamp; its fastest message tells where the player's time line lies on the wall clock.
     first_ns = odometry[0][0]
     delays_ms = [_delay_ms(stamp, wall, first_ns, rate) for stamp, wall in odometry]
-    return Recording(
-        {stamp: Answer(*voxels[stamp], _delay_ms(stamp, wall, first_ns, rate) - min(delays_ms)) for stamp, wall in answers},
-        stage_ms,
-    )
+    found = {}
+    for stamp, wall in answers:
+        latency_ms = _delay_ms(stamp, wall, first_ns, rate) - min(delays_ms)
+        apart_ns, nearest = min(((abs(at - wall), one) for at, one in weights), default=(0, None))
+        found[stamp] = Answer(*voxels[stamp], latency_ms, nearest if apart_ns <= WEIGHTS_WITH_ANSWER_NS else None)
+    return Recording(found, stage_ms)
 
 
 def _delay_ms(stamp_ns: int, wall_ns: int, first_ns: int, rate: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def odometry(stamp_ns: int) -> ros.nav_msgs__msg__Odometry:
     )
 
 
-def record(bag: Path) -> None:
+def record(bag: Path, also: Callable[[BagWriter], None] = lambda writer: None) -> None:
     """Two of three keyframes answered, 100 and 300 ms after their stamp."""
     with BagWriter(bag) as writer:
         writer.add_topic("/n/output/occupancy_points", "sensor_msgs/msg/PointCloud2", qos_profile(5))
@@ -60,6 +61,7 @@ def record(bag: Path) -> None:
         writer.write("/n/output/occupancy_points", cloud(THIRD_NS, points), THIRD_NS + WALL_NS + 300 * MS)
         for value in (40.0, 44.0, 90.0):
             writer.write("/n/debug/processing_time/forward_ms", ros.std_msgs__msg__Float64(value), THIRD_NS + WALL_NS)
+        also(writer)
 
 
 def truth(*voxels: tuple[int, int, int, int]) -> np.ndarray:
@@ -74,6 +76,7 @@ def test_the_summary_of_a_recording(tmp_path: Path) -> None:
     recording = read_recording(tmp_path / "bag", "/n", GRID, rate=1.0)
     answer = recording.answers[FIRST_NS]
     assert np.argwhere(answer.labels).tolist() == [[0, 0, 0], [2, 0, 0]]
+    assert answer.weights is None
     assert answer.labels[2, 0, 0] == CAR and answer.probability[2, 0, 0] == np.float32(0.5)
 
     truths = {
@@ -89,6 +92,22 @@ def test_the_summary_of_a_recording(tmp_path: Path) -> None:
     # Latencies 100 and 300 ms: the median lies between, the 99th percentile at 100 + 0.99 * 200.
     assert summary["latency_ms"] == pytest.approx({"p50": 200.0, "p99": 298.0})
     assert summary["stage_ms"] == {"forward": 44.0}
+
+
+def test_an_answer_goes_with_the_weights_that_came_with_it(tmp_path: Path) -> None:
+    """Weights come 2 ms after the first answer and 3 ms before the second; 0.5 and 0.5 belong to neither."""
+    layout = ros.std_msgs__msg__MultiArrayLayout([], 0)
+    came = [(FIRST_NS + 102 * MS, [0.6, 0.4]), (SECOND_NS + 200 * MS, [0.5, 0.5]), (THIRD_NS + 297 * MS, [0.25, 0.75])]
+
+    def weigh(writer: BagWriter) -> None:
+        writer.add_topic("/n/debug/sensor_weights", "std_msgs/msg/Float64MultiArray", qos_profile(5))
+        for stamp_ns, weights in came:
+            message = ros.std_msgs__msg__Float64MultiArray(layout, np.array(weights))
+            writer.write("/n/debug/sensor_weights", message, stamp_ns + WALL_NS)
+
+    record(tmp_path / "bag", weigh)
+    answers = read_recording(tmp_path / "bag", "/n", GRID, rate=1.0).answers
+    assert [answer.weights for answer in answers.values()] == [(0.6, 0.4), (0.25, 0.75)]
 
 
 def test_latency_at_half_speed(tmp_path: Path) -> None:
