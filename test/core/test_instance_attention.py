@@ -18,12 +18,13 @@ def test_equation_1_by_hand():
     # Layer norm: mean 2, variance 1 -> [1, -1]. Scores over sqrt(2): [1, -2] / 1.414.
     first, second = math.exp(1 / math.sqrt(2)), math.exp(-2 / math.sqrt(2))
     share = first / (first + second)
-    expected = [3 + share * 1.0 / 2, 1 + (1 - share) * 2.0 / 2]
+    size = math.sqrt((9 + 1) / 2)  # root mean square of the voxel
+    expected = [3 + share * 1.0 / 2 * size, 1 + (1 - share) * 2.0 / 2 * size]
     result = attend(volume, prompts, torch.tensor([[True, True]]))
     assert result.flatten().tolist() == pytest.approx(expected, abs=1e-4)
-    # With the second prompt unsaid, all attention is on the first: [3 + 1/2, 1].
+    # With the second prompt unsaid, all attention is on the first: [3 + size / 2, 1].
     result = attend(volume, prompts, torch.tensor([[True, False]]))
-    assert result.flatten().tolist() == pytest.approx([3.5, 1.0], abs=1e-4)
+    assert result.flatten().tolist() == pytest.approx([3 + size / 2, 1.0], abs=1e-4)
 
 
 def sparse_volume(batch: int = 2) -> torch.Tensor:
@@ -42,7 +43,8 @@ def test_equals_attention_voxel_by_voxel():
             continue
         told = prompts[sample][said[sample]]
         scores = attend.key(told) @ attend.query(attend.norm(voxel)) / 8**0.5
-        expected = voxel + scores.softmax(dim=0) @ attend.value(told) * attend.gate(voxel).sigmoid()
+        instance = scores.softmax(dim=0) @ attend.value(told) * attend.gate(voxel).sigmoid()
+        expected = voxel + instance * voxel.square().mean().sqrt()
         torch.testing.assert_close(result[sample, :, x, y, z], expected)
 
 
@@ -51,6 +53,16 @@ def test_starts_near_identity():
     result = attend(volume, torch.randn(2, 18, 256), torch.ones(2, 18, dtype=torch.bool))
     assert (result - volume).norm() < 0.2 * volume.norm()
     assert not torch.equal(result, volume)
+
+
+def test_a_voxel_that_hardly_counts_is_hardly_changed():
+    """A thousandth of the features, at equal attention: what is added is a thousandth too."""
+    attend, volume, prompts = InstanceAttention(8, 6), sparse_volume(), torch.randn(2, 3, 6)
+    torch.nn.init.zeros_(attend.gate.weight)
+    torch.nn.init.zeros_(attend.query.weight)
+    said = torch.ones(2, 3, dtype=torch.bool)
+    added, added_to_little = (attend(one, prompts, said) - one for one in (volume, volume / 1000))
+    torch.testing.assert_close(added_to_little * 1000, added, rtol=1e-3, atol=1e-4)
 
 
 def test_gradients_reach_voxels_prompts_and_every_weight():
