@@ -44,12 +44,6 @@ def rotation_matrices(quaternions: Float[Tensor, "gaussian 4"]) -> Float[Tensor,
     ).view(-1, 3, 3)  # fmt: skip
 
 
-def covariances(gaussians: Gaussians) -> Float[Tensor, "gaussian 3 3"]:
-    """R diag(s)^2 R^T."""
-    axes = rotation_matrices(gaussians.quaternions) * gaussians.scales[:, None, :]
-    return axes @ axes.mT
-
-
 def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
     """The Gaussians in view ``view``; gradients reach means, quaternions, scales and the camera."""
     dtype = gaussians.means.dtype
@@ -59,10 +53,10 @@ def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
     points = gaussians.means @ pose[:3, :3].T + pose[:3, 3]  # [G, 3]
     x, y, z = points.unbind(1)
     in_front = z > cameras.near_m
-    zero = torch.zeros_like(z)
+    right, down, forward = pose[:3, :3]  # the camera's axes, in the grid
     if cameras.orthographic:
         u, v = fu * x + cu, fv * y + cv
-        jacobian = torch.stack([fu + zero, zero, zero, zero, fv + zero, zero], dim=1).view(-1, 2, 3)
+        along_u, along_v = (fu * right).expand_as(points), (fv * down).expand_as(points)  # how u and v change with the mean
     else:
         z = torch.where(in_front, z, 1)
         u, v = fu * x / z + cu, fv * y / z + cv
@@ -70,10 +64,12 @@ def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
         beyond_u, beyond_v = 0.15 * width / fu, 0.15 * height / fv
         slope_x = (x / z).clamp(-(cu + 0.5) / fu - beyond_u, (width - 0.5 - cu) / fu + beyond_u)
         slope_y = (y / z).clamp(-(cv + 0.5) / fv - beyond_v, (height - 0.5 - cv) / fv + beyond_v)
-        jacobian = torch.stack([fu / z, zero, -fu * slope_x / z, zero, fv / z, -fv * slope_y / z], dim=1).view(-1, 2, 3)
-    project = jacobian @ pose[:3, :3]
-    covariance = project @ covariances(gaussians) @ project.mT  # [G, 2, 2]
-    uu, uv, vv = covariance[:, 0, 0] + LOW_PASS_PX2, covariance[:, 0, 1], covariance[:, 1, 1] + LOW_PASS_PX2
+        along_u = (fu / z)[:, None] * (right - slope_x[:, None] * forward)  # [G, 3]
+        along_v = (fv / z)[:, None] * (down - slope_y[:, None] * forward)
+    axes = rotation_matrices(gaussians.quaternions) * gaussians.scales[:, None, :]  # [G, 3, axis]
+    u_axes, v_axes = (along_u[:, :, None] * axes).sum(dim=1), (along_v[:, :, None] * axes).sum(dim=1)  # [G, axis]
+    uu, vv = u_axes.square().sum(dim=1) + LOW_PASS_PX2, v_axes.square().sum(dim=1) + LOW_PASS_PX2
+    uv = (u_axes * v_axes).sum(dim=1)
     determinant = uu * vv - uv * uv
     conics = torch.stack([vv, -uv, uu], dim=1) / determinant[:, None]
     with torch.no_grad():

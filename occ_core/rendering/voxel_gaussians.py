@@ -31,12 +31,13 @@ def predicted_gaussians(
         ignored: voxels that are left out.
         scale: standard deviation in voxels.
     """
+    rows = logits.permute(1, 2, 3, 0)  # [X, Y, Z, class]
     with torch.no_grad():
-        seen = opacity_from_empty(logits.float().softmax(dim=0)[EMPTY]) if opacity is None else opacity
+        seen = opacity_from_empty(rows.float().softmax(dim=-1)[..., EMPTY]) if opacity is None else opacity
         drawn = seen >= LEAST_OPACITY
         if ignored is not None:
             drawn &= ~ignored
-    probabilities = logits.permute(1, 2, 3, 0)[drawn].float().softmax(dim=1)  # of those drawn alone: most are not
+    probabilities = rows[drawn].float().softmax(dim=1)  # of those drawn alone: most are not
     opacities = opacity_from_empty(probabilities[:, EMPTY]) if opacity is None else opacity[drawn]
     return _spheres(drawn, opacities, probabilities, grid, scale)
 

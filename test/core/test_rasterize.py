@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.project import covariances, project
+from occ_core.rendering.project import project
 from occ_core.rendering.rasterize import Rendering, rasterize, rasterize_dense
 from occ_core.types import Gaussians
 
@@ -104,10 +104,13 @@ def test_orthographic_size_does_not_depend_on_depth():
     assert torch.equal(near.image, far.image) and near.depth.max() * 40 == pytest.approx(far.depth.max().item())
 
 
-def test_covariance_of_a_quarter_turn_swaps_the_axes():
+@pytest.mark.parametrize("orthographic", [False, True], ids=["perspective", "orthographic"])
+def test_a_quarter_turn_swaps_the_axes(orthographic: bool):
     half = 2**-0.5
     turned = replace(one(), quaternions=torch.tensor([[half, 0, 0, half]]), scales=torch.tensor([[1.0, 2.0, 3.0]]))
-    torch.testing.assert_close(covariances(turned), torch.diag(torch.tensor([4.0, 1.0, 9.0]))[None])
+    swapped = replace(one(), scales=torch.tensor([[2.0, 1.0, 3.0]]))
+    view = cameras(orthographic=orthographic, views=1, dtype=torch.float32)
+    torch.testing.assert_close(project(turned, view, 0).conics, project(swapped, view, 0).conics)
 
 
 @settings(max_examples=25, deadline=None)
