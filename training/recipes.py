@@ -57,6 +57,8 @@ class TrainConfig:
     """TACOcc's sequential renderer; nothing of it is left in the checkpoint. Writes ``preprocessed/`` in the data root."""
     gauss_render: GaussRenderConfig | None = None
     """GaussRender's loss, beside the voxels'; nothing of it is left in the checkpoint."""
+    truth_renders: Path | None = None
+    """Folder in which GaussRender's renders of truths are kept from epoch to epoch; about 1.5 MB a view at the size ``tiny``."""
     language: LanguageTraining | None = None
     """How prompts are told; given where the model has ``language``."""
     epoch_steps: int = 300
@@ -88,6 +90,8 @@ class TrainConfig:
             raise ValueError(f"TrainConfig.streams must be batch_size {self.batch_size} or more, got {self.streams}")
         if self.losses.daga and not (self.model.camera and self.model.lidar):
             raise ValueError(f"LossWeights.daga {self.losses.daga} aligns camera and lidar, of which the model has one alone")
+        if self.truth_renders is not None and self.gauss_render is None:
+            raise ValueError("TrainConfig.truth_renders is of TrainConfig.gauss_render, which is not given")
         if (self.language is None) != (self.model.language is None):
             raise ValueError("TrainConfig.language and TrainConfig.model.language are given together, or neither is")
         if self.start_from is not None and self.language is not None and self.language.clip is not None:

@@ -31,6 +31,7 @@ from occ_core.head import dense_logits
 from occ_core.inference import OccupancyEngine, best_device, bf16_is_fast
 from occ_core.losses.cross_entropy import class_weights
 from occ_core.losses.gauss_render import GaussRenderLoss
+from occ_core.losses.truth_cache import TruthCache
 from occ_core.model import Prediction, VoxelModel, build_model
 from occ_core.prompts import PROMPTS
 from occ_core.rendering.cameras import Cameras, frame_cameras
@@ -87,7 +88,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
     gauss_render = None
     if config.gauss_render is not None:
-        gauss_render = GaussRenderLoss(config.model.grid, config.gauss_render)
+        cache = None if config.truth_renders is None else TruthCache(config.truth_renders)
+        gauss_render = GaussRenderLoss(config.model.grid, config.gauss_render, cache=cache)
     training, validation = _frames(config)
     weights = class_weights(count_voxels(training)).to(fabric.device)
     state = fabric.load(state_path) if resume and state_path.exists() else None

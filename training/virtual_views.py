@@ -21,8 +21,8 @@ from torch import Tensor
 from occ_core.checkpoint import CheckpointError, load_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.head import dense_logits
-from occ_core.losses.gauss_render import Rendered, render
 from occ_core.rendering.cameras import Cameras, frame_cameras
+from occ_core.rendering.semantics import Rendered, render
 from occ_core.rendering.virtual_cameras import STRATEGIES, Strategy, camera_above, view_weights, virtual_camera, worst_place
 from occ_core.rendering.voxel_gaussians import predicted_gaussians, true_gaussians
 from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES, PALETTE

@@ -18,10 +18,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from occ_core.losses.truth_cache import TruthCache
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.rasterize import rasterize
+from occ_core.rendering.semantics import Rendered, render
 from occ_core.rendering.virtual_cameras import (
     BEV_MARGIN_M,
+    STANDING,
     Strategy,
     camera_above,
     pinhole_above,
@@ -30,8 +32,7 @@ from occ_core.rendering.virtual_cameras import (
     worst_place,
 )
 from occ_core.rendering.voxel_gaussians import SCALE, OpacityNetwork, predicted_gaussians, true_gaussians
-from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES
-from occ_core.types import Gaussians
+from occ_core.taxonomy import IGNORE, NUM_CLASSES
 from occ_core.voxel_grid import VoxelGrid
 
 
@@ -74,20 +75,13 @@ class GaussRenderLosses(NamedTuple):
     """lambda L_2D: to be added to the loss of the voxels."""
 
 
-class Rendered(NamedTuple):
-    """A semantic image and its depth."""
-
-    semantics: Float[Tensor, "class h w"]
-    """Probabilities; what is seen through everything is empty."""
-    depth_m: Float[Tensor, "h w"]
-
-
 class GaussRenderLoss(nn.Module):
     """L_2D of Eq. 6 for one camera drawn per sample, and one above.
 
     Args:
         grid: of the voxels.
         feature_channels: of the voxel features that opacity is learned from; 0 derives it from the empty class's logit.
+        cache: where renders of truths are kept, of cameras that do not move from epoch to epoch; None renders them every time.
     """
 
     def __init__(
@@ -96,9 +90,10 @@ class GaussRenderLoss(nn.Module):
         config: GaussRenderConfig = GaussRenderConfig(),
         classes: int = NUM_CLASSES,
         feature_channels: int = 0,
+        cache: TruthCache | None = None,
     ) -> None:
         super().__init__()
-        self.grid, self.config, self.classes = grid, config, classes
+        self.grid, self.config, self.classes, self.cache = grid, config, classes, cache
         self.opacity = OpacityNetwork(feature_channels) if feature_channels else None
 
     def forward(
@@ -128,20 +123,30 @@ class GaussRenderLoss(nn.Module):
             predicted = predicted_gaussians(
                 logits[sample], self.grid, opacity=opacity, ignored=ignored, scale=self.config.scale
             )
-            true = true_gaussians(labels[sample], self.classes, self.grid, scale=self.config.scale)
             if (self.config.camera or self.config.camera_depth) and len(cameras.intrinsics):
                 view = self._draw(logits[sample], labels[sample], cameras, random)
                 far_m = max(abs(side) for side in self.grid.range_m[:2] + self.grid.range_m[3:5])
-                semantics, depth = difference(render(predicted, view), render(true, view), far_m)
+                again = self.config.strategy in STANDING
+                semantics, depth = difference(render(predicted, view), self._true(labels[sample], view, again), far_m)
                 sums[0], sums[1] = sums[0] + semantics, sums[1] + depth
             if self.config.bev or self.config.bev_depth:
                 view, far_m = self._above(logits.device)
-                semantics, depth = difference(render(predicted, view), render(true, view), far_m)
+                semantics, depth = difference(render(predicted, view), self._true(labels[sample], view, True), far_m)
                 sums[2], sums[3] = sums[2] + semantics, sums[3] + depth
         switches = (self.config.camera, self.config.camera_depth, self.config.bev, self.config.bev_depth)
         terms = [one / len(sensors) * switch for one, switch in zip(sums, switches, strict=True)]
         camera, camera_depth, bev, bev_depth = terms
         return GaussRenderLosses(camera, camera_depth, bev, bev_depth, self.config.weight * torch.stack(terms).sum())
+
+    def _true(self, labels: Tensor, view: Cameras, again: bool) -> Rendered:
+        """What the truth looks like; ``again`` tells that the same will be asked for in other epochs."""
+
+        def rendered() -> Rendered:
+            return render(true_gaussians(labels, self.classes, self.grid, scale=self.config.scale), view)
+
+        if self.cache is None or not again:
+            return rendered()
+        return self.cache(labels, view, (self.grid, self.classes, self.config.scale), rendered)
 
     def _draw(self, logits: Tensor, labels: Tensor, cameras: Cameras, random: np.random.Generator) -> Cameras:
         target = None
@@ -155,15 +160,6 @@ class GaussRenderLoss(nn.Module):
         if self.config.above == "orthographic":
             return camera_above(self.grid, 1, device), self.grid.range_m[5] - self.grid.range_m[2] + BEV_MARGIN_M
         return pinhole_above(self.grid, device=device), self.grid.range_m[3] - self.grid.range_m[0]
-
-
-def render(gaussians: Gaussians, view: Cameras) -> Rendered:
-    """Eq. 3, of one view: what shines through everything is the empty class."""
-    rendering = rasterize(gaussians, view)
-    semantics = rendering.image[0]
-    through = (1 - rendering.alpha[0]).clamp(min=0)
-    semantics = torch.cat([semantics[:EMPTY], semantics[EMPTY : EMPTY + 1] + through, semantics[EMPTY + 1 :]])
-    return Rendered(semantics, rendering.depth[0])
 
 
 def difference(

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from occ_core.losses.gauss_render import render
 from occ_core.metrics.occupancy import OccupancyScore, OccupancyScores
 from occ_core.metrics.processes import summed_over_processes
 from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.semantics import render
 from occ_core.rendering.virtual_cameras import camera_above
 from occ_core.rendering.voxel_gaussians import true_gaussians
 from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES

@@ -21,6 +21,9 @@ Strategy = Literal["sensor", "lifted", "elevated", "elevated_around", "random", 
 """``lifted`` is what the released code does by default (2 m up, no more); the others are the paper's Table 5."""
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
+STANDING: tuple[Strategy, ...] = ("sensor", "lifted")
+"""Those that look from the same place in every epoch."""
+
 LIFT_M, PITCH_DEGREES, YAW_DEGREES = 8.0, 20.0, 5.0
 """Of ``elevated``; the yaw is drawn up to this to either side (as released; the paper gives no figures)."""
 FRONT, BACK = 1, 4

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from occ_core.losses.gauss_render import GaussRenderConfig, GaussRenderLoss, Rendered, difference, released, render
+from occ_core.losses.gauss_render import GaussRenderConfig, GaussRenderLoss, difference, released
 from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.semantics import Rendered, render
 from occ_core.rendering.virtual_cameras import STRATEGIES, camera_above, looking_at
 from occ_core.rendering.voxel_gaussians import OpacityNetwork, opacity_from_empty, predicted_gaussians, true_gaussians
 from occ_core.voxel_grid import VoxelGrid

@@ -1,0 +1,58 @@
+"""Renders of truths on disk: a camera that does not move sees the same of a keyframe in every epoch (GaussRender)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.semantics import Rendered
+
+
+class TruthCache:
+    """Finds a render by what it shows: the labels, how they become Gaussians, the camera. A mirrored keyframe is another one.
+
+    Probabilities are kept in half precision, two bytes a class and pixel; nothing is ever deleted.
+
+    Args:
+        folder: made where it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(
+        self, labels: UInt8[Tensor, "x y z"], view: Cameras, settings: tuple[object, ...], render: Callable[[], Rendered]
+    ) -> Rendered:
+        """The render of the labels from a camera; made by ``render`` where it is not there yet.
+
+        Args:
+            settings: of ``render``: whatever its result depends on besides.
+        """
+        path = self.folder / f"{self._key(labels, view, settings)}.npz"
+        if path.exists():
+            with np.load(path) as kept:
+                semantics, depth_m = (torch.from_numpy(kept[name]).to(labels.device) for name in ("semantics", "depth_m"))
+            return Rendered(semantics.float(), depth_m)
+        made = render()
+        unfinished = path.with_suffix(f".{os.getpid()}.part")
+        with unfinished.open("wb") as file:
+            np.savez(file, semantics=made.semantics.half().cpu().numpy(), depth_m=made.depth_m.float().cpu().numpy())
+        unfinished.replace(path)  # whole or not at all, whoever else writes it
+        return made
+
+    @staticmethod
+    def _key(labels: Tensor, view: Cameras, settings: tuple[object, ...]) -> str:
+        digest = hashlib.sha256(labels.cpu().numpy().tobytes())
+        for part in (view.intrinsics, view.camera_from_grid):
+            digest.update(part.double().cpu().numpy().tobytes())
+        digest.update(repr((tuple(labels.shape), view.size, view.orthographic, view.near_m, settings)).encode())
+        return digest.hexdigest()

@@ -1,0 +1,130 @@
+"""The benchmarks of what training computes, forward and backward; and what GaussRender's loss adds to a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from occ_core import voxelise_compiled
+from occ_core.checkpoint import SHIPPED, load_checkpoint
+from occ_core.datasets.frames import NuScenesFrames
+from occ_core.head import dense_logits
+from occ_core.interpolate import interpolate
+from occ_core.lidar_encoder import LidarEncoder
+from occ_core.losses.gauss_render import GaussRenderLoss, released
+from occ_core.losses.truth_cache import TruthCache
+from occ_core.model import OccupancyConfig
+from occ_core.rendering.cameras import frame_cameras
+from occ_core.sparse import linear_index
+from occ_core.taxonomy import NUM_CLASSES
+from occ_core.voxel_grid import SURROUNDOCC_GRID
+from training.contests_core import Contest, surface
+from training.data import Example, TrainingExamples, collate
+from training.make_world import WorldConfig, make_world
+from training.objective import LossWeights, objective
+
+
+@contextmanager
+def voxelise() -> Iterator[Contest]:
+    """Ten sweeps of 30,000 points each, one after the other along a street, into voxels of 0.25 m, against plain torch."""
+    voxels = SURROUNDOCC_GRID.finer(2)
+    torch.manual_seed(0)
+    encoder = LidarEncoder(64, voxels=voxels, fine=SURROUNDOCC_GRID, coarse=SURROUNDOCC_GRID.coarser(2))
+    at = SURROUNDOCC_GRID.centres(_in_order(surface(30_000, seed=4))).repeat(10, 1)
+    points = (torch.cat([at + 0.2 * torch.randn_like(at), torch.rand(len(at), 2) * torch.tensor([255, 0.5])], dim=1),)
+    weight, bias = encoder.point.parameters()
+
+    def run(mean: Tensor) -> list[Tensor]:
+        return [mean.detach(), *torch.autograd.grad(mean.square().sum(), [weight, bias])]
+
+    yield Contest(
+        ours=lambda: run(voxelise_compiled.voxelise(points, voxels, weight, bias)[0]),
+        rivals={"torch": lambda: run(encoder.mean_over_voxels(points)[0])},
+        same=_same,
+    )
+
+
+@contextmanager
+def sampling() -> Iterator[Contest]:
+    """A volume of 32 channels at the 60,000 voxels of a street, against torch's gathered rows and its grid_sample."""
+    random = torch.Generator().manual_seed(0)
+    size = torch.tensor(SURROUNDOCC_GRID.coarser(2).shape)
+    volume = torch.randn(1, 32, *size.tolist(), generator=random).contiguous(memory_format=torch.channels_last_3d)
+    volume.requires_grad_()
+    position = (_in_order(surface(60_000, seed=4)).float() + 0.5) / 2 - 0.5
+    sample = torch.zeros(len(position), dtype=torch.long)
+    turned = (2 * (position + 0.5) / size - 1).flip(1).view(1, -1, 1, 1, 3)  # as grid_sample wants it
+
+    def run(read: Callable[[], Tensor]) -> list[Tensor]:
+        found = read()
+        return [found.detach(), *torch.autograd.grad(found.square().sum(), [volume])]
+
+    def grid_sample() -> Tensor:
+        return F.grid_sample(volume, turned, padding_mode="border", align_corners=False).view(32, -1).T
+
+    yield Contest(
+        ours=lambda: run(lambda: interpolate(volume, position, sample)),
+        rivals={
+            "torch": lambda: run(lambda: interpolate(volume, position.requires_grad_(), sample)),
+            "grid_sample": lambda: run(grid_sample),
+        },
+        same=_same,
+    )
+
+
+@contextmanager
+def gauss_render() -> Iterator[Contest]:
+    """A step at the size ``tiny`` without GaussRender's loss; the others have it, so that their ratio to ours is its overhead.
+
+    Four renders a step: prediction and truth from a camera of the vehicle, 2 m up, and from above.
+    """
+    model, _ = load_checkpoint(SHIPPED)  # trained: at first all voxels are half there, and all of them are drawn
+    model, config, weights = model.train(), model.config, torch.ones(NUM_CLASSES)
+    with TemporaryDirectory() as folder:
+        example = _town(Path(folder) / "town", config)
+        cameras = [frame_cameras(example.frame, 0)]
+        plain = GaussRenderLoss(config.grid, released())
+        cached = GaussRenderLoss(config.grid, released(), cache=TruthCache(Path(folder) / "renders"))
+
+        def step(loss: GaussRenderLoss | None) -> Tensor:
+            model.zero_grad()
+            prediction = model(example.frame, None, None)
+            losses = objective(
+                prediction, example.frame, example.labels, example.coarse_labels, weights, LossWeights(), config
+            )
+            total = losses["total"]
+            if loss is not None:
+                logits = dense_logits(prediction.head, config.cascade_ratio)
+                total = total + loss(logits, example.labels, cameras, np.random.default_rng(0)).total
+            total.backward()
+            return losses["total"].detach()
+
+        yield Contest(
+            ours=lambda: step(None),
+            rivals={"with_it": lambda: step(plain), "with_kept_truth": lambda: step(cached)},
+            same=torch.allclose,
+        )
+
+
+def _town(folder: Path, config: OccupancyConfig) -> Example:
+    """The first keyframe of a generated drive, with its labels."""
+    make_world(WorldConfig(folder, scenes=1, seed=5, keyframes=1, image_size=(450, 800), workers=1))
+    frames = NuScenesFrames(folder, None, None, config.image_size, 9, config.grid)
+    return collate([TrainingExamples(frames, config.cascade_ratio, None, seed=0)[0, 0]])
+
+
+def _in_order(voxels: Tensor) -> Tensor:
+    """(x, y, z) as the head has its voxels, and about as a LiDAR its points: neighbours follow one another."""
+    return voxels[linear_index(voxels, SURROUNDOCC_GRID.shape).argsort(), 1:]
+
+
+def _same(ours: list[Tensor], theirs: list[Tensor]) -> bool:
+    """To single precision's rounding of long sums."""
+    return all((one - other).norm() <= 1e-4 * other.norm() for one, other in zip(ours, theirs, strict=True))
