@@ -27,41 +27,44 @@ def voxelise(
     cloud = torch.cat(points).float().contiguous().numpy()
     cell = np.empty(len(cloud), np.int64)
     count = np.zeros(len(points) * x * y * z, np.int32)
+    occupied = np.empty(min(len(cloud), len(count)), np.int64)
     minimum, size = np.array(grid.min_m, np.float32), np.float32(grid.voxel_size_m)
-    start = 0
+    start, voxels = 0, 0
     for sample, one in enumerate(points):
-        _place(cloud[start : start + len(one)], minimum, size, grid.shape, sample, cell[start : start + len(one)], count)
-        start += len(one)
-    occupied = np.flatnonzero(count)
+        end = start + len(one)
+        voxels = _place(cloud[start:end], minimum, size, grid.shape, sample, cell[start:end], count, occupied, voxels)
+        start = end
+    occupied = np.sort(occupied[:voxels])
     row = np.empty(len(count), np.int32)
-    row[occupied] = np.arange(len(occupied), dtype=np.int32)
-    where = (cloud, cell, row, count[occupied].astype(np.float32), minimum, size)
-    return _MeanOverVoxels.apply(weight, bias, where), torch.from_numpy(occupied)
+    row[occupied] = np.arange(voxels, dtype=np.int32)
+    points_of = count[occupied].astype(np.float32)
+    where = (cloud, cell, row, np.log1p(points_of), minimum, size)
+    return _MeanOverVoxels.apply(weight, bias, torch.from_numpy(points_of)[:, None], where), torch.from_numpy(occupied)
 
 
 class _MeanOverVoxels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, bias: Tensor, where: tuple[Any, ...]) -> Tensor:
-        ctx.save_for_backward(weight, bias)
+    def forward(ctx: Any, weight: Tensor, bias: Tensor, points: Tensor, where: tuple[Any, ...]) -> Tensor:
+        ctx.save_for_backward(weight, bias, points)
         ctx.where = where
-        mean = np.zeros((len(where[3]), len(bias)), np.float32)
-        _mean(*where, _rows(weight), _rows(bias), mean)
-        return torch.from_numpy(mean)
+        total = torch.zeros(len(points), len(bias))
+        _add(*where, _rows(weight), _rows(bias), total.numpy())
+        return total / points
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        weight, bias = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        weight, bias, points = ctx.saved_tensors
         cloud, cell, *where = ctx.where
         features, passed = torch.empty(BLOCK, weight.shape[1] + 1), torch.empty(BLOCK, len(bias))
-        gradient, total = gradients[0].contiguous().numpy(), torch.zeros(weight.shape[1] + 1, len(bias))
+        gradient, total = (gradients[0] / points).contiguous().numpy(), torch.zeros(weight.shape[1] + 1, len(bias))
         for start in range(0, len(cloud), BLOCK):
             features.zero_(), passed.zero_()
             block = slice(start, start + BLOCK)
-            _mean_backward(
+            _add_backward(
                 cloud[block], cell[block], *where, _rows(weight), _rows(bias), gradient, features.numpy(), passed.numpy()
             )
             total += features.T @ passed
-        return total[:-1].T.to(weight), total[-1].to(bias), None
+        return total[:-1].T.to(weight), total[-1].to(bias), None, None
 
 
 def _rows(parameter: Tensor) -> np.ndarray:
@@ -79,8 +82,10 @@ def _place(
     sample: int,
     cell: np.ndarray,
     count: np.ndarray,
-) -> None:
-    """Fills each point's ``cell``, -1 outside the grid, and adds to the cells' ``count``."""
+    occupied: np.ndarray,
+    voxels: int,
+) -> int:
+    """Fills each point's ``cell``, -1 outside the grid; counts the points of every cell, and the cells that hold any."""
     sx, sy, sz = shape
     for point in range(len(cloud)):
         x = np.floor((cloud[point, 0] - minimum[0]) / size)
@@ -89,13 +94,17 @@ def _place(
         cell[point] = -1
         if 0 <= x < sx and 0 <= y < sy and 0 <= z < sz:
             cell[point] = ((sample * sx + int(x)) * sy + int(y)) * sz + int(z)
+            if count[cell[point]] == 0:
+                occupied[voxels] = cell[point]
+                voxels += 1
             count[cell[point]] += 1
+    return voxels
 
 
 @njit(cache=True, nogil=True, inline="always")
 @no_type_check
-def _feature(point: np.ndarray, points: np.float32, minimum: np.ndarray, size: np.float32) -> tuple:
-    """``LidarEncoder.describe`` of one point, in a voxel that holds so many."""
+def _feature(point: np.ndarray, density: np.float32, minimum: np.ndarray, size: np.float32) -> tuple:
+    """``LidarEncoder.describe`` of one point; ``density`` is log1p of how many its voxel holds."""
     x, y, z, intensity = point[0], point[1], point[2], point[3]
     half, byte = np.float32(0.5), np.float32(255)
     return (
@@ -107,7 +116,7 @@ def _feature(point: np.ndarray, points: np.float32, minimum: np.ndarray, size: n
         intensity / byte,
         np.sqrt(max(intensity, np.float32(0)) / byte),
         point[4] * np.float32(2),
-        np.log1p(points) / np.float32(4),
+        density / np.float32(4),
     )
 
 
@@ -123,37 +132,34 @@ def _hidden(feature: tuple, weight: np.ndarray, bias: np.ndarray, channel: int) 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _mean(
+def _add(
     cloud: np.ndarray,
     cell: np.ndarray,
     row: np.ndarray,
-    count: np.ndarray,
+    density: np.ndarray,
     minimum: np.ndarray,
     size: np.float32,
     weight: np.ndarray,
     bias: np.ndarray,
-    mean: np.ndarray,
+    total: np.ndarray,
 ) -> None:
-    """Fills ``mean`` [V, C], which starts as zeros; ``weight`` is [feature, channel]."""
+    """Adds what the layer makes of each point to its voxel's row of ``total`` [V, C]; ``weight`` is [feature, channel]."""
     for point in range(len(cloud)):
         if cell[point] < 0:
             continue
         voxel = row[cell[point]]
-        feature = _feature(cloud[point], count[voxel], minimum, size)
+        feature = _feature(cloud[point], density[voxel], minimum, size)
         for channel in range(len(bias)):
-            mean[voxel, channel] += max(_hidden(feature, weight, bias, channel), np.float32(0))
-    for voxel in range(len(mean)):
-        for channel in range(len(bias)):
-            mean[voxel, channel] /= count[voxel]
+            total[voxel, channel] += max(_hidden(feature, weight, bias, channel), np.float32(0))
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _mean_backward(
+def _add_backward(
     cloud: np.ndarray,
     cell: np.ndarray,
     row: np.ndarray,
-    count: np.ndarray,
+    density: np.ndarray,
     minimum: np.ndarray,
     size: np.float32,
     weight: np.ndarray,
@@ -162,14 +168,17 @@ def _mean_backward(
     features: np.ndarray,
     passed: np.ndarray,
 ) -> None:
-    """Fills every point's ``features`` [P, 9 + 1], a one behind them, and the gradient ``passed`` [P, C] to its channels."""
+    """Fills every point's ``features`` [P, 9 + 1], a one behind them, and the gradient ``passed`` [P, C] to its channels.
+
+    ``gradient`` is that of the totals.
+    """
     for point in range(len(cloud)):
         if cell[point] >= 0:
             voxel = row[cell[point]]
-            feature = _feature(cloud[point], count[voxel], minimum, size)
+            feature = _feature(cloud[point], density[voxel], minimum, size)
             for number, value in enumerate(feature):
                 features[point, number] = value
             features[point, len(feature)] = 1
             for channel in range(len(bias)):
                 enters = _hidden(feature, weight, bias, channel) > 0
-                passed[point, channel] = gradient[voxel, channel] / count[voxel] if enters else np.float32(0)
+                passed[point, channel] = gradient[voxel, channel] if enters else np.float32(0)

@@ -37,8 +37,8 @@ def voxelise() -> Iterator[Contest]:
     voxels = SURROUNDOCC_GRID.finer(2)
     torch.manual_seed(0)
     encoder = LidarEncoder(64, voxels=voxels, fine=SURROUNDOCC_GRID, coarse=SURROUNDOCC_GRID.coarser(2))
-    at = SURROUNDOCC_GRID.centres(_in_order(surface(30_000, seed=4))).repeat(10, 1)
-    points = (torch.cat([at + 0.2 * torch.randn_like(at), torch.rand(len(at), 2) * torch.tensor([255, 0.5])], dim=1),)
+    at = voxels.centres(2 * _in_order(surface(30_000, seed=4))).repeat(10, 1)
+    points = (torch.cat([at + 0.05 * torch.randn_like(at), torch.rand(len(at), 2) * torch.tensor([255, 0.5])], dim=1),)
     weight, bias = encoder.point.parameters()
 
     def run(mean: Tensor) -> list[Tensor]:
