@@ -27,6 +27,7 @@ from occ_core.datasets.splits import split_scenes
 from occ_core.inference import OccupancyEngine, Precision
 from occ_core.metrics import BevScore, Flicker, ImageScore, OccupancyScore, RayIoU, ray_origins, visible_only
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
+from occ_core.metrics.label_sets import LabelSet
 from occ_core.metrics.occupancy import OccupancyScores
 from occ_core.rendering.cameras import frame_cameras
 from occ_core.taxonomy import WEATHERS
@@ -97,7 +98,7 @@ def score_frames(
     lidar_m: dict[str, list[np.ndarray]] = {}
     for keyframe in frames.keyframes:
         lidar_m.setdefault(keyframe.scene_name, []).append(keyframe.lidar.world_from_lidar[:3, 3])
-    score, lidar_score, flicker = OccupancyScore(), OccupancyScore(num_classes=2), Flicker(frames.grid)
+    score, lidar_score, flicker = OccupancyScore(), OccupancyScore(LabelSet(("empty", "hit"))), Flicker(frames.grid)
     boxes = {side: (OccupancyScore(), _box(frames.grid, side)) for side in BOX_SIDES_M}
     weathers: dict[str, OccupancyScore] = {}
     in_view: tuple[OccupancyScore, BevScore, ImageScore] | None = None

@@ -1,4 +1,4 @@
-"""IoU and mIoU of semantic occupancy, as SurroundOcc's benchmark counts them."""
+"""IoU and mIoU of semantic occupancy, as the public benchmarks count them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
+from occ_core.metrics.label_sets import SURROUNDOCC, LabelSet
 from occ_core.metrics.processes import summed_over_processes
-from occ_core.taxonomy import CLASS_NAMES, EMPTY, IGNORE, NUM_CLASSES
+from occ_core.taxonomy import IGNORE
 
 
 class OccupancyScores(TypedDict):
@@ -30,18 +31,20 @@ class OccupancyScore:
     """Counts voxels over a whole data set, then scores once.
 
     IoU is that of occupied (any class) against empty, mIoU the mean over the classes but empty; voxels whose truth is 255 do
-    not count. A class that occurs neither in truth nor in prediction has no IoU (NaN) and is left out of the mean, which is
-    SurroundOcc's own wherever every class occurs.
+    not count. A class that occurs neither in truth nor in prediction has no IoU (NaN) and is left out of the mean, as Occ3D
+    has it; wherever every class occurs, so have all.
+
+    Args:
+        labels: what the class ids mean; see ``label_sets`` for those of the benchmarks.
 
     Attributes:
         confusion: int64 ``[truth, prediction]``.
     """
 
-    def __init__(self, num_classes: int = NUM_CLASSES, device: torch.device | str = "cpu") -> None:
-        if num_classes > NUM_CLASSES or num_classes < 2:
-            raise ValueError(f"OccupancyScore takes 2 to {NUM_CLASSES} classes, empty included, got {num_classes}")
-        self.num_classes = num_classes
-        self.confusion: Int[Tensor, "truth prediction"] = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    def __init__(self, labels: LabelSet = SURROUNDOCC, device: torch.device | str = "cpu") -> None:
+        self.labels, self.num_classes = labels, len(labels.names)
+        size = (self.num_classes, self.num_classes)
+        self.confusion: Int[Tensor, "truth prediction"] = torch.zeros(size, dtype=torch.int64, device=device)
 
     def update(self, prediction: UInt8[Tensor, "*predicted"], truth: UInt8[Tensor, "*true"]) -> None:
         """Adds one or more grids of class ids; 255 in ``truth`` is ignored.
@@ -64,11 +67,12 @@ class OccupancyScore:
         counts = summed_over_processes(self.confusion).cpu().double()
         hits = counts.diagonal()
         per_class = hits / (counts.sum(0) + counts.sum(1) - hits)  # 0 / 0 = NaN
-        both_occupied = counts[EMPTY + 1 :, EMPTY + 1 :].sum()
-        either_occupied = counts.sum() - counts[EMPTY, EMPTY]
-        names = CLASS_NAMES[EMPTY + 1 : self.num_classes]
+        empty, occupied = self.labels.empty, self.labels.occupied
+        both_occupied = counts[occupied][:, occupied].sum()
+        either_occupied = counts.sum() - counts[empty, empty]
+        names = [self.labels.names[label] for label in occupied]
         return OccupancyScores(
             iou=(both_occupied / either_occupied).item() if either_occupied else math.nan,
-            miou=per_class[EMPTY + 1 :].nanmean().item(),
-            per_class=dict(zip(names, per_class[EMPTY + 1 :].tolist(), strict=True)),
+            miou=per_class[occupied].nanmean().item(),
+            per_class=dict(zip(names, per_class[occupied].tolist(), strict=True)),
         )

@@ -12,13 +12,14 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from occ_core.metrics.label_sets import LabelSet
 from occ_core.metrics.occupancy import OccupancyScore, OccupancyScores
 from occ_core.metrics.processes import summed_over_processes
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.semantics import render
 from occ_core.rendering.virtual_cameras import camera_above
 from occ_core.rendering.voxel_gaussians import true_gaussians
-from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES
+from occ_core.taxonomy import CLASS_NAMES, EMPTY, IGNORE, NUM_CLASSES
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 
 LEAST_DEPTH_M = 0.1
@@ -40,7 +41,7 @@ class ImageScore:
     def __init__(
         self, grid: VoxelGrid = SURROUNDOCC_GRID, num_classes: int = NUM_CLASSES, device: torch.device | str = "cpu"
     ) -> None:
-        self.grid, self.pixels = grid, OccupancyScore(num_classes, device)
+        self.grid, self.pixels = grid, OccupancyScore(LabelSet(CLASS_NAMES[:num_classes]), device)
         self.depth = torch.zeros(2, dtype=torch.float64, device=device)  # sum of differences in metres, pixels
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 
 from occ_core.geometry.boxes import Box
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
+from occ_core.metrics.label_sets import OCC3D, SEMANTIC_KITTI, SSCBENCH_KITTI_360, SURROUNDOCC, LabelSet
 from occ_core.metrics.occupancy import OccupancyScore, visible_only
 from occ_core.taxonomy import CLASS_ID, CLASS_NAMES
 from occ_core.voxel_grid import VoxelGrid
@@ -23,7 +24,7 @@ def test_hand_computed_scores():
     #                  truth: barrier  barrier  bicycle  empty    empty    ignored
     truth = grid(1, 1, 2, 0, 0, 255)
     prediction = grid(1, 2, 2, 1, 0, 1)
-    score = OccupancyScore(num_classes=3)
+    score = OccupancyScore(LabelSet(("empty", "barrier", "bicycle")))
     score.update(prediction, truth)
     scores = score.compute()
     # Occupied in both: 3; in either: 3 and the false barrier.
@@ -78,8 +79,29 @@ def test_wrong_ids_and_shapes_are_refused():
         score.update(grid(1), grid(99))
     with pytest.raises(ValueError, match="one shape"):
         score.update(grid(1, 2), grid(1))
-    with pytest.raises(ValueError, match="2 to 17 classes"):
-        OccupancyScore(18)
+    with pytest.raises(ValueError, match="2 to 255 classes"):
+        LabelSet(("empty",))
+    with pytest.raises(ValueError, match="empty = 2"):
+        LabelSet(("empty", "car"), empty=2)
+
+
+def test_occ3d_counts_others_and_has_free_last():
+    """Free is 17, "others" 0; of the fifth voxel the camera saw nothing."""
+    #            others  car  free  free  unseen
+    truth = grid(0, 4, 17, 17, 4)
+    prediction = grid(0, 0, 17, 4, 17)
+    score = OccupancyScore(OCC3D)
+    score.update(prediction, visible_only(truth, torch.tensor([True, True, True, True, False])))
+    scores = score.compute()
+    # Others: 1 hit, 1 false -> 1/2; car: 1 missed, 1 false -> 0. Occupied in both: 2, in either: 3.
+    assert scores["per_class"]["others"] == 0.5 and scores["per_class"]["car"] == 0.0
+    assert scores["miou"] == pytest.approx(1 / 4) and scores["iou"] == pytest.approx(2 / 3)
+    assert "free" not in scores["per_class"] and len(scores["per_class"]) == 17
+
+
+@pytest.mark.parametrize(("labels", "classes"), [(SURROUNDOCC, 16), (SEMANTIC_KITTI, 19), (SSCBENCH_KITTI_360, 18)])
+def test_the_benchmarks_have_as_many_classes_as_they_say(labels: LabelSet, classes: int):
+    assert len(labels.occupied) == len(set(labels.names)) - 1 == classes and labels.names[labels.empty] == "empty"
 
 
 def test_voxelised_points():
