@@ -334,7 +334,7 @@ class OccupancyModel(VoxelModel):
             return volumes, None
         points = frame.camera_mask.new_tensor([len(points) > 0 for points in frame.points])
         present = torch.stack([frame.camera_mask.any(dim=1), points], dim=1)  # [B, 2]
-        *volumes, weights = self.weather_fusion(*volumes, prompts.weather, prompts.unknown, present)
+        *volumes, weights = self.weather_fusion(*volumes, prompts.weather, prompts.weathers, present)
         return volumes, weights
 
     def see(self, frame: Frame) -> Cameras:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from occ_core.taxonomy import EMPTY, NUM_CLASSES, REGIONS, WEATHERS
-from occ_core.types import UNKNOWN, DriveContext, HeadOutput
+from occ_core.types import DriveContext, HeadOutput
 
 SEEN_ABOVE = 0.5
 """A class is prompted from the frame on after one in which a voxel was given it with this probability ..."""
@@ -100,8 +100,8 @@ class Prompts(NamedTuple):
     said: Bool[Tensor, "batch prompt"]
     """Which of them are said."""
     weather: Float[Tensor, "batch width"]
-    unknown: Float[Tensor, " width"]
-    """What is said where the weather is not known."""
+    weathers: Float[Tensor, "weather width"]
+    """All of them, in the order of ``taxonomy.WEATHERS``."""
 
 
 class PromptTable(nn.Module):
@@ -145,7 +145,7 @@ class PromptTable(nn.Module):
             said[:, :-1] = classes
         said[:, EMPTY] = said[:, -1] = True
         told = torch.cat([by_region[regions], weather[:, None]], dim=1)
-        return Prompts(told, said, weather, unknown=by_weather[WEATHERS.index(UNKNOWN)])
+        return Prompts(told, said, weather, by_weather)
 
 
 def classes_seen(

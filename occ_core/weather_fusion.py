@@ -2,9 +2,9 @@
 
 The weights scale the volumes; whichever fuser follows joins them: by concatenation this is Eq. 3, by addition Fig. 1's sum.
 
-Of Eq. 2's logits, those of the prompt that knows no weather are taken away: in unknown weather both sensors weigh the same. How
-far one sensor matters more than the other in general is left to the fuser's weights, which can scale as well; if the gate may
-learn that too, it shuts one sensor out in every weather, and has nothing left to say of any.
+Of Eq. 2's logits, their mean over all weathers is taken away. How far one sensor matters more than the other in general is left
+to the fuser's weights, which can scale as well; if the gate may learn that too, it shuts one sensor out in every weather, and
+has nothing left to say of any.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ class WeatherFusion(nn.Module):
         image_volume: Float[Tensor, "batch channel x y z"],
         lidar_volume: Float[Tensor, "batch channel x y z"],
         weather: Float[Tensor, "batch width"],
-        unknown: Float[Tensor, " width"],
+        weathers: Float[Tensor, "prompt width"],
         present: Bool[Tensor, "batch 2"],
     ) -> Weighted:
         """
         Args:
             weather: the prompt's embedding.
-            unknown: that of the prompt that knows no weather.
+            weathers: those of all prompts that there are.
             present: whether there is a camera image, and a LiDAR point, at all: what is absent has weight 0, the other 1.
         """
         used = present | ~present.any(dim=1, keepdim=True)  # where both are absent, as if both were there
-        weights = self.weights(weather, unknown, used)
+        weights = self.weights(weather, weathers, used)
         camera, lidar = (weights * used.sum(dim=1, keepdim=True)).to(image_volume.dtype).view(-1, 2, 1, 1, 1, 1).unbind(1)
         return Weighted(image_volume * camera, lidar_volume * lidar, weights)
 
     def weights(
-        self, weather: Float[Tensor, "batch width"], unknown: Float[Tensor, " width"], used: Bool[Tensor, "batch 2"]
+        self, weather: Float[Tensor, "batch width"], weathers: Float[Tensor, "prompt width"], used: Bool[Tensor, "batch 2"]
     ) -> Float[Tensor, "batch 2"]:
         """Of camera and LiDAR (Eq. 2)."""
-        logits = (self.gate(weather) - self.gate(unknown)).float() * F.softplus(self.sharpness)
+        logits = (self.gate(weather) - self.gate(weathers).mean(dim=0)).float() * F.softplus(self.sharpness)
         return logits.masked_fill(~used, -torch.inf).softmax(dim=1)
