@@ -1,12 +1,15 @@
 """Projected Gaussians -> pixels, on the CPU: front to back, with gradients, compiled.
 
 Gaussian by Gaussian in the order of depth, each over the pixels of its own box, while every pixel keeps how much light still
-passes. Backward, the same walk from the back; what passed is recovered by division. Memory is that of the image and of the
-Gaussians, whatever overlaps: pixels x (channels + 4) and Gaussians x (2 channels + 20) numbers.
+passes; a thread for each band of rows. Backward, the same walk from the back; what passed is recovered by division. Memory is
+that of the image and of the Gaussians, whatever overlaps: pixels x (channels + 4) numbers, Gaussians x (channels + 14), and as
+many again for the gradients of every thread.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from math import exp
 from typing import Any, no_type_check
 
@@ -19,6 +22,8 @@ from torch import Tensor
 MAX_ALPHA = 0.99
 MIN_TRANSMITTANCE = 1e-4
 """A pixel through which less would pass is finished."""
+LEAST_ROWS = 16
+"""Of the image, that are worth a thread."""
 
 
 class Blend(torch.autograd.Function):
@@ -38,7 +43,8 @@ class Blend(torch.autograd.Function):
         passing = values.new_ones(size)
         last = torch.full(size, -1, dtype=torch.int32)
         inputs = [tensor.detach().contiguous() for tensor in (centres, conics, opacities, values, boxes)]
-        _forward(*(tensor.numpy() for tensor in (*inputs, image, passing, last)))
+        arrays = [tensor.numpy() for tensor in (*inputs, image, passing, last)]
+        _in_bands(size[0], lambda first, end: _forward(*arrays, first, end))
         ctx.save_for_backward(*inputs, passing, last)
         return image, 1 - passing
 
@@ -46,11 +52,29 @@ class Blend(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, passing, last = ctx.saved_tensors
         image_gradient, alpha_gradient = (gradient.contiguous() for gradient in gradients)
-        results = [torch.zeros_like(tensor) for tensor in inputs[:4]]
         behind = torch.zeros_like(passing)
-        walked = (*inputs, passing.clone(), last, image_gradient, alpha_gradient, behind, *results)
-        _backward(*(tensor.numpy() for tensor in walked), any(ctx.needs_input_grad[:2]))
-        return (*results, None, None)
+        walked = [tensor.numpy() for tensor in (*inputs, passing.clone(), last, image_gradient, alpha_gradient, behind)]
+        shapes = any(ctx.needs_input_grad[:2])
+        of_bands: dict[int, list[Tensor]] = {}  # each its own: one Gaussian may lie in several
+
+        def work(first: int, end: int) -> None:
+            of_bands[first] = [torch.zeros_like(tensor) for tensor in inputs[:4]]
+            _backward(*walked, *(tensor.numpy() for tensor in of_bands[first]), shapes, first, end)
+
+        _in_bands(len(passing), work)
+        parts = zip(*(of_bands[first] for first in sorted(of_bands)), strict=True)
+        return (*(torch.stack(part).sum(dim=0) if len(part) > 1 else part[0] for part in parts), None, None)
+
+
+def _in_bands(rows: int, work: Callable[[int, int], None]) -> None:
+    """``work(first, end)`` over all rows of an image, in as many bands at once as torch has threads."""
+    bands = max(1, min(torch.get_num_threads(), rows // LEAST_ROWS))
+    ends = [rows * band // bands for band in range(bands + 1)]
+    if bands == 1:
+        work(0, rows)
+        return
+    with ThreadPoolExecutor(bands) as pool:  # a new one each time: a forked process would inherit one without its threads
+        list(pool.map(work, ends[:-1], ends[1:]))
 
 
 @njit(cache=True, nogil=True)
@@ -64,11 +88,14 @@ def _forward(
     image: np.ndarray,
     passing: np.ndarray,
     last: np.ndarray,
+    first_row: int,
+    end_row: int,
 ) -> None:
+    """Those rows of the image."""
     channels = values.shape[1]
     for g in range(len(centres)):
         faintest = np.log(opacities[g] * 255)  # beyond this exponent alpha is below 1 / 255
-        for row in range(boxes[g, 1], boxes[g, 3]):
+        for row in range(max(boxes[g, 1], first_row), min(boxes[g, 3], end_row)):
             dv = row - centres[g, 1]
             for column in range(boxes[g, 0], boxes[g, 2]):
                 if passing[row, column] < 0:
@@ -86,7 +113,7 @@ def _forward(
                     image[row, column, channel] += alpha * passes * values[g, channel]
                 passing[row, column] = passes * (1 - alpha)
                 last[row, column] = g
-    for row in range(passing.shape[0]):
+    for row in range(first_row, end_row):
         for column in range(passing.shape[1]):
             passing[row, column] = abs(passing[row, column])
 
@@ -109,13 +136,15 @@ def _backward(
     opacities_gradient: np.ndarray,
     values_gradient: np.ndarray,
     shapes: bool,
+    first_row: int,
+    end_row: int,
 ) -> None:
-    """``shapes``: whether gradients of centres and conics are asked for."""
+    """From those rows of the image; ``shapes`` tells whether gradients of centres and conics are asked for."""
     channels = values.shape[1]
     through = passing.copy()  # what passes all of them, for the gradient of the whole image's alpha
     for g in range(len(centres) - 1, -1, -1):
         faintest = np.log(opacities[g] * 255)
-        for row in range(boxes[g, 1], boxes[g, 3]):
+        for row in range(max(boxes[g, 1], first_row), min(boxes[g, 3], end_row)):
             dv = row - centres[g, 1]
             for column in range(boxes[g, 0], boxes[g, 2]):
                 if g > last[row, column]:
