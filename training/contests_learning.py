@@ -18,7 +18,7 @@ from occ_core.datasets.frames import NuScenesFrames
 from occ_core.head import dense_logits
 from occ_core.interpolate import interpolate
 from occ_core.lidar_encoder import LidarEncoder
-from occ_core.losses.gauss_render import GaussRenderLoss, released
+from occ_core.losses.gauss_render import GaussRenderConfig, GaussRenderLoss
 from occ_core.losses.truth_cache import TruthCache
 from occ_core.model import OccupancyConfig
 from occ_core.rendering.cameras import frame_cameras
@@ -90,8 +90,9 @@ def gauss_render() -> Iterator[Contest]:
     with TemporaryDirectory() as folder:
         example = _town(Path(folder) / "town", config)
         cameras = [frame_cameras(example.frame, 0)]
-        plain = GaussRenderLoss(config.grid, released())
-        cached = GaussRenderLoss(config.grid, released(), cache=TruthCache(Path(folder) / "renders"))
+        standing = GaussRenderConfig(strategy="lifted")  # the same camera in every epoch
+        plain = GaussRenderLoss(config.grid, standing)
+        cached = GaussRenderLoss(config.grid, standing, cache=TruthCache(Path(folder) / "renders"))
 
         def step(loss: GaussRenderLoss | None) -> Tensor:
             model.zero_grad()

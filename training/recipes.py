@@ -137,6 +137,7 @@ def whole_town() -> TrainConfig:
         learning_rate=5e-4,
         losses=LossWeights(daga=0.2),
         language=LanguageTraining(),
+        forget=0.3,
         start_from=SHIPPED,
     )
 
