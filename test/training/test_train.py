@@ -9,9 +9,11 @@ from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import load_checkpoint
 from occ_core.hosts.config import SurroundOccConfig, TPVFormerConfig
 from occ_core.losses.gauss_render import GaussRenderConfig
+from occ_core.model import OccupancyModel, Prediction, VoxelModel
 from occ_core.prompts import LanguageConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.temporal import TemporalConfig
+from occ_core.types import Frame, TemporalMemory
 from training.language import LanguageTraining
 from training.objective import LossWeights
 from training.recipes import RECIPES, TrainConfig, debug, tiny_town
@@ -92,7 +94,7 @@ def test_resume_continues_bit_for_bit(whole_model: bool, config: TrainConfig, sm
             config.model, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig(), language=LanguageConfig(width=24)
         )
         config = replace(
-            config, model=model, streams=2, clip=1, rendering=RenderingConfig(inner_steps=2, image_scale=0.5),
+            config, model=model, streams=2, clip=1, forget=0.3, rendering=RenderingConfig(inner_steps=2, image_scale=0.5),
             gauss_render=GaussRenderConfig(), language=LanguageTraining(clip=small_clip),
         )  # fmt: skip
     whole = train(replace(config, epoch_steps=3))
@@ -156,6 +158,10 @@ def test_config_refuses_nonsense():
         replace(debug(), steps=0)
     with pytest.raises(ValueError, match="daga"):
         replace(debug(), losses=LossWeights(daga=0.2), model=replace(debug().model, lidar=False))
+    with pytest.raises(ValueError, match="forget"):
+        replace(debug(), forget=1.5)
+    with pytest.raises(ValueError, match="truth_renders"):
+        replace(debug(), truth_renders=Path("renders"))
     with pytest.raises(ValueError, match="ema_decay"):
         replace(debug(), ema_decay=1.0)
 
@@ -174,6 +180,25 @@ def test_bfloat16_trains_with_poses_in_full(config: TrainConfig):
 def test_a_memory_needs_as_many_streams_as_a_step_advances(config: TrainConfig):
     with pytest.raises(ValueError, match="streams must be batch_size 2 or more, got 1"):
         replace(config, model=replace(config.model, temporal=TemporalConfig()), batch_size=2, streams=1)
+
+
+@pytest.mark.parametrize(("forget", "share"), [(None, 1.0), (0.5, 0.5), (1.0, 0.0)])
+def test_memories_are_forgotten_as_often_as_asked(
+    forget: float | None, share: float, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+):
+    """Drives of two keyframes: the second of each has a memory, unless it is forgotten."""
+    had: list[bool] = []
+
+    def forward(self: VoxelModel, frame: Frame, memory: TemporalMemory | None = None, named: object = None) -> Prediction:
+        had.append(memory is not None)
+        return plain(self, frame, memory, named)
+
+    plain = OccupancyModel.forward
+    monkeypatch.setattr(OccupancyModel, "forward", forward)
+    monkeypatch.setattr("training.train._report", lambda *_: None)
+    train(replace(config, model=replace(config.model, temporal=TemporalConfig()), forget=forget, clip=2, steps=20))
+    assert had[::2] == [False] * 20
+    assert sum(had[1::2]) / 20 == pytest.approx(share, abs=0.25)  # of twenty: two standard deviations
 
 
 def test_recipes_are_complete_configs():
