@@ -11,6 +11,9 @@ from torch import Tensor, nn
 GATE_BIAS = -2.0
 """The gates start at an eighth, so that a module put into a trained model hardly disturbs it."""
 
+LEAST_SIZE = 1e-10
+"""Of a voxel's features; the square of a smaller one would vanish, and its root have no gradient."""
+
 
 class InstanceAttention(nn.Module):
     """Gated cross-attention from the non-empty voxels of a sensor's volume to the embeddings of prompts (Eq. 1).
@@ -49,7 +52,7 @@ class InstanceAttention(nn.Module):
             told = prompts[said[sample]]  # [P, W]
             voxels = rows[sample][occupied[sample]]  # [V, C]
             attention = self.query(self.norm(voxels)) @ self.key(told).T / math.sqrt(voxels.shape[1])  # [V, P]
-            size = voxels.square().mean(dim=1, keepdim=True).sqrt()
+            size = voxels.float().square().mean(dim=1, keepdim=True).clamp(min=LEAST_SIZE**2).sqrt().to(voxels.dtype)
             instance = attention.softmax(dim=1) @ self.value(told) * torch.sigmoid(self.gate(voxels)) * size
             added[sample, occupied[sample]] = instance.to(added.dtype)
         return volume + added.view(len(rows), *volume.shape[2:], -1).permute(0, 4, 1, 2, 3)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from occ_core import voxelise_compiled
+from occ_core.sampling_compiled import is_for
 from occ_core.sparse import SparseBlock, SparseVolume, linear_index, sparse_volume, to_dense, unravel_index
 from occ_core.voxel_grid import VoxelGrid
 
@@ -64,7 +65,7 @@ class LidarEncoder(nn.Module):
 
     def voxelise(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> SparseVolume:
         """Gathers points into voxels; a voxel's feature is made of the mean of its points' features."""
-        if points[0].device.type == "cpu":
+        if is_for(points[0], *points):
             linear = cast(nn.Linear, self.point[0])
             mean, occupied = voxelise_compiled.voxelise(points, self.voxels, linear.weight, linear.bias)
         else:

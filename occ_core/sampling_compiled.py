@@ -15,7 +15,7 @@ Places = tuple[Any, ...]
 
 
 def is_for(table: Tensor, *places: Tensor) -> bool:
-    """Whether it can be read here: on the CPU, and nothing is to be learned through where it is read."""
+    """Whether a compiled loop will do: on the CPU, and nothing is to be learned through where it reads."""
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in places)
     return table.device.type == "cpu" and not learns
 
@@ -43,8 +43,8 @@ def from_cameras(
     point_sample: Int[Tensor, " point"],
 ) -> Float[Tensor, "point channel"]:
     """Images of that size, flattened to ``table``: the mean over those that see a point, zero where none does."""
-    cameras = (intrinsics.float().contiguous().numpy(), camera_from_grid.float().contiguous().numpy(), camera_sample.numpy())
-    of_points = (points.float().contiguous().numpy(), point_sample.contiguous().numpy())
+    cameras = (*(one.detach().float().contiguous().numpy() for one in (intrinsics, camera_from_grid)), camera_sample.numpy())
+    of_points = (points.detach().float().contiguous().numpy(), point_sample.contiguous().numpy())
     places = (size, *cameras, np.float32(stride), np.float32(nearest_m), *of_points)
     return _Read.apply(table, _from_cameras, _from_cameras_back, len(points), places)
 

@@ -24,7 +24,7 @@ def voxelise(
 ) -> tuple[Float[Tensor, "voxel channel"], Int[Tensor, " voxel"]]:
     """The mean over each non-empty voxel's points of ``relu(weight @ feature + bias)``, and its place in [B, X, Y, Z], sorted."""
     x, y, z = grid.shape
-    cloud = torch.cat(points).float().contiguous().numpy()
+    cloud = torch.cat(points).detach().float().contiguous().numpy()
     cell = np.empty(len(cloud), np.int64)
     count = np.zeros(len(points) * x * y * z, np.int32)
     occupied = np.empty(min(len(cloud), len(count)), np.int64)

@@ -26,7 +26,7 @@ class Weighted(NamedTuple):
     image_volume: Float[Tensor, "batch channel x y z"]
     lidar_volume: Float[Tensor, "batch channel x y z"]
     weights: Float[Tensor, "batch 2"]
-    """Of camera and LiDAR; their sum is 1."""
+    """Of camera and LiDAR; their sum is 1. The volumes are scaled by twice these, where both sensors are there."""
 
 
 class WeatherFusion(nn.Module):

@@ -35,7 +35,7 @@ Written = list[tuple[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class ConversionReport:
-    """What became of a scene."""
+    """What became of a scene, or of several."""
 
     bag: Path
     messages: dict[str, int]
@@ -64,7 +64,7 @@ def convert_scene(
 def convert_scenes(
     nuscenes: NuScenes, scene_names: Sequence[str], bag: Path, storage: Storage = "mcap", raw_images: bool = False
 ) -> ConversionReport:
-    """Writes scenes of one vehicle, one after the other in time, as a new bag, with ``calibration.yaml`` in the bag's folder.
+    """Writes scenes of one log, one after the other in time, as a new bag, with ``calibration.yaml`` in the bag's folder.
 
     Every image and sweep of the scenes is written, not only the keyframes; files that are missing or damaged are skipped with a
     warning. Bag time is header time, and messages are in its order.
@@ -74,10 +74,14 @@ def convert_scenes(
 
     Raises:
         FileExistsError: ``bag`` exists.
-        ValueError: no such scene, or one without data; scenes that overlap, or of differing calibration.
+        ValueError: no such scene, or one without data; scenes that overlap, of several logs, or of differing calibration.
     """
+    if not scene_names:
+        raise ValueError("a bag is made of one scene or more, got none")
     scenes = sorted((_Scene(nuscenes, name) for name in scene_names), key=lambda scene: scene.begin_ns)
     for before, after in pairwise(scenes):
+        if before.log != after.log:
+            raise ValueError(f"{before.name} is of the log {before.log}, {after.name} of {after.log}; give scenes of one log")
         if after.begin_ns <= before.end_ns:
             raise ValueError(f"{before.name} and {after.name} overlap in time; one bag takes scenes that follow one another")
     mountings = _mountings([(scene.name, recording) for scene in scenes for recording in scene.recordings])
@@ -85,15 +89,13 @@ def convert_scenes(
     tf_static: Written = [("/tf_static", messages.transforms(edges))]
     events = [_Event(scenes[0].begin_ns, 0, "tf_static", lambda: tf_static)]
     events += [event for scene in scenes for event in scene.events(raw_images)]
-    names, descriptions, locations = (
-        ", ".join(dict.fromkeys(texts))
-        for texts in zip(*((one.name, one.keyframes[0].description, one.keyframes[0].location) for one in scenes), strict=True)
-    )
+    names, firsts = ", ".join(scene.name for scene in scenes), [scene.keyframes[0] for scene in scenes]
+    descriptions = ", then ".join(dict.fromkeys(first.description for first in firsts))
     skipped: dict[str, list[str]] = defaultdict(list)
-    with BagWriter(bag, storage, {"scene": names, "description": descriptions, "location": locations}) as writer:
+    with BagWriter(bag, storage, {"scene": names, "description": descriptions, "location": firsts[0].location}) as writer:
         _declare_topics(writer, raw_images)
         ordered = sorted(events, key=lambda event: (event.stamp_ns, event.order))
-        for event in tqdm(ordered, desc=names, unit=" events", disable=None):
+        for event in tqdm(ordered, desc=scenes[0].name, unit=" events", disable=None):
             try:
                 written = event.make()
             except (FileNotFoundError, ValueError) as error:
@@ -132,7 +134,7 @@ class _Scene:
     """What a scene holds, and what of it is written."""
 
     def __init__(self, nuscenes: NuScenes, name: str) -> None:
-        self.name = name
+        self.name, self.log = name, nuscenes.log_name(name)
         self.keyframes = nuscenes.keyframes([name], sweeps=0)
         if not self.keyframes:
             raise ValueError(f"{name} has no keyframe; take all tables from one download")

@@ -28,11 +28,9 @@ from training.ablations import TABLES, Row
 from training.benchmark import machine, medians_ms
 from training.evaluate import EvaluateConfig, evaluate
 from training.language import LanguageTraining
-from training.recipes import TrainConfig, nano_town
+from training.recipes import FORGET, TrainConfig, nano_town
 from training.train import train
 
-FORGET = 0.3
-"""Of the keyframes in training, the share before which a memory is lost."""
 SMALL = ("pedestrian", "traffic_cone", "bicycle", "motorcycle")
 
 

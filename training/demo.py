@@ -38,6 +38,8 @@ WEATHERS = ("clear", "rain at night")
 INPUTS = (*(f"/{camera.lower()}/image_rect_compressed" for camera in NUSCENES_CAMERAS), "/lidar_top", "/odom")
 """The bag's topics that the node must be connected to before the first message."""
 MIDDLEWARE = Path(__file__).parents[1] / "config" / "fastdds.xml"
+WEIGHTS = "weights.png"
+"""How far camera and LiDAR were trusted, of a model that heeds the weather."""
 QUIET_S = 4.0
 """No answer for so long after the bag's end: there will be none."""
 
@@ -84,6 +86,7 @@ def run(config: DemoConfig) -> dict[str, object]:
     town, bag, recorded, offline = (config.out / name for name in ("town", "bag", "recording", "offline"))
     for old in (town, bag, recorded, offline, config.out / "keyframes", config.out / "logs"):
         shutil.rmtree(old, ignore_errors=True)
+    (config.out / WEIGHTS).unlink(missing_ok=True)
     environment = {
         "ROS_DOMAIN_ID": str(config.domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
@@ -114,7 +117,7 @@ def run(config: DemoConfig) -> dict[str, object]:
     _say("painting")
     pictures = paint(config.out, keyframes, recording.answers, truths, grid)
     if moments := weighed(keyframes, recording.answers):
-        pictures.append(config.out / "weights.png")
+        pictures.append(config.out / WEIGHTS)
         draw_weights(moments, pictures[-1])
         camera = {weather: [one.weights[0] for one in moments if one.weather == weather] for weather in WEATHERS}
         summary["camera_weight"] = {weather: float(np.median(weights)) for weather, weights in camera.items() if weights}

@@ -18,7 +18,7 @@ ANSWERS_TOPIC = "output/occupancy_points"
 TIMES_TOPIC = "debug/processing_time/"
 WEIGHTS_TOPIC = "debug/sensor_weights"
 WEIGHTS_WITH_ANSWER_NS = 100_000_000
-"""The node publishes an answer's weights right after it: they come no more than this apart."""
+"""The node publishes an answer's weights with it: the two come no more than this apart."""
 ODOMETRY_TOPIC = "/odom"
 _FORMATS = {2: "u1", 7: "<f4"}  # sensor_msgs/PointField: UINT8, FLOAT32
 

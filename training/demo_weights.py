@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ def draw_weights(moments: Sequence[Moment], path: Path) -> None:
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         axes = figure.subplots()
         times = [moment.time_s for moment in moments]
-        step = min((after - before for before, after in zip(times, times[1:], strict=False)), default=1.0)
+        step = min((after - before for before, after in pairwise(times)), default=1.0)
         for weather, group in groupby(moments, key=lambda moment: moment.weather):
             lasts = [moment.time_s for moment in group]
             begin, end = lasts[0] - step / 2, lasts[-1] + step / 2

@@ -32,19 +32,19 @@ class WorldConfig:
     out: Annotated[Path, tyro.conf.Positional]
     """Folder that becomes the nuScenes dataroot."""
     scenes: int
-    """How many drives, through a town each."""
+    """How many towns, each with a drive through it."""
     seed: int
     """Same seed, same world."""
     keyframes: int = 40
-    """Keyframes a drive, two a second."""
+    """Of a scene, two a second."""
     image_size: tuple[int, int] = (900, 1600)
     """Height and width in pixels; the intrinsics follow."""
     workers: int = 2
     """Processes; one drive each at a time."""
     weathers: tuple[Literal["clear", "rain", "night", "rain at night"], ...] = ()
-    """Every drive is made once in each of these; without any, each in a weather of its own."""
+    """Every drive becomes a scene in each of these; without any, it has one weather, of its own."""
     consecutive: bool = False
-    """Every drive goes from one of these into the next, a scene of ``keyframes`` in each."""
+    """A drive's scenes follow one another: it goes from one weather into the next. Otherwise it is driven anew in each."""
     region: str | None = None
     """``log.location`` of all drives; without it they differ."""
     version: str = "v1.0-town"

@@ -124,13 +124,12 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             if config.language is not None:
                 drawn = np.random.default_rng([config.seed, step, number, 1 + fabric.global_rank])
                 frame, named = tell(frame, labels, config.language, drawn)
+            drawn = np.random.default_rng([config.seed, step, number, 1000 + fabric.global_rank])
+            forgets = drawn.random() < (config.forget or 0)
             memory = memories.pop(example.drive, None)
-            if config.forget is not None:
-                forgets = np.random.default_rng([config.seed, step, number, 1000 + fabric.global_rank]).random() < config.forget
-                memory = None if forgets else memory
             carried = SimpleNamespace(
                 frame=frame, named=named, around=[one.to(fabric.device) for one in example.around],
-                memory=memory, past=pasts.pop(example.drive, None),
+                memory=None if forgets else memory, past=pasts.pop(example.drive, None),
             )  # fmt: skip
             prediction = model(carried)
             per_frame.append(objective(prediction, frame, labels, coarse_labels, weights, config.losses, config.model))

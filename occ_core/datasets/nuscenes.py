@@ -225,6 +225,11 @@ class NuScenes:
             raise ValueError(f"{path} holds the indices {unknown}, which {self._categories.path} lacks; {_LIDARSEG_TABLES}")
         return classes.astype(np.uint8)
 
+    def log_name(self, scene_name: str) -> str:
+        """Of the drive that a scene was cut from."""
+        (scene,) = self._scenes_named([scene_name])
+        return str(self._logs[scene["log_token"]].get("logfile", scene["log_token"]))
+
     def _scenes_named(self, names: Iterable[str] | None) -> list[Record]:
         if names is None:
             return self.scenes

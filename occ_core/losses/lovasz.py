@@ -28,7 +28,7 @@ def descending(errors: Float[Tensor, "class n"]) -> Int[Tensor, "class n"]:
     """The order of each row from large to small, of numbers that are not negative."""
     if errors.is_cuda:
         return errors.argsort(dim=1, descending=True)
-    # such numbers are ordered as their bits are; numpy sorts integers several times as fast as torch finds an order
+    # such numbers are ordered as their bits are, and numpy sorts integers by vector instructions
     rows = np.arange(errors.shape[1], dtype=np.uint64)
     keys = errors.numpy().view(np.uint32).astype(np.uint64) << np.uint64(32) | rows
     keys.sort(axis=1)

@@ -15,11 +15,15 @@ from torch import Tensor
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.semantics import Rendered
 
+FORMAT = 1
+"""To be raised whenever a render of the same comes out otherwise: what is kept is not read any more then."""
+
 
 class TruthCache:
     """Finds a render by what it shows: the labels, how they become Gaussians, the camera. A mirrored keyframe is another one.
 
-    Probabilities are kept in half precision, two bytes a class and pixel; nothing is ever deleted.
+    Probabilities are kept in half precision, two bytes a class and pixel; nothing is ever deleted. Of a keyframe there are, with
+    mirroring, four truths, each seen from above and by every camera that may be drawn.
 
     Args:
         folder: made where it is missing.
@@ -43,9 +47,10 @@ class TruthCache:
                 semantics, depth_m = (torch.from_numpy(kept[name]).to(labels.device) for name in ("semantics", "depth_m"))
             return Rendered(semantics.float(), depth_m)
         made = render()
+        made = Rendered(made.semantics.half().float(), made.depth_m.float())  # as it will be read: a run may stop and go on
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         with unfinished.open("wb") as file:
-            np.savez(file, semantics=made.semantics.half().cpu().numpy(), depth_m=made.depth_m.float().cpu().numpy())
+            np.savez(file, semantics=made.semantics.half().cpu().numpy(), depth_m=made.depth_m.cpu().numpy())
         unfinished.replace(path)  # whole or not at all, whoever else writes it
         return made
 
@@ -54,5 +59,5 @@ class TruthCache:
         digest = hashlib.sha256(labels.cpu().numpy().tobytes())
         for part in (view.intrinsics, view.camera_from_grid):
             digest.update(part.double().cpu().numpy().tobytes())
-        digest.update(repr((tuple(labels.shape), view.size, view.orthographic, view.near_m, settings)).encode())
+        digest.update(repr((FORMAT, tuple(labels.shape), view.size, view.orthographic, view.near_m, settings)).encode())
         return digest.hexdigest()

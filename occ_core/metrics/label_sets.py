@@ -1,4 +1,8 @@
-"""The class ids of the public benchmarks, as their label files have them: what ``OccupancyScore`` counts by."""
+"""The class ids by which the public benchmarks score, once each has read its own files: what ``OccupancyScore`` counts by.
+
+The files may hold others: SurroundOcc's have 0 for noise and leave out what is empty (``datasets.surroundocc`` reads them),
+SemanticKITTI's hold the raw ids of its annotation.
+"""
 
 from __future__ import annotations
 

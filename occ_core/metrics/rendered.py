@@ -12,14 +12,14 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from occ_core.metrics.label_sets import LabelSet
+from occ_core.metrics.label_sets import SURROUNDOCC, LabelSet
 from occ_core.metrics.occupancy import OccupancyScore, OccupancyScores
 from occ_core.metrics.processes import summed_over_processes
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.semantics import render
 from occ_core.rendering.virtual_cameras import camera_above
 from occ_core.rendering.voxel_gaussians import true_gaussians
-from occ_core.taxonomy import CLASS_NAMES, EMPTY, IGNORE, NUM_CLASSES
+from occ_core.taxonomy import EMPTY, IGNORE
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 
 LEAST_DEPTH_M = 0.1
@@ -39,9 +39,11 @@ class ImageScore:
     """Counts over a whole data set, then scores once, over all processes of a distributed run."""
 
     def __init__(
-        self, grid: VoxelGrid = SURROUNDOCC_GRID, num_classes: int = NUM_CLASSES, device: torch.device | str = "cpu"
+        self, grid: VoxelGrid = SURROUNDOCC_GRID, labels: LabelSet = SURROUNDOCC, device: torch.device | str = "cpu"
     ) -> None:
-        self.grid, self.pixels = grid, OccupancyScore(LabelSet(CLASS_NAMES[:num_classes]), device)
+        if labels.empty != EMPTY:
+            raise ValueError(f"images are scored by labels whose empty class is {EMPTY}, got {labels.empty}; map the ids first")
+        self.grid, self.pixels = grid, OccupancyScore(labels, device)
         self.depth = torch.zeros(2, dtype=torch.float64, device=device)  # sum of differences in metres, pixels
 
     @torch.no_grad()

@@ -62,8 +62,11 @@ class Blend(torch.autograd.Function):
             _backward(*walked, *(tensor.numpy() for tensor in of_bands[first]), shapes, first, end)
 
         _in_bands(len(passing), work)
-        parts = zip(*(of_bands[first] for first in sorted(of_bands)), strict=True)
-        return (*(torch.stack(part).sum(dim=0) if len(part) > 1 else part[0] for part in parts), None, None)
+        results, *others = (of_bands[first] for first in sorted(of_bands))
+        for other in others:
+            for result, more in zip(results, other, strict=True):
+                result.add_(more)
+        return (*results, None, None)
 
 
 def _in_bands(rows: int, work: Callable[[int, int], None]) -> None:
@@ -141,7 +144,7 @@ def _backward(
 ) -> None:
     """From those rows of the image; ``shapes`` tells whether gradients of centres and conics are asked for."""
     channels = values.shape[1]
-    through = passing.copy()  # what passes all of them, for the gradient of the whole image's alpha
+    through = passing[first_row:end_row].copy()  # what passes all of them, for the gradient of the whole image's alpha
     for g in range(len(centres) - 1, -1, -1):
         faintest = np.log(opacities[g] * 255)
         for row in range(max(boxes[g, 1], first_row), min(boxes[g, 3], end_row)):
@@ -163,7 +166,7 @@ def _backward(
                 for channel in range(channels):
                     own += values[g, channel] * image_gradient[row, column, channel]
                 gradient = own * passes - behind[row, column] / (1 - alpha)
-                gradient += alpha_gradient[row, column] * through[row, column] / (1 - alpha)
+                gradient += alpha_gradient[row, column] * through[row - first_row, column] / (1 - alpha)
                 behind[row, column] += weight * own
                 passing[row, column] = passes
                 if opacities[g] * shape > MAX_ALPHA:

@@ -73,6 +73,12 @@ def test_gradients_reach_voxels_prompts_and_every_weight():
         assert tensor.grad is not None and tensor.grad.abs().sum() > 0
 
 
+def test_features_too_small_to_be_squared_have_finite_gradients():
+    attend, volume = InstanceAttention(8, 6), (sparse_volume() * 1e-24).requires_grad_()
+    attend(volume, torch.randn(2, 3, 6), torch.ones(2, 3, dtype=torch.bool)).sum().backward()
+    assert torch.isfinite(volume.grad).all() and all(torch.isfinite(one.grad).all() for one in attend.parameters())
+
+
 def test_an_empty_volume_stays_empty():
     empty = torch.zeros(1, 8, 2, 2, 2)
     assert torch.equal(InstanceAttention(8, 6)(empty, torch.randn(1, 2, 6), torch.ones(1, 2, dtype=torch.bool)), empty)

@@ -99,9 +99,17 @@ def test_occ3d_counts_others_and_has_free_last():
     assert "free" not in scores["per_class"] and len(scores["per_class"]) == 17
 
 
-@pytest.mark.parametrize(("labels", "classes"), [(SURROUNDOCC, 16), (SEMANTIC_KITTI, 19), (SSCBENCH_KITTI_360, 18)])
-def test_the_benchmarks_have_as_many_classes_as_they_say(labels: LabelSet, classes: int):
+@pytest.mark.parametrize(
+    ("labels", "classes", "some"),
+    [
+        (SURROUNDOCC, 16, {4: "car", 11: "driveable_surface", 16: "vegetation"}),
+        (SEMANTIC_KITTI, 19, {1: "car", 7: "bicyclist", 9: "road", 13: "building", 16: "trunk", 19: "traffic-sign"}),
+        (SSCBENCH_KITTI_360, 18, {1: "car", 7: "road", 11: "building", 14: "terrain", 18: "other-object"}),
+    ],
+)
+def test_the_benchmarks_classes_have_their_ids(labels: LabelSet, classes: int, some: dict[int, str]):
     assert len(labels.occupied) == len(set(labels.names)) - 1 == classes and labels.names[labels.empty] == "empty"
+    assert {label: labels.names[label] for label in some} == some
 
 
 def test_voxelised_points():

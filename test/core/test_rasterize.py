@@ -129,6 +129,26 @@ def test_values_and_gradients_are_those_of_the_dense_reference(seed: int, count:
         torch.testing.assert_close(gradient / scale, wanted_gradients[name] / scale, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_band_of_rows_is_drawn_as_the_reference_draws_it(threads: int):
+    """Of 53 rows; the largest Gaussians reach over several bands, and the gradients of all bands add up."""
+    view = replace(cameras(), size=(53, 17), intrinsics=cameras().intrinsics * torch.tensor([1.0, 5.0, 1.0])[:, None])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        ours, reference = (with_gradients(some(60, seed=1)) for _ in range(2))
+        rendered, expected = rasterize(ours, view), rasterize_dense(reference, view)
+        found, wanted = gradients(ours, rendered), gradients(reference, expected)
+    finally:
+        torch.set_num_threads(before)
+    for part, other in zip(rendered, expected, strict=True):
+        torch.testing.assert_close(part, other, atol=1e-5, rtol=1e-5)
+        assert part[..., :16, :].any() and part[..., 20:32, :].any() and part[..., 40:, :].any()
+    for name, gradient in found.items():
+        scale = wanted[name].abs().max()
+        torch.testing.assert_close(gradient / scale, wanted[name] / scale, atol=1e-4, rtol=1e-4)
+
+
 def test_single_precision_is_close_to_double():
     """Of a thousand Gaussians, to 1e-3 of the largest value: a contribution may fall on the other side of 1/255."""
     single = rasterize(some(1000, dtype=torch.float32), cameras(dtype=torch.float32))

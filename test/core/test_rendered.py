@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from occ_core.metrics import BevScore, ImageScore
+from occ_core.metrics import OCC3D, BevScore, ImageScore
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.virtual_cameras import looking_at
 from occ_core.voxel_grid import VoxelGrid
@@ -75,3 +75,8 @@ def test_without_anything_to_see_there_is_no_depth():
     score = ImageScore(GRID)
     score.update(nothing, nothing, CAMERA)
     assert math.isnan(score.compute()["depth_l1_m"])
+
+
+def test_labels_with_another_empty_class_are_refused():
+    with pytest.raises(ValueError, match="whose empty class is 0, got 17"):
+        ImageScore(GRID, OCC3D)

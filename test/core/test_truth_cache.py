@@ -28,9 +28,10 @@ def never() -> Rendered:
 
 def test_what_was_rendered_is_not_rendered_again(tmp_path: Path):
     cache = TruthCache(tmp_path / "new")
-    assert cache(LABELS, camera(), (GRID, 0.5), lambda: SEEN) is SEEN
+    first = cache(LABELS, camera(), (GRID, 0.5), lambda: SEEN)
     kept = TruthCache(tmp_path / "new")(LABELS, camera(), (GRID, 0.5), never)
     torch.testing.assert_close(kept.semantics, SEEN.semantics, rtol=0, atol=2**-11)  # half precision below 1
+    assert torch.equal(kept.semantics, first.semantics) and torch.equal(kept.depth_m, first.depth_m)  # from the first time on
     assert torch.equal(kept.depth_m, SEEN.depth_m) and kept.semantics.dtype is torch.float32
     assert not list(tmp_path.rglob("*.part"))
 

@@ -46,6 +46,12 @@ def test_points_on_the_boundaries_of_voxels_and_not_a_number_fall_where_torch_pu
     assert torch.equal(compiled(encoder, (points,))[1], encoder.mean_over_voxels((points,))[1])
 
 
+def test_points_that_learn_have_their_gradient(encoder: LidarEncoder):
+    points = cloud(100, 3).requires_grad_()
+    encoder.voxelise((points,)).features.sum().backward()
+    assert points.grad is not None and points.grad.abs().sum() > 0
+
+
 def test_no_point_at_all_gives_no_voxel_and_no_gradient(encoder: LidarEncoder):
     mean, occupied = compiled(encoder, (torch.zeros(0, 5),))
     assert mean.shape == (0, 16) and occupied.shape == (0,)

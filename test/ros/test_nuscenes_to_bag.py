@@ -346,6 +346,17 @@ def test_scenes_that_overlap_do_not_fit_in_one_bag(small_drive: Path, tmp_path: 
         convert_scenes(NuScenes(small_drive), ["scene-0001", "scene-0001"], tmp_path / "bag")
 
 
+def test_scenes_of_two_logs_do_not_fit_in_one_bag(small_nuscenes: Callable[..., Any], tmp_path: Path) -> None:
+    drive = small_nuscenes(("scene-0001", "scene-0002"), keyframes=1)
+    drive.tables["log"].append({**drive.tables["log"][0], "token": "other", "logfile": "n015-2018"})
+    drive.tables["scene"][1]["log_token"] = "other"
+    drive.save()
+    with pytest.raises(ValueError, match="scene-0001 is of the log log, scene-0002 of n015-2018"):
+        convert_scenes(NuScenes(drive.root), ["scene-0001", "scene-0002"], tmp_path / "bag")
+    with pytest.raises(ValueError, match="got none"):
+        convert_scenes(NuScenes(drive.root), [], tmp_path / "bag")
+
+
 def test_the_command_writes_one_bag_of_all(
     small_nuscenes: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

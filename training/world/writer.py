@@ -66,7 +66,7 @@ class SceneOptions:
 
     @property
     def begin_s(self) -> float:
-        """Ten sweeps lead to the first keyframe and from each keyframe to the next."""
+        """When its first sweep begins; ten lead to the first keyframe, and from each keyframe to the next."""
         return self.first * SWEEPS_PER_KEYFRAME * LIDAR.period_us * 1e-6
 
     @property
