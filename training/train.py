@@ -128,7 +128,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             forgets = drawn.random() < (config.forget or 0)
             memory = memories.pop(example.drive, None)
             carried = SimpleNamespace(
-                frame=frame, named=named, around=[one.to(fabric.device) for one in example.around],
+                frame=frame, named=named, begins_step=number == 0, around=[one.to(fabric.device) for one in example.around],
                 memory=None if forgets else memory, past=pasts.pop(example.drive, None),
             )  # fmt: skip
             prediction = model(carried)
@@ -197,7 +197,7 @@ class _PastFabric(nn.Module):
         self.encoder = encoder
 
     def forward(self, carried: SimpleNamespace) -> Prediction:
-        if self.encoder is not None and self.model.prompts is not None:
+        if self.encoder is not None and self.model.prompts is not None and carried.begins_step:
             self.model.prompts.fill(self.encoder(list(PROMPTS)))  # LoRA has changed since the step before
         prediction = self.model(carried.frame, carried.memory, carried.named)
         carried.memory = prediction.memory

@@ -8,11 +8,12 @@ import torch
 from occ_core.checkpoint import load_checkpoint
 from occ_core.prompts import PROMPTS, LanguageConfig
 from occ_core.taxonomy import CLASS_ID, NUM_CLASSES
+from occ_core.temporal import TemporalConfig
 from occ_core.types import DriveContext, Frame, collate_frames
 from training.augment import flip
 from training.language import LanguageTraining, tell
 from training.recipes import TrainConfig, debug
-from training.text_encoder import text_encoder
+from training.text_encoder import ClipTextEncoder, text_encoder
 from training.train import train
 
 CAR, BUS = CLASS_ID["car"], CLASS_ID["bus"]
@@ -94,6 +95,16 @@ def test_lora_learns_and_its_prompts_are_what_is_kept(config: TrainConfig, small
     kept, last = model.prompts.embeddings, untouched(list(PROMPTS))
     assert torch.nn.functional.cosine_similarity(kept, last).min() > 0.99
     assert description["made_by"]["text_encoder"]["revision"].startswith("sha256 ")
+
+
+def test_prompts_are_embedded_once_a_step(config: TrainConfig, small_clip: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two steps of two frames each; and once before the first."""
+    calls = []
+    plain = ClipTextEncoder.forward
+    monkeypatch.setattr(ClipTextEncoder, "forward", lambda self, texts: calls.append(len(texts)) or plain(self, texts))
+    model = replace(config.model, language=LanguageConfig(width=24), temporal=TemporalConfig())
+    train(replace(config, model=model, language=LanguageTraining(clip=small_clip), clip=2, steps=2, epoch_steps=2))
+    assert calls == [len(PROMPTS)] * 3
 
 
 def test_prompts_and_their_training_are_given_together(config: TrainConfig):
