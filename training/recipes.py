@@ -94,6 +94,8 @@ class TrainConfig:
             raise ValueError(f"TrainConfig.streams must be batch_size {self.batch_size} or more, got {self.streams}")
         if self.losses.daga and not (self.model.camera and self.model.lidar):
             raise ValueError(f"LossWeights.daga {self.losses.daga} aligns camera and lidar, of which the model has one alone")
+        if self.forget is not None and not 0 <= self.forget <= 1:
+            raise ValueError(f"TrainConfig.forget must be in [0, 1], got {self.forget}")
         if self.forget is not None and self.model.temporal is None:
             raise ValueError(f"TrainConfig.forget is {self.forget}, but the model has no memory (OccupancyConfig.temporal)")
         if self.truth_renders is not None and self.gauss_render is None:
@@ -102,8 +104,6 @@ class TrainConfig:
             raise ValueError("TrainConfig.language and TrainConfig.model.language are given together, or neither is")
         if self.start_from is not None and self.language is not None and self.language.clip is not None:
             raise ValueError("TrainConfig.start_from has no LoRA weights to go on from; leave out language.clip, or start anew")
-        if self.forget is not None and not 0 <= self.forget <= 1:
-            raise ValueError(f"TrainConfig.forget must be in [0, 1], got {self.forget}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
 
