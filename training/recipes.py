@@ -138,7 +138,7 @@ def shipped_town() -> TrainConfig:
         tiny,
         model=replace(tiny.model, temporal=temporal, language=LanguageConfig()),
         out=Path("out/train/shipped_town"),
-        steps=1500,
+        steps=700,
         learning_rate=5e-4,
         losses=LossWeights(daga=0.2),
         language=LanguageTraining(),
