@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from occ_core.fusion import Fused
 from occ_core.interpolate import pool
 from occ_core.neighbours import nearest_neighbours
+from occ_core.sparse import non_empty
 from occ_core.volume_encoder import Pointwise
 
 
@@ -175,7 +176,7 @@ class AdaptiveFusion(nn.Module):
         return Fused(self.reduce[1:](reduced.permute(0, 4, 1, 2, 3)), torch.stack(counts))
 
     def pyramid(self, volume: Float[Tensor, "batch channel x y z"]) -> list[NonEmpty]:
-        occupied = (volume != 0).any(dim=1)
+        occupied = non_empty(volume)
         return [NonEmpty(volume, occupied, stride) for stride in self.config.strides]
 
     def anneal(self, progress: float) -> None:

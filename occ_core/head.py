@@ -100,7 +100,7 @@ class OccupancyHead(nn.Module):
 
     def choose(self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume | None) -> Int[Tensor, "parent 4"]:
         """The coarse voxels to refine; there may be none."""
-        occupied = 1 - coarse.float().softmax(dim=1)[:, EMPTY]  # [B, X, Y, Z]
+        occupied = 1 - coarse.movedim(1, -1).float().softmax(dim=-1)[..., EMPTY]  # [B, X, Y, Z]
         if lidar is not None:
             hit = lidar.indices.long().clone()
             hit[:, 1:] //= self.ratio
@@ -162,8 +162,8 @@ def decide(logits: Float[Tensor, "n class *voxels"]) -> tuple[UInt8[Tensor, "n *
     A voxel is empty where that is more probable than all classes together, and otherwise the most probable of them: where the
     classes share the probability of being occupied, the largest of all logits would leave holes.
     """
-    probabilities = logits.float().softmax(dim=1)
-    empty = probabilities[:, EMPTY]
-    best, label = probabilities[:, EMPTY + 1 :].max(dim=1)
+    probabilities = logits.movedim(1, -1).float().softmax(dim=-1)  # a voxel's classes lie side by side
+    empty = probabilities[..., EMPTY]
+    best, label = probabilities[..., EMPTY + 1 :].max(dim=-1)
     is_empty = empty > 0.5
     return torch.where(is_empty, EMPTY, label + EMPTY + 1).to(torch.uint8), torch.where(is_empty, empty, best)

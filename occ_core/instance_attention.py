@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from occ_core.sparse import non_empty
+
 GATE_BIAS = -2.0
 """The gates start at an eighth, so that a module put into a trained model hardly disturbs it."""
 
@@ -45,14 +47,18 @@ class InstanceAttention(nn.Module):
         Args:
             said: prompts that are attended to, at least one a sample.
         """
-        rows = volume.permute(0, 2, 3, 4, 1).flatten(1, 3)  # [B, X*Y*Z, C]
-        occupied = (rows != 0).any(dim=2)
-        added = torch.zeros_like(rows)
-        for sample, prompts in enumerate(embeddings):
-            told = prompts[said[sample]]  # [P, W]
-            voxels = rows[sample][occupied[sample]]  # [V, C]
-            attention = self.query(self.norm(voxels)) @ self.key(told).T / math.sqrt(voxels.shape[1])  # [V, P]
-            size = voxels.float().square().mean(dim=1, keepdim=True).clamp(min=LEAST_SIZE**2).sqrt().to(voxels.dtype)
-            instance = attention.softmax(dim=1) @ self.value(told) * torch.sigmoid(self.gate(voxels)) * size
-            added[sample, occupied[sample]] = instance.to(added.dtype)
-        return volume + added.view(len(rows), *volume.shape[2:], -1).permute(0, 4, 1, 2, 3)
+        rows = volume.permute(0, 2, 3, 4, 1)  # [B, X, Y, Z, C]
+        at = non_empty(volume).nonzero(as_tuple=True)
+        parts = rows[at].split(torch.bincount(at[0], minlength=len(rows)).tolist())  # [V, C] of each sample
+        instances = [self.instance(voxels, prompts[one]) for voxels, prompts, one in zip(parts, embeddings, said, strict=True)]
+        refined = rows.index_put(at, torch.cat(instances).to(rows.dtype), accumulate=True)
+        return refined.permute(0, 4, 1, 2, 3)
+
+    def instance(
+        self, voxels: Float[Tensor, "voxel channel"], told: Float[Tensor, "prompt width"]
+    ) -> Float[Tensor, "voxel channel"]:
+        """What is added to the voxels of one sample."""
+        keys = self.key(told) @ self.query.weight  # [P, C]: queries times keys are voxels times these, at less work
+        attention = self.norm(voxels) @ keys.T / math.sqrt(voxels.shape[1])  # [V, P]
+        size = voxels.float().square().mean(dim=1, keepdim=True).clamp(min=LEAST_SIZE**2).sqrt().to(voxels.dtype)
+        return attention.softmax(dim=1) @ self.value(told) * torch.sigmoid(self.gate(voxels)) * size

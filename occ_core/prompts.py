@@ -148,9 +148,7 @@ class PromptTable(nn.Module):
         return Prompts(told, said, weather, by_weather)
 
 
-def classes_seen(
-    head: HeadOutput, before: Bool[Tensor, "batch class"] | None
-) -> Bool[Tensor, "batch class"]:
+def classes_seen(head: HeadOutput, before: Bool[Tensor, "batch class"] | None) -> Bool[Tensor, "batch class"]:
     """The classes that the next frame is told of: the recursive prompt, from what the head says of this one.
 
     A class enters where some voxel most likely is of it, and leaves when none is even probably so: neither comes and goes
@@ -158,7 +156,9 @@ def classes_seen(
     """
     probability = head.fine.detach().float().softmax(dim=1)  # [child, class]
     batch, classes = head.coarse.shape[:2]
-    sample = head.children[:, :1].expand(-1, classes)
-    highest = probability.new_zeros(batch, classes).scatter_reduce(0, sample, probability, "amax")
+    highest = probability.new_zeros(batch, classes)
+    for sample, children in enumerate(probability.split(torch.bincount(head.children[:, 0], minlength=batch).tolist())):
+        if len(children):
+            highest[sample] = children.amax(dim=0)
     seen = highest > SEEN_ABOVE
     return seen if before is None else seen | (before & (highest > UNSEEN_BELOW))

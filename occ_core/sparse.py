@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from spconv import pytorch as spconv
 from spconv.cppconstants import CPU_ONLY_BUILD
 from torch import Tensor, nn
@@ -114,6 +114,11 @@ def parent_pairs(volume: SparseVolume, stride: int) -> tuple[Int[Tensor, "parent
         source = (cell == number).nonzero()[:, 0]
         pairs.append((source, row[source]))
     return unravel_index(parents, shape), pairs
+
+
+def non_empty(volume: Float[Tensor, "batch channel x y z"]) -> Bool[Tensor, "batch x y z"]:
+    """Which voxels of a dense volume are not of zeros."""
+    return volume.detach().abs().amax(dim=1) > 0
 
 
 def to_dense(volume: SparseVolume) -> Float[Tensor, "batch channel x y z"]:

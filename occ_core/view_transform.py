@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from occ_core import sampling_compiled as compiled
+from occ_core import splat_compiled
 from occ_core.interpolate import interpolate
+from occ_core.sparse import linear_index
 from occ_core.voxel_grid import VoxelGrid
 
 NEAREST_M = 0.1
@@ -72,24 +75,19 @@ class ViewTransform(nn.Module):
         depth_logits = self.depth(features * torch.sigmoid(self.camera(lens))[:, :, None, None])  # [K, D, h, w]
         context = self.context(features)  # [K, C, h, w]
 
-        points = self.lift(intrinsics, grid_from_camera, (h, w))  # [K, D, h, w, 3]
-        index = self.grid.index(points)
-        inside = self.grid.contains(index)  # [K, D, h, w]
-        x, y, z = self.grid.shape
-        target = ((sample.view(-1, 1, 1, 1) * x + index[..., 0]) * y + index[..., 1]) * z + index[..., 2]
-        camera, bin_, row, column = inside.nonzero(as_tuple=True)
-        weight = depth_logits.softmax(dim=1)[camera, bin_, row, column]  # [P]
-        lifted = context.permute(0, 2, 3, 1).reshape(-1, self.out_channels)[(camera * h + row) * w + column]  # [P, C]
-        volume = torch.zeros(batch_size * x * y * z, self.out_channels, dtype=lifted.dtype, device=lifted.device)
-        volume = volume.index_add(0, target[inside], lifted * weight[:, None].to(lifted.dtype))
-        return volume.view(batch_size, x, y, z, self.out_channels).permute(0, 4, 1, 2, 3), depth_logits
+        rays = self.rays(intrinsics, grid_from_camera, (h, w))  # [K, h, w, 3]
+        origins, weight = grid_from_camera[:, :3, 3], depth_logits.softmax(dim=1)
+        splat = splat_compiled.splat if compiled.is_for(context, rays, origins) else self.splat
+        volume = splat(context, weight, rays, origins, self.bins.centres(rays.device), sample, self.grid, batch_size)
+        volume = volume.to(context.dtype).view(batch_size, *self.grid.shape, self.out_channels)
+        return volume.permute(0, 4, 1, 2, 3), depth_logits
 
     @torch.autocast("cpu", enabled=False)  # bfloat16 would move points by decimetres
     @torch.autocast("cuda", enabled=False)
-    def lift(
+    def rays(
         self, intrinsics: Float[Tensor, "image 3 3"], grid_from_camera: Float[Tensor, "image 4 4"], size: tuple[int, int]
-    ) -> Float[Tensor, "image bin h w 3"]:
-        """Points in the grid frame, in metres, of every feature cell's centre at every depth bin."""
+    ) -> Float[Tensor, "image h w 3"]:
+        """The ray of every feature cell's centre, in the grid frame, at depth 1."""
         h, w = size
         device = intrinsics.device
         v = (torch.arange(h, device=device) + 0.5) * self.stride - 0.5  # pixel centres lie at integers
@@ -97,10 +95,28 @@ class ViewTransform(nn.Module):
         pixels = torch.stack(
             torch.broadcast_tensors(u[None, :], v[:, None], torch.ones(1, 1, device=device)), dim=-1
         )  # [h, w, 3]
-        rays = torch.einsum("kij,hwj->khwi", torch.linalg.inv(intrinsics), pixels)  # z = 1
-        points = rays[:, None] * self.bins.centres(device).view(1, -1, 1, 1, 1)  # [K, D, h, w, 3]
-        rotation, translation = grid_from_camera[:, :3, :3], grid_from_camera[:, :3, 3]
-        return torch.einsum("kij,kdhwj->kdhwi", rotation, points) + translation.view(-1, 1, 1, 1, 3)
+        return torch.einsum("kij,hwj->khwi", grid_from_camera[:, :3, :3] @ torch.linalg.inv(intrinsics), pixels)
+
+    @staticmethod
+    def splat(
+        context: Float[Tensor, "image channel h w"],
+        weight: Float[Tensor, "image bin h w"],
+        rays: Float[Tensor, "image h w 3"],
+        origins: Float[Tensor, "image 3"],
+        depth_m: Float[Tensor, " bin"],
+        sample: Int[Tensor, " image"],
+        grid: VoxelGrid,
+        batch_size: int,
+    ) -> Float[Tensor, "cell channel"]:
+        """What ``splat_compiled`` computes, which see."""
+        points = rays[:, None] * depth_m.view(1, -1, 1, 1, 1) + origins.view(-1, 1, 1, 1, 3)  # [K, D, h, w, 3]
+        index = grid.index(points)
+        inside = grid.contains(index)  # [K, D, h, w]
+        cell = linear_index(torch.cat([sample.view(-1, 1, 1, 1, 1).expand_as(index[..., :1]), index], dim=-1)[inside], grid.shape)
+        image, bin_, row, column = inside.nonzero(as_tuple=True)
+        lifted = context.permute(0, 2, 3, 1)[image, row, column]  # [P, C]
+        volume = lifted.new_zeros(batch_size * math.prod(grid.shape), lifted.shape[1])
+        return volume.index_add(0, cell, lifted * weight[image, bin_, row, column][:, None].to(lifted.dtype))
 
 
 @torch.autocast("cpu", enabled=False)  # bfloat16 would move pixels

@@ -57,10 +57,12 @@ def _spin(arguments: list[str]) -> int:
     from rclpy.signals import SignalHandlerOptions
     from rclpy.utilities import remove_ros_args
 
+    from occ_core.allocator import keep_freed_memory
     from occ_core.checkpoint import CheckpointError
     from occ_perception_ros.node import OccupancyNode
     from occ_perception_ros.parameters import ParameterError
 
+    keep_freed_memory()
     try:
         rclpy.init(args=["occupancy_node", *arguments], signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rcl's parser of --ros-args has several classes of errors

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from occ_core.allocator import keep_freed_memory
 from occ_core.checkpoint import load_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.inference import OccupancyEngine
@@ -240,6 +241,7 @@ def _save(table: dict[str, Any], config: AblateConfig) -> None:
 
 def main() -> None:
     """Command line."""
+    keep_freed_memory()
     try:
         table = ablate(tyro.cli(AblateConfig, prog="training.ablate", description=__doc__))
     except (FileNotFoundError, ValueError) as err:

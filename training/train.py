@@ -23,6 +23,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from occ_core.adaptive_fusion import AdaptiveFusion
+from occ_core.allocator import keep_freed_memory
 from occ_core.checkpoint import save_checkpoint, start_from
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
@@ -366,6 +367,7 @@ def _precision(config: TrainConfig, device: torch.device) -> Any:
 
 def main() -> None:
     """Command line: the recipe's name, then any of its fields."""
+    keep_freed_memory()
     arguments = sys.argv[1:]
     resume = "--resume" in arguments
     recipes = {recipe.__name__: (recipe.__doc__ or "", recipe()) for recipe in RECIPES}

@@ -28,11 +28,11 @@ def test_bins():
         DepthBins(min_m=0.0)
 
 
-def test_lifted_points_lie_on_their_pixels_rays(transform: ViewTransform):
-    points = transform.lift(INTRINSICS[None], GRID_FROM_CAMERA[None], (4, 4))  # [1, 14, 4, 4, 3]
-    # cell (row 0, column 3): centre pixel v = 0.5 * 8 - 0.5 = 3.5, u = 3.5 * 8 - 0.5 = 27.5; depth bin 4 is at 1 + 4.5 = 5.5 m
-    # x = (27.5 - 15.5) / 32 * 5.5 = 2.0625; down = (3.5 - 15.5) / 32 * 5.5 = -2.0625, so z = +2.0625; y = depth
-    torch.testing.assert_close(points[0, 4, 0, 3], torch.tensor([2.0625, 5.5, 2.0625]))
+def test_rays_go_through_their_pixels(transform: ViewTransform):
+    rays = transform.rays(INTRINSICS[None], GRID_FROM_CAMERA[None], (4, 4))  # [1, 4, 4, 3]
+    # cell (row 0, column 3): centre pixel v = 0.5 * 8 - 0.5 = 3.5, u = 3.5 * 8 - 0.5 = 27.5
+    # x = (27.5 - 15.5) / 32 = 0.375; down = (3.5 - 15.5) / 32 = -0.375, so z = +0.375; y = depth = 1
+    torch.testing.assert_close(rays[0, 0, 3], torch.tensor([0.375, 1.0, 0.375]))
 
 
 def test_splat_puts_all_weight_where_depth_says(transform: ViewTransform):
@@ -98,7 +98,7 @@ def test_geometry_stays_exact_under_autocast(learns: bool, transform: ViewTransf
 
     def both() -> tuple[torch.Tensor, torch.Tensor]:
         zero = torch.tensor([0])
-        lifted = transform.lift(INTRINSICS[None], GRID_FROM_CAMERA[None], (4, 4))
+        lifted = transform.rays(INTRINSICS[None], GRID_FROM_CAMERA[None], (4, 4))
         camera_from_grid = GRID_FROM_CAMERA.T[None]
         return lifted, sample_images(
             features, INTRINSICS[None], camera_from_grid, zero, STRIDE, points, torch.zeros(50, dtype=torch.long)
