@@ -33,7 +33,7 @@ from occ_perception_ros.outputs import occupancy_points, occupancy_points_bytes,
 from occ_perception_ros.synchronizer import NS, NUSCENES_OFFSETS_S, LidarAnchoredSynchronizer, SyncConfig
 from occ_perception_ros.topics import PRESETS
 from training.contests_core import Contest, model_cpu, neighbours, rasterize
-from training.contests_learning import gauss_render, sampling, voxelise
+from training.contests_learning import gauss_render, sampling, splat, voxelise
 from training.contests_rays import rayiou
 from training.make_world import WorldConfig, make_world
 
@@ -313,6 +313,6 @@ CONTESTS: dict[str, Callable[[], Any]] = {
     for contest in (
         loader, markers, pointcloud, synchronizer, node_overhead,
         neighbours, rasterize, rayiou, model_cpu,
-        voxelise, sampling, gauss_render,
+        voxelise, splat, sampling, gauss_render,
     )  # fmt: skip
 }

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from occ_core import voxelise_compiled
+from occ_core import splat_compiled, voxelise_compiled
 from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.head import dense_logits
@@ -20,10 +20,11 @@ from occ_core.interpolate import interpolate
 from occ_core.lidar_encoder import LidarEncoder
 from occ_core.losses.gauss_render import GaussRenderConfig, GaussRenderLoss
 from occ_core.losses.truth_cache import TruthCache
-from occ_core.model import OccupancyConfig
+from occ_core.model import OccupancyConfig, tiny
 from occ_core.rendering.cameras import frame_cameras
 from occ_core.sparse import linear_index
 from occ_core.taxonomy import NUM_CLASSES
+from occ_core.view_transform import ViewTransform
 from occ_core.voxel_grid import SURROUNDOCC_GRID
 from training.contests_core import Contest, surface
 from training.data import Example, TrainingExamples, collate
@@ -81,6 +82,30 @@ def sampling() -> Iterator[Contest]:
 
 
 @contextmanager
+def splat() -> Iterator[Contest]:
+    """Six cameras at the size ``tiny``, each looking its own way, into the coarse volume, against plain torch."""
+    config = tiny()
+    height, width = (side // config.image_encoder.stride for side in config.image_size)
+    random = torch.Generator().manual_seed(0)
+    context = torch.randn(6, config.channels, height, width, generator=random, requires_grad=True)
+    weight = torch.rand(6, config.depth.count, height, width, generator=random, requires_grad=True)
+    across, down = torch.meshgrid(torch.linspace(-0.6, 0.6, width), torch.linspace(-0.3, 0.3, height), indexing="xy")
+    turn = (torch.arange(6) * torch.pi / 3)[:, None, None]
+    ways = (turn.cos() - across * turn.sin(), turn.sin() + across * turn.cos(), -down.expand(6, -1, -1))
+    rays, depth_m = torch.stack(ways, dim=-1), config.depth.centres(torch.device("cpu"))
+    places = (rays, torch.zeros(6, 3), depth_m, torch.zeros(6, dtype=torch.long), config.coarse_grid, 1)
+
+    def run(volume: Tensor) -> list[Tensor]:
+        return [volume.detach(), *torch.autograd.grad(volume.square().sum(), [context, weight])]
+
+    yield Contest(
+        ours=lambda: run(splat_compiled.splat(context, weight, *places)),
+        rivals={"torch": lambda: run(ViewTransform.splat(context, weight, *places))},
+        same=_same,
+    )
+
+
+@contextmanager
 def gauss_render() -> Iterator[Contest]:
     """A step at the size ``tiny`` with GaussRender's loss and kept truths, against truths rendered anew, and a step without it.
 
@@ -100,9 +125,7 @@ def gauss_render() -> Iterator[Contest]:
             """The voxels' loss, and GaussRender's where there is one."""
             model.zero_grad()
             prediction = model(example.frame, None, None)
-            losses = objective(
-                prediction, example.frame, example.labels, example.coarse_labels, weights, LossWeights(), config
-            )
+            losses = objective(prediction, example.frame, example.labels, example.coarse_labels, weights, LossWeights(), config)
             terms = [losses["total"]]
             if loss is not None:
                 logits = dense_logits(prediction.head, config.cascade_ratio)

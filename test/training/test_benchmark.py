@@ -7,7 +7,7 @@ from training import benchmark
 from training.benchmark import BenchmarkConfig, run
 
 
-@pytest.mark.parametrize("name", ["markers", "pointcloud", "synchronizer", "model_cpu", "voxelise", "sampling"])
+@pytest.mark.parametrize("name", ["markers", "pointcloud", "synchronizer", "model_cpu", "voxelise", "splat", "sampling"])
 def test_the_sides_give_the_same_result(name: str):
     result = run(name, repeats=1)
     assert result.equal and result.ours_ms > 0
