@@ -65,7 +65,7 @@ class NonEmpty:
         row = torch.full(self.shape, -1, dtype=torch.long, device=index.device)
         row[self.index.unbind(1)] = torch.arange(len(self.index), device=index.device)
         parent = index // index.new_tensor([1, stride, stride, stride])
-        return values[row[parent.unbind(1)]]
+        return values.index_select(0, row[parent.unbind(1)])
 
 
 class NeighbourhoodSelector(nn.Module):
@@ -116,13 +116,15 @@ class Retrieval(nn.Module):
         """
         found = nearest_neighbours(queries.index, keys.index, self.candidates[-1], self.radius)
         matched = (found.row[:, 0] >= 0).nonzero()[:, 0]  # [M]
-        query = self.norm(queries.features[matched])
+        query = self.norm(queries.features.index_select(0, matched))
         k = self.selector(query)  # [M]
         neighbour = torch.arange(self.candidates[-1], device=k.device)
         retrieved = (k[:, None] - neighbour).clamp(0, 1)  # [M, K]: 1 for the first k, and a gradient to k from both sides of it
         known = self.norm(keys.features)
-        padded = torch.cat([known, known.new_zeros(1, known.shape[1])])  # row -1: no neighbour
-        key = padded[found.row[matched]] * retrieved[..., None].to(padded.dtype)  # [M, K, C]
+        padded = torch.cat([known, known.new_zeros(1, known.shape[1])])  # the last row: no neighbour
+        row = found.row.index_select(0, matched)  # [M, K]
+        key = padded.index_select(0, torch.where(row < 0, len(known), row).flatten())
+        key = key.view(*row.shape, known.shape[1]) * retrieved[..., None].to(padded.dtype)  # [M, K, C]
         omega = torch.relu(self.attention(torch.cat([query, key.flatten(1)], dim=1)))
         weights = omega.new_zeros(queries.features.shape).index_put((matched,), omega)
         counts = torch.stack([(k.detach() == candidate).sum() for candidate in self.candidates])

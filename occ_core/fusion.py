@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -49,7 +50,13 @@ class ConcatFusion(nn.Module):
     def forward(
         self, image_volume: Float[Tensor, "batch channel x y z"], lidar_volume: Float[Tensor, "batch channel x y z"]
     ) -> Fused:
-        return Fused(self.reduce(torch.cat([image_volume, lidar_volume], dim=1)))
+        # to reduce a concatenation is to add its reduced parts, which copies neither
+        weight = self.reduce[0].weight
+        assert isinstance(weight, Tensor)
+        parts = weight.flatten(1).split(image_volume.shape[1], dim=1)
+        rows = (volume.permute(0, 2, 3, 4, 1) for volume in (image_volume, lidar_volume))  # [B, X, Y, Z, C]
+        image, lidar = (F.linear(row, part) for row, part in zip(rows, parts, strict=True))
+        return Fused(self.reduce[1:]((image + lidar).permute(0, 4, 1, 2, 3)))
 
 
 class ConvFusion(nn.Module):

@@ -86,7 +86,7 @@ class OccupancyHead(nn.Module):
         which_corner = torch.eye(self.ratio**3, dtype=volume.dtype, device=volume.device)  # one-hot rows
         fine = [coarse.new_zeros(0, self.classes)]
         for part, part_corner in zip(children.split(CACHED_CHILDREN), corner.split(CACHED_CHILDREN), strict=True):
-            features = [self.sample_volume(volume, part), which_corner[part_corner]]
+            features = [self.sample_volume(volume, part), which_corner.index_select(0, part_corner)]
             if lidar is not None and rows is not None:
                 features.append(self.look_up(lidar, rows, part))
             if sample_images is not None:
@@ -127,18 +127,18 @@ class OccupancyHead(nn.Module):
         return interpolate(volume, position, children[:, 0])
 
     def rows(self, lidar: SparseVolume) -> Int[Tensor, " voxel"]:
-        """For every fine voxel of the batch, flattened, the row of its LiDAR feature; -1 where it holds no return."""
+        """For every fine voxel of the batch, flattened, the row of its LiDAR feature, from 1; 0 where it holds no return."""
         x, y, z = self.fine.shape
-        rows = torch.full((lidar.batch_size * x * y * z,), -1, dtype=torch.long, device=lidar.indices.device)
-        rows[linear_index(lidar.indices, self.fine.shape)] = torch.arange(len(lidar.indices), device=rows.device)
+        rows = torch.zeros(lidar.batch_size * x * y * z, dtype=torch.long, device=lidar.indices.device)
+        rows[linear_index(lidar.indices, self.fine.shape)] = 1 + torch.arange(len(lidar.indices), device=rows.device)
         return rows
 
     def look_up(
         self, lidar: SparseVolume, rows: Int[Tensor, " voxel"], children: Int[Tensor, "child 4"]
     ) -> Float[Tensor, "child channel"]:
         """The LiDAR feature of each child's own voxel; zero where it holds no return."""
-        padded = torch.cat([lidar.features, lidar.features.new_zeros(1, lidar.features.shape[1])])  # -1 reads the zero row
-        return padded[rows[linear_index(children, self.fine.shape)]]
+        padded = torch.cat([lidar.features.new_zeros(1, lidar.features.shape[1]), lidar.features])  # row 0: no return
+        return padded.index_select(0, rows[linear_index(children, self.fine.shape)])
 
 
 def classify(output: HeadOutput, ratio: int) -> tuple[UInt8[Tensor, "batch x y z"], Float[Tensor, "batch x y z"]]:

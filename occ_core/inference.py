@@ -69,6 +69,8 @@ class OccupancyEngine:
             CheckpointError: see ``load_checkpoint``.
         """
         model, description = load_checkpoint(path)
+        if model.image_encoder is not None:
+            model.image_encoder.fold()
         return cls(model, device, precision, frame_id=description["frame_id"])
 
     @torch.inference_mode()

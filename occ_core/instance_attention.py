@@ -47,12 +47,13 @@ class InstanceAttention(nn.Module):
         Args:
             said: prompts that are attended to, at least one a sample.
         """
-        rows = volume.permute(0, 2, 3, 4, 1)  # [B, X, Y, Z, C]
-        at = non_empty(volume).nonzero(as_tuple=True)
-        parts = rows[at].split(torch.bincount(at[0], minlength=len(rows)).tolist())  # [V, C] of each sample
+        occupied = non_empty(volume)
+        at = occupied.flatten().nonzero()[:, 0]
+        rows = volume.permute(0, 2, 3, 4, 1).flatten(0, 3)  # [B*X*Y*Z, C]
+        parts = rows.index_select(0, at).split(occupied.flatten(1).sum(dim=1).tolist())  # [V, C] of each sample
         instances = [self.instance(voxels, prompts[one]) for voxels, prompts, one in zip(parts, embeddings, said, strict=True)]
-        refined = rows.index_put(at, torch.cat(instances).to(rows.dtype), accumulate=True)
-        return refined.permute(0, 4, 1, 2, 3)
+        refined = rows.index_add(0, at, torch.cat(instances).to(rows.dtype))
+        return refined.view(*occupied.shape, -1).permute(0, 4, 1, 2, 3)
 
     def instance(
         self, voxels: Float[Tensor, "voxel channel"], told: Float[Tensor, "prompt width"]

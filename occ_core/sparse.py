@@ -17,6 +17,8 @@ from spconv import pytorch as spconv
 from spconv.cppconstants import CPU_ONLY_BUILD
 from torch import Tensor, nn
 
+from occ_core import neighbour_pairs_compiled
+
 # spconv asks torch at every tensor whether it is being traced, which torch answers with a warning about its own names
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
@@ -81,7 +83,7 @@ def convolve(
     result = features.new_zeros(rows, weight.shape[0])
     for matrix, (source, target) in zip(matrices, pairs, strict=True):
         if len(source):
-            result.index_add_(0, target, features[source] @ matrix)
+            result.index_add_(0, target, features.index_select(0, source) @ matrix)  # features[source] takes six times as long
     return result
 
 
@@ -93,12 +95,8 @@ def neighbour_pairs(volume: SparseVolume) -> Pairs:
     at = linear_index(index + index.new_tensor([0, 1, 1, 1]), padded)
     row = torch.full((volume.batch_size * padded[0] * padded[1] * padded[2],), -1, dtype=torch.int32, device=index.device)
     row[at] = torch.arange(len(index), dtype=torch.int32, device=index.device)
-    pairs = []
-    for i, j, k in product((-1, 0, 1), repeat=3):
-        neighbour = row[at + (i * padded[1] + j) * padded[2] + k]  # [V], -1 where empty
-        target = (neighbour >= 0).nonzero()[:, 0]
-        pairs.append((neighbour[target].long(), target))
-    return pairs
+    steps = [(i * padded[1] + j) * padded[2] + k for i, j, k in product((-1, 0, 1), repeat=3)]
+    return neighbour_pairs_compiled.neighbour_pairs(at, row, steps)
 
 
 def parent_pairs(volume: SparseVolume, stride: int) -> tuple[Int[Tensor, "parent 4"], Pairs]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from occ_core import voxel_filter_compiled
 from occ_core.interpolate import upsample
 from occ_core.sparse import linear_index
 from occ_core.types import HeadOutput
@@ -73,11 +74,19 @@ class Recall:
     @torch.autocast("cuda", enabled=False)
     def __call__(self, children: Int[Tensor, "child 4"]) -> Float[Tensor, "child class"]:
         """Of the voxel that held each child's centre, its parent's where it was not refined; zeros beyond the grid."""
-        sample, points = children[:, 0], self.fine.centres(children[:, 1:])
-        for number, moved in enumerate(self.there_from_here):
+        places = self.places if children.is_cuda else voxel_filter_compiled.places
+        there = places(children, self.there_from_here, self.fine)  # [child]
+        logits = self.logits.index_select(0, self.row[there.clamp(min=0)]).float()
+        return F.log_softmax(logits, dim=1).clamp(min=LEAST_LOG_PROBABILITY) * (there >= 0)[:, None]
+
+    @staticmethod
+    def places(
+        children: Int[Tensor, "child 4"], there_from_here: Float[Tensor, "batch 4 4"], fine: VoxelGrid
+    ) -> Int[Tensor, " child"]:
+        """What ``voxel_filter_compiled`` computes, which see."""
+        sample, points = children[:, 0], fine.centres(children[:, 1:])
+        for number, moved in enumerate(there_from_here):
             points = torch.where((sample == number)[:, None], points @ moved[:3, :3].T + moved[:3, 3], points)
-        index = self.fine.index(points)
-        inside = self.fine.contains(index)
-        there = torch.cat([sample[:, None], index.where(inside[:, None], 0)], dim=1)
-        logits = self.logits[self.row[linear_index(there, self.fine.shape)]].float()
-        return F.log_softmax(logits, dim=1).clamp(min=LEAST_LOG_PROBABILITY) * inside[:, None]
+        index = fine.index(points)
+        place = linear_index(torch.cat([sample[:, None], index], dim=1), fine.shape)
+        return place.where(fine.contains(index), -1)

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from occ_core.datasets.frames import frame_from_sensors
+from occ_core.geometry.images import fit_image
 from occ_core.geometry.points import EGO_BOX_M, accumulate_sweeps
 from occ_core.geometry.poses import invert_pose
 from occ_core.types import DriveContext, Frame, Occupancy
@@ -378,18 +381,33 @@ def build_frame(parts: FrameParts, cameras: Sequence[str], image_size: tuple[int
     images: list[np.ndarray | None] = []
     intrinsics: list[np.ndarray | None] = []
     poses: list[np.ndarray | None] = []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # images are decoded without Python's lock, beside the cloud
+        coming = {camera: pool.submit(_image, camera, part, image_size) for camera, part in parts.cameras.items()}
+        points, dropped = _points(parts)
     for camera in cameras:
         image, matrix, pose = None, None, None
-        part = parts.cameras.get(camera)
-        if part is not None:
+        if camera in coming:
             try:
-                image, matrix = image_from_message(camera, part.message, part.model, min_width=image_size[1])
-                pose = part.grid_from_camera
+                image, matrix = coming[camera].result()
+                pose = parts.cameras[camera].grid_from_camera
             except ValueError as error:
                 masked[camera] = str(error)
         images.append(image)
         intrinsics.append(matrix)
         poses.append(pose)
+    frame = frame_from_sensors(
+        images, intrinsics, poses, points, parts.world_from_grid, parts.stamp_ns, parts.context, image_size
+    )
+    return frame, FrameReport(masked, len(points), dropped)
+
+
+def _image(camera: str, part: CameraPart, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    image, matrix = image_from_message(camera, part.message, part.model, min_width=image_size[1])
+    return fit_image(image, matrix, image_size)
+
+
+def _points(parts: FrameParts) -> tuple[np.ndarray, dict[str, int]]:
+    """The sweeps joined, and how many of the anchor's points were left out, by reason."""
     clouds = []
     dropped: dict[str, int] = {}
     for stamp, sweep, world_from_lidar in parts.sweeps:
@@ -404,8 +422,4 @@ def build_frame(parts: FrameParts, cameras: Sequence[str], image_size: tuple[int
             dropped = sweep_dropped
             if len(points) == 0:
                 raise FrameError(f"the point cloud at {stamp / NS:.3f} s holds no usable point (left out: {dropped})")
-    points = accumulate_sweeps(clouds, parts.grid_from_lidar, parts.ego_box_m)
-    frame = frame_from_sensors(
-        images, intrinsics, poses, points, parts.world_from_grid, parts.stamp_ns, parts.context, image_size
-    )
-    return frame, FrameReport(masked, len(points), dropped)
+    return accumulate_sweeps(clouds, parts.grid_from_lidar, parts.ego_box_m), dropped
