@@ -134,8 +134,10 @@ def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
     images = [np.zeros((height, width, 3), np.uint8)] * cameras
     intrinsics = [np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]])] * cameras
     points = np.array([[10.0, 10.0, -1.0, 10.0, 0.0]], np.float32)
-    # The first step allocates and picks kernels: better now than in the first frame of the drive.
-    engine.step(frame_from_sensors(images, intrinsics, [np.eye(4)] * cameras, points, np.eye(4), 1, DriveContext(), image_size))
+    poses = [np.eye(4)] * cameras
+    # The first step allocates and picks kernels, the second those of the memory: better now than in the drive's first frames.
+    for stamp_ns in (1, 500_000_001):
+        engine.step(frame_from_sensors(images, intrinsics, poses, points, np.eye(4), stamp_ns, DriveContext(), image_size))
     engine.reset("start")
     return engine, image_size
 
