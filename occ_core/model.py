@@ -121,7 +121,7 @@ def nano() -> OccupancyConfig:
 
 
 def tiny() -> OccupancyConfig:
-    """For a CPU at 2 Hz: the shipped checkpoint. ResNet-18 at half its width."""
+    """For a CPU at 2 Hz: the shipped checkpoint, which has a memory and prompts besides. ResNet-18 at half its width."""
     return OccupancyConfig(
         image_encoder=ImageEncoderConfig(widths=(32, 64, 128, 256), out_channels=32, stride=8), depth=DepthBins(step_m=1.0)
     )

@@ -88,13 +88,16 @@ def convolve(
 
 
 def neighbour_pairs(volume: SparseVolume) -> Pairs:
-    """Pairs of a submanifold 3x3x3 convolution: every voxel with those of its 26 neighbours (and itself) that are non-empty."""
+    """Pairs of a submanifold 3x3x3 convolution: every voxel with those of its 26 neighbours (and itself) that are non-empty.
+
+    On the CPU; on CUDA spconv finds its own.
+    """
     x, y, z = volume.spatial_shape
     index = volume.indices.long()
     padded = (x + 2, y + 2, z + 2)  # a border of empty voxels, so that no neighbour lies outside
     at = linear_index(index + index.new_tensor([0, 1, 1, 1]), padded)
-    row = torch.full((volume.batch_size * padded[0] * padded[1] * padded[2],), -1, dtype=torch.int32, device=index.device)
-    row[at] = torch.arange(len(index), dtype=torch.int32, device=index.device)
+    row = torch.full((volume.batch_size * padded[0] * padded[1] * padded[2],), -1, dtype=torch.int32)
+    row[at] = torch.arange(len(index), dtype=torch.int32)
     steps = [(i * padded[1] + j) * padded[2] + k for i, j, k in product((-1, 0, 1), repeat=3)]
     return neighbour_pairs_compiled.neighbour_pairs(at, row, steps)
 
@@ -116,7 +119,7 @@ def parent_pairs(volume: SparseVolume, stride: int) -> tuple[Int[Tensor, "parent
 
 def non_empty(volume: Float[Tensor, "batch channel x y z"]) -> Bool[Tensor, "batch x y z"]:
     """Which voxels of a dense volume are not of zeros."""
-    return volume.detach().abs().amax(dim=1) > 0
+    return volume.detach().abs().amax(dim=1) != 0
 
 
 def to_dense(volume: SparseVolume) -> Float[Tensor, "batch channel x y z"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,7 @@ from occ_core.interpolate import interpolate
 from occ_core.lidar_encoder import LidarEncoder
 from occ_core.losses.gauss_render import GaussRenderConfig, GaussRenderLoss
 from occ_core.losses.truth_cache import TruthCache
-from occ_core.model import OccupancyConfig, tiny
+from occ_core.model import OccupancyConfig, build_model, tiny
 from occ_core.rendering.cameras import frame_cameras
 from occ_core.sparse import linear_index
 from occ_core.taxonomy import NUM_CLASSES
@@ -112,8 +113,10 @@ def gauss_render() -> Iterator[Contest]:
     Four renders a step: prediction and truth from a camera of the vehicle, 2 m up, and from above. Ours over "without" is the
     loss's overhead once all truths are kept.
     """
-    model, _ = load_checkpoint(SHIPPED)  # trained: at first all voxels are half there, and all of them are drawn
-    model, config, weights = model.train(), model.config, torch.ones(NUM_CLASSES)
+    shipped, _ = load_checkpoint(SHIPPED)  # trained: at first all voxels are half there, and all of them are drawn
+    config, weights = replace(shipped.config, temporal=None, language=None), torch.ones(NUM_CLASSES)
+    model = build_model(config).train()
+    model.load_state_dict({name: shipped.state_dict()[name] for name in model.state_dict()})
     with TemporaryDirectory() as folder:
         example = _town(Path(folder) / "town", config)
         cameras = [frame_cameras(example.frame, 0)]

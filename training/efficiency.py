@@ -20,6 +20,7 @@ import torch
 import tyro
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.allocator import keep_freed_memory
 from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.inference import OccupancyEngine, best_device
@@ -83,7 +84,9 @@ def measure(config: EfficiencyConfig) -> dict[str, Any]:
         if row.tacocc:
             wanted = replace(wanted, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())
         torch.manual_seed(0)
-        model = build_model(wanted)
+        model = build_model(wanted).eval()
+    if model.image_encoder is not None:
+        model.image_encoder.fold()  # as the robot's is
     shape = model.config
     engine = OccupancyEngine(model, device)
     frame, _ = NuScenesFrames(config.data, None, None, shape.image_size, 9, shape.grid)[0]
@@ -142,6 +145,7 @@ def line(row: dict[str, Any]) -> str:
 
 def main() -> None:
     """Command line."""
+    keep_freed_memory()
     try:
         config = tyro.cli(EfficiencyConfig, prog="training.efficiency", description=__doc__)
         if config.here:

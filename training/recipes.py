@@ -131,7 +131,7 @@ def tiny_town() -> TrainConfig:
 
 
 def shipped_town() -> TrainConfig:
-    """The shipped checkpoint: ``tiny_town``'s, given a memory, prompts and the alignment loss."""
+    """The shipped checkpoint: ``tiny_town``'s, given a memory, prompts, WeathFusion and the alignment loss."""
     tiny = tiny_town()
     temporal = TemporalConfig(stride=2)  # at full resolution the ConvLSTM would cost a CPU most of its time
     return replace(
@@ -155,7 +155,7 @@ def whole_town() -> TrainConfig:
 
 
 def tiny_nuscenes() -> TrainConfig:
-    """The same model on nuScenes with SurroundOcc's labels."""
+    """``tiny_town``'s model on nuScenes with SurroundOcc's labels."""
     return replace(
         tiny_town(),
         data=Path("data/nuscenes"),

@@ -48,7 +48,8 @@ def ship(config: ShipConfig) -> dict[str, Any]:
     scores = {"unseen_towns": evaluate(unseen)}
     if config.keyframes is not None:
         scores["real_keyframes"] = evaluate(replace(unseen, data=config.keyframes, benchmark="keyframe"))
-    made_by = {key: description["made_by"][key] for key in ("command", "seed", "step")}
+    kept = ("command", "seed", "step", "text_encoder")
+    made_by = {key: value for key, value in description["made_by"].items() if key in kept}
     _write(config.to, description | {"made_by": made_by | {"note": config.note, "scores": scores}})
     return scores
 

@@ -1,7 +1,17 @@
 import pytest
 import torch
 
-from occ_core.prompts import CLASSES, PLACES, PROMPTS, WEATHER_PROMPTS, LanguageConfig, PromptTable, classes_seen, instance_prompt
+from occ_core.prompts import (
+    CLASSES,
+    PLACES,
+    PROMPTS,
+    SEEN_ABOVE,
+    WEATHER_PROMPTS,
+    LanguageConfig,
+    PromptTable,
+    classes_seen,
+    instance_prompt,
+)
 from occ_core.taxonomy import CLASS_ID, NUM_CLASSES, REGIONS, WEATHERS
 from occ_core.types import DriveContext, HeadOutput
 
@@ -66,6 +76,21 @@ def test_samples_are_told_apart_and_nothing_refined_is_nothing_seen():
     assert seen[0, CAR] and not seen[0, BUS] and seen[1, BUS] and not seen[1, CAR]
     nothing = HeadOutput(torch.zeros(1, NUM_CLASSES, 1, 1, 1), torch.zeros(0, NUM_CLASSES), torch.zeros(0, 4, dtype=torch.long))
     assert not classes_seen(nothing, None).any()
+
+
+def test_the_highest_of_many_voxels_counts():
+    """333 voxels of two samples, so some blocks and a rest of one; each class's highest stands somewhere among them."""
+    drawn = torch.Generator().manual_seed(5)
+    logits = 6 * torch.randn(333, NUM_CLASSES, generator=drawn)
+    sample = torch.arange(333) // 200
+    children = torch.stack([sample, *torch.zeros(3, 333, dtype=torch.long)], dim=1)
+    seen = classes_seen(HeadOutput(torch.zeros(2, NUM_CLASSES, 1, 1, 1), logits, children), None)
+    for number in (0, 1):
+        assert torch.equal(seen[number], logits.softmax(dim=1)[sample == number].amax(dim=0) > SEEN_ABOVE)
+    last = torch.zeros(333, NUM_CLASSES)
+    last[332, 7] = 9.0  # in the rest
+    seen = classes_seen(HeadOutput(torch.zeros(2, NUM_CLASSES, 1, 1, 1), last, children), None)
+    assert seen.nonzero().tolist() == [[1, 7]]
 
 
 def test_a_table_of_another_width_is_refused():
