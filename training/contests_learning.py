@@ -116,7 +116,8 @@ def gauss_render() -> Iterator[Contest]:
     shipped, _ = load_checkpoint(SHIPPED)  # trained: at first all voxels are half there, and all of them are drawn
     config, weights = replace(shipped.config, temporal=None, language=None), torch.ones(NUM_CLASSES)
     model = build_model(config).train()
-    model.load_state_dict({name: shipped.state_dict()[name] for name in model.state_dict()})
+    trained = shipped.state_dict()
+    model.load_state_dict({name: trained[name] for name in model.state_dict()})
     with TemporaryDirectory() as folder:
         example = _town(Path(folder) / "town", config)
         cameras = [frame_cameras(example.frame, 0)]
