@@ -1,11 +1,13 @@
 """Re-runs a paper's ablation on generated towns: ``python -m training.ablate tacocc [--seeds 1 2 3]``.
 
 Every row is trained at the size ``nano`` on the same data with the same seeds, then scored on towns that no training saw. It can
-be stopped at any time: the same command goes on where it was, and what is done is in ``docs/results/<table>.json`` already.
+be stopped at any time: the same command goes on where it was. What ``docs/results/<table>.json`` holds is done already, on this
+machine or another; to train it all again, give another ``--results``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shlex
@@ -17,12 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import tyro
 
 from occ_core.allocator import keep_freed_memory
-from occ_core.checkpoint import load_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.inference import OccupancyEngine
+from occ_core.model import build_model
 from occ_core.taxonomy import WEATHERS
 from occ_core.types import Frame, TemporalMemory
 from training.ablations import TABLES, Row
@@ -49,7 +52,7 @@ class AblateConfig:
     steps: int = 800
     """Of two keyframes each."""
     rows: tuple[str, ...] = ()
-    """All rows where none is named."""
+    """What is trained now: these, with the rows that they are compared to; all rows where none is named."""
     out: Path = Path("out/ablate")
     """Checkpoints and states."""
     results: Path = Path("docs/results")
@@ -63,7 +66,7 @@ class AblateConfig:
 
     @property
     def chosen(self) -> list[Row]:
-        """The rows to be run, and those that they are compared to."""
+        """The rows to be trained, and those that they are compared to."""
         rows = TABLES[self.table]()
         named = [row for row in rows if not self.rows or row.name in self.rows]
         needed = {rows[0].name, *(name for row in named for name in (row.name, row.over))}
@@ -71,33 +74,39 @@ class AblateConfig:
 
 
 def ablate(config: AblateConfig) -> dict[str, Any]:
-    """Trains and scores what is missing, seed by seed, and returns what ``docs/results/<table>.json`` holds."""
-    scores: dict[str, dict[int, dict[str, float]]] = {row.name: {} for row in config.chosen}
-    table: dict[str, Any] = {}
+    """Trains and scores what is missing, seed by seed, and returns what ``<results>/<table>.json`` holds.
+
+    Raises:
+        ValueError: the table there was scored on other towns, or a training's folder holds one of another configuration.
+    """
+    scores = _done(config)
+    table = _save(config, scores)
     for seed in config.seeds:
         for row in config.chosen:
-            print(f"{config.table}: {row.name}, seed {seed}", flush=True)
-            scores[row.name][seed] = _scores(row, seed, config)
-            table = _write(config, scores)
-    table["latency"] = latency(config)
-    _save(table, config)
-    return table
+            if seed not in scores[row.name]:
+                print(f"{config.table}: {row.name}, seed {seed}", flush=True)
+                scores[row.name][seed] = _train_and_score(row, seed, config)
+                table = _save(config, scores)
+                print(text(table), flush=True)
+    return _save(config, scores, latency(config))
 
 
 def latency(config: AblateConfig) -> dict[str, Any]:
-    """Milliseconds a keyframe takes in every row's model, the rows in turns: their ratios are of one run."""
+    """Milliseconds a keyframe takes in the rows' models, in turns: their ratios are of one run.
+
+    The weights are untrained, so that no checkpoint is needed: the head then refines the voxels that hold LiDAR returns alone,
+    which makes a keyframe shorter, and what a row adds to it a larger share, than after training.
+    """
     sides: dict[str, Callable[[], object]] = {}
+    torch.manual_seed(0)
     for row in config.chosen:
-        model, _ = load_checkpoint(_folder(row, config.seeds[0], config) / "model.safetensors")
-        engine = OccupancyEngine(model)
-        shape = model.config
+        shape = _recipe(row, config.seeds[0], config).model
+        engine = OccupancyEngine(build_model(shape))
         if not sides:
             frame, _ = NuScenesFrames(config.test, None, None, shape.image_size, 9, shape.grid)[0]
         for step in range(2):  # the second has a memory, where there is one
             engine.step(replace(frame, stamp_ns=(frame.stamp_ns[0] - (2 - step) * 500_000_000,)))
-        memory = engine.memory
-
-        sides[row.name] = partial(_step, engine, memory, frame)
+        sides[row.name] = partial(_step, engine, engine.memory, frame)
     medians = medians_ms(sides, repeats=15)
     first = next(iter(medians.values()))
     return {"machine": machine(), "ms": medians, "over_first": {name: median / first for name, median in medians.items()}}
@@ -108,20 +117,64 @@ def _step(engine: OccupancyEngine, memory: TemporalMemory | None, frame: Frame) 
     engine.step(frame)
 
 
-def _scores(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
-    """One training's scores; trained only where they are missing, or were made otherwise."""
+def _done(config: AblateConfig) -> dict[str, dict[int, dict[str, float]]]:
+    """Scores by row and seed: those of the table as it stands, and those beside a checkpoint, which count before them."""
+    table = _stored(config)
+    scores: dict[str, dict[int, dict[str, float]]] = {}
+    for row in TABLES[config.table]():
+        scores[row.name] = {}
+        training = fingerprint(_recipe(row, config.seeds[0], config))
+        for kept in (kept for kept in table.get("rows", []) if kept["name"] == row.name and kept["training"] == training):
+            values = {name: each["values"] for name, each in kept["metrics"].items() if not name.endswith("_over_first")}
+            for number, seed in enumerate(kept["seeds"]):
+                scores[row.name][seed] = {name: each[number] for name, each in values.items()}
+        for seed in config.seeds:
+            folder = _folder(row, seed, config)
+            if _scores_path(folder, config).exists() and _fingerprint_of(folder) == training:
+                scores[row.name][seed] = _columns(json.loads(_scores_path(folder, config).read_text()))
+    return scores
+
+
+def _stored(config: AblateConfig) -> dict[str, Any]:
+    path = config.results / f"{config.table}.json"
+    table: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if table and table["test"] != str(config.test):
+        raise ValueError(f"'{path}' was scored on '{table['test']}', not on '{config.test}'; give another --results")
+    return table
+
+
+def _train_and_score(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
     folder = _folder(row, seed, config)
     recipe = _recipe(row, seed, config)
-    wanted = _switched_on(json.loads(json.dumps(asdict(recipe), default=str)))
-    if (folder / "config.json").exists() and _switched_on(json.loads((folder / "config.json").read_text())) != wanted:
+    if (folder / "config.json").exists() and _fingerprint_of(folder) != fingerprint(recipe):
         raise ValueError(f"'{folder}' holds a training of another configuration; move it away, or give another --out")
-    kept = folder / "scores.json"
-    if not kept.exists():
-        checkpoint = train(recipe, resume=True)
-        rendered = any(one.gauss_render is not None for one in TABLES[config.table]())
-        measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=rendered))
-        kept.write_text(json.dumps(measured, indent=2) + "\n")
-    return _columns(json.loads(kept.read_text()))
+    checkpoint = train(recipe, resume=True)
+    measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=_rendered(config)))
+    _scores_path(folder, config).write_text(json.dumps(measured, indent=2) + "\n")
+    return _columns(measured)
+
+
+def _scores_path(folder: Path, config: AblateConfig) -> Path:
+    """Beside the checkpoint: a training may be in several tables."""
+    return folder / f"scores_{config.test.name}{'_rendered' if _rendered(config) else ''}.json"
+
+
+def _rendered(config: AblateConfig) -> bool:
+    return any(row.gauss_render is not None for row in TABLES[config.table]())
+
+
+def fingerprint(recipe: TrainConfig) -> str:
+    """The same for trainings that differ in seed and folder alone."""
+    return _digest(json.loads(json.dumps(asdict(recipe), default=str)))
+
+
+def _fingerprint_of(folder: Path) -> str:
+    return _digest(json.loads((folder / "config.json").read_text()))
+
+
+def _digest(config: dict[str, Any]) -> str:
+    compared = {name: value for name, value in _switched_on(config).items() if name not in ("seed", "out")}
+    return hashlib.sha256(json.dumps(compared, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _switched_on(config: Any) -> Any:
@@ -169,32 +222,41 @@ def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
 
 def _folder(row: Row, seed: int, config: AblateConfig) -> Path:
     name = "".join(letter if letter.isalnum() else "_" for letter in row.name)
-    return config.out / config.table / name / f"seed_{seed}"
+    return config.out / name / f"seed_{seed}"
 
 
-def _write(config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]]) -> dict[str, Any]:
+def _save(
+    config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]], latency: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Means over the seeds so far; ``..._over_first`` are the paired differences to the first row, or to ``Row.over``."""
-    rows = []
     every = [columns for seeds in scores.values() for columns in seeds.values()]
-    shared = [name for name in every[0] if all(name in columns for columns in every)]
-    for row in config.chosen:
-        over = row.over or config.chosen[0].name
-        done, first = scores[row.name], scores[over]
-        if not done:
-            continue
-        metrics = compared(done, first, shared)
-        rows.append({"name": row.name, "switches": list(row.switches), "over": over, "metrics": metrics})
+    shared = [name for name in every[0] if all(name in columns for columns in every)] if every else []
+    rows = []
+    for row in (row for row in TABLES[config.table]() if scores[row.name]):
+        over = row.over or TABLES[config.table]()[0].name
+        done = dict(sorted(scores[row.name].items()))
+        rows.append(
+            {
+                "name": row.name,
+                "switches": list(row.switches),
+                "over": over,
+                "training": fingerprint(_recipe(row, config.seeds[0], config)),
+                "seeds": list(done),
+                "metrics": compared(done, scores[over], shared),
+            }
+        )
     table = {
         "command": shlex.join(
             ["python", "-m", "training.ablate", config.table, "--steps", str(config.steps), "--test", str(config.test)]
-            + (["--rows", *config.rows] if config.rows else [])
         ),
-        "data": f"generated towns, trained on '{config.data}', scored on '{config.test}'; seeds {list(config.seeds)}",
+        "data": f"generated towns, trained on '{config.data}', scored on '{config.test}'",
+        "test": str(config.test),
         "machine": machine(),
         "rows": rows,
+        "latency": latency or _stored(config).get("latency", {}),
     }
-    _save(table, config)
-    print(text(table), flush=True)
+    config.results.mkdir(parents=True, exist_ok=True)
+    (config.results / f"{config.table}.json").write_text(json.dumps(table, indent=2) + "\n")
     return table
 
 
@@ -232,11 +294,6 @@ def signed(difference: dict[str, Any]) -> str:
     """In percent, with its standard error where there is one."""
     error = "" if difference["stderr"] is None else f" +-{100 * difference['stderr']:.2f}"
     return f"{100 * difference['mean']:+.2f}{error}"
-
-
-def _save(table: dict[str, Any], config: AblateConfig) -> None:
-    config.results.mkdir(parents=True, exist_ok=True)
-    (config.results / f"{config.table}.json").write_text(json.dumps(table, indent=2) + "\n")
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""The rows of the papers' ablation tables: what each row switches on. ``training.ablate`` trains and scores them."""
+"""The rows of the papers' ablation tables: what each row switches on. ``training.ablate`` trains and scores them.
+
+Rows of the same name are the same training, in whichever table: it is done once.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def tacocc() -> list[Row]:
     steps = ("dyn_k", "bi_k", "mspf", "memory")
     ordered = Row("base, drive by drive", ("order",), by_drive=True)
     return [
-        Row("base (concat)"),
+        Row("base"),
         ordered,
         Row("add", ("add",), {"fusion": "add"}),
         Row("conv", ("conv",), {"fusion": "conv"}),
@@ -80,28 +83,33 @@ def tacocc() -> list[Row]:
 def vlmfusion() -> list[Row]:
     """VLMFusionOcc3D's Table III, every combination of its parts; the other fusers of its Table IV; both papers together."""
     parts = {"InstVLM": "instances", "WeathFusion": "weather", "DAGA": "daga"}
-    rows = [Row("base (concat)")]
+    rows = [Row("base")]
     for chosen in (chosen for size in (1, 2, 3) for chosen in combinations(parts, size)):
         switches = tuple(parts[name] for name in chosen)
         model: dict[str, object] = {}
         if switches != ("daga",):
             model["language"] = LanguageConfig(instances="instances" in switches, weather="weather" in switches)
         rows.append(Row(" + ".join(chosen), switches, model, daga=DAGA if "daga" in switches else 0.0))
-    fuser = {"adaptive_fusion": AdaptiveFusionConfig(), "temporal": TemporalConfig()}
+    both = {"adaptive_fusion": AdaptiveFusionConfig(), "temporal": TemporalConfig()}
+    language = {"language": LanguageConfig()}
     return [
         *rows,
         Row("add", ("add",), {"fusion": "add"}),
         Row("conv", ("conv",), {"fusion": "conv"}),
-        Row("TACOcc", ("tacocc",), fuser),
-        Row("TACOcc + all", ("tacocc", *parts.values()), fuser | {"language": LanguageConfig()}, daga=DAGA, over="TACOcc"),
+        Row("fuser + memory", ("tacocc",), both),
+        Row("TACOcc + all", ("tacocc", *parts.values()), both | language, daga=DAGA, over="fuser + memory"),
     ]
 
 
 def neighbourhoods() -> list[Row]:
     """TACOcc's Tables IV and V: how many neighbours a voxel may retrieve, fixed or chosen."""
-    candidates = {"k = 1": (1,), "k = 2": (2,), "k = 3": (3,), "k of 1, 2": (1, 2), "k of 1, 2, 3": (1, 2, 3)}
+    candidates = {"k = 1": (1,), "k = 2": (2,), "k = 3": (3,), "k of 1, 2": (1, 2)}
     fusers = {name: AdaptiveFusionConfig(candidates=one) for name, one in candidates.items()}
-    return [Row("base (concat)"), *(Row(name, (name,), {"adaptive_fusion": fuser}) for name, fuser in fusers.items())]
+    return [
+        Row("base"),
+        *(Row(name, (name,), {"adaptive_fusion": fuser}) for name, fuser in fusers.items()),
+        Row("pyramid (the whole fuser)", ("k of 1, 2, 3",), {"adaptive_fusion": AdaptiveFusionConfig()}),
+    ]
 
 
 def gaussrender() -> list[Row]:

@@ -1,4 +1,4 @@
-"""How models bear a wrong context and failing sensors: ``python -m training.robustness out/ablate/vlmfusion/base__concat_ ...``.
+"""How models bear a wrong context and failing sensors: ``python -m training.robustness out/ablate/base ...``.
 
 Each folder is a row of an ablation; its seeds are paired with those of the first. Written to ``docs/results/robustness.json``.
 Of ``data/town_weathers`` the README says how it is made.

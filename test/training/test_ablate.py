@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.model import debug
 from training import ablate as ablation
-from training.ablate import AblateConfig, ablate, summary, text
+from training.ablate import AblateConfig, ablate, fingerprint, summary, text
 from training.ablations import TABLES, Row
 from training.recipes import nano_town
 
@@ -19,6 +20,23 @@ def test_every_row_is_a_training_of_its_own():
         assert len({repr(one) for one in made}) == len(made)
         names = {row.name for row in rows()}
         assert len(names) == len(made) and {row.over for row in rows()} <= {None, *names}
+
+
+def test_rows_of_one_name_are_one_training_in_every_table():
+    config = AblateConfig(table="tacocc")
+    made: dict[str, set[str]] = {}
+    for row in (row for rows in TABLES.values() for row in rows()):
+        made.setdefault(row.name, set()).add(fingerprint(ablation._recipe(row, 1, config)))
+    assert {name: len(trainings) for name, trainings in made.items() if len(trainings) > 1} == {}
+    assert len(set.union(*made.values())) == len(made)  # and of two names, two
+
+
+def test_a_training_is_known_by_what_makes_it():
+    nano = nano_town()
+    known = fingerprint(nano)
+    assert fingerprint(replace(nano, seed=nano.seed + 1, out=Path("elsewhere"))) == known
+    assert fingerprint(replace(nano, steps=nano.steps + 1)) != known
+    assert fingerprint(replace(nano, by_drive=True)) != known
 
 
 def test_the_error_is_that_of_the_mean():
@@ -35,7 +53,7 @@ def config(box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     )
     monkeypatch.setattr(ablation, "nano_town", lambda: small)
     rows = [
-        Row("base (concat)"),
+        Row("base"),
         Row("fuser", ("dyn_k",), {"adaptive_fusion": AdaptiveFusionConfig(strides=(1,))}),
         replace(next(row for row in TABLES["tacocc"]() if row.name == "base + memory"), over=None),
     ]
@@ -45,7 +63,7 @@ def config(box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     )
 
 
-def test_a_table_is_made_row_by_row_and_kept(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+def test_a_table_is_made_row_by_row_and_kept(config: AblateConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     table = ablate(config)
     assert json.dumps(table, indent=2) + "\n" == (config.results / "tacocc.json").read_text()
     base, fuser, memory = table["rows"]
@@ -54,8 +72,8 @@ def test_a_table_is_made_row_by_row_and_kept(config: AblateConfig, monkeypatch: 
     for row in (fuser, memory):
         paired = [mine - first for mine, first in zip(*(r["metrics"]["miou"]["values"] for r in (row, base)), strict=True)]
         assert row["metrics"]["miou_over_first"]["values"] == pytest.approx(paired)
-    assert list(table["latency"]["over_first"]) == ["base (concat)", "fuser", "base + memory"]
-    assert table["latency"]["over_first"]["base (concat)"] == 1.0
+    assert list(table["latency"]["over_first"]) == ["base", "fuser", "base + memory"]
+    assert table["latency"]["over_first"]["base"] == 1.0
     assert "fuser" in text(table)
 
     def never(*_: object, **__: object) -> Path:
@@ -65,7 +83,27 @@ def test_a_table_is_made_row_by_row_and_kept(config: AblateConfig, monkeypatch: 
     again = ablate(config)
     assert json.dumps(again["rows"]) == json.dumps(table["rows"])
     with pytest.raises(ValueError, match="another configuration"):
-        ablate(replace(config, steps=2))
+        ablate(replace(config, steps=2, results=tmp_path / "others"))
+    shutil.rmtree(config.out)  # on another machine, say: the table is all there is
+    again = ablate(config)
+    assert json.dumps(again["rows"]) == json.dumps(table["rows"])
+
+
+def test_what_is_done_stays_when_other_rows_are_trained(config: AblateConfig):
+    ablate(replace(config, seeds=(1,), rows=("fuser",)))
+    shutil.rmtree(config.out)
+    table = ablate(replace(config, seeds=(2,), rows=("base",)))
+    assert {row["name"]: row["seeds"] for row in table["rows"]} == {"base": [1, 2], "fuser": [1]}
+    base, fuser = (row["metrics"]["iou"]["values"] for row in table["rows"])
+    assert table["rows"][1]["metrics"]["iou_over_first"]["values"] == [pytest.approx(fuser[0] - base[0])]
+
+
+def test_a_table_is_of_one_test(config: AblateConfig):
+    (config.results).mkdir()
+    (config.results / "tacocc.json").write_text(json.dumps({"test": "data/elsewhere", "rows": []}))
+    with pytest.raises(ValueError, match=r"scored on 'data/elsewhere', not on .* give another --results"):
+        ablate(config)
+    assert json.loads((config.results / "tacocc.json").read_text()) == {"test": "data/elsewhere", "rows": []}
 
 
 def test_where_cameras_teach_they_score_too(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
