@@ -27,6 +27,7 @@ from occ_core.types import DriveContext, Frame
 from training.ablate import compared, signed
 from training.benchmark import machine
 from training.data import drives
+from training.robustness_picture import draw_curves
 
 OPPOSITE = {"clear": "rain at night", "rain": "clear", "night": "clear", "rain at night": "clear"}
 """What a wrong topic says of each weather."""
@@ -46,6 +47,8 @@ class RobustnessConfig:
     keyframes: int = 5
     """The first of every drive."""
     out: Path = Path("docs/results/robustness.json")
+    picture: Path | None = None
+    """Where the curves of the failing sensors are drawn."""
 
     def __post_init__(self) -> None:
         if len(set(self.rows)) < len(self.rows):
@@ -63,9 +66,8 @@ def conditions(shares: tuple[float, ...]) -> dict[str, Change]:
             frame, context=tuple(DriveContext(OPPOSITE[c.weather], c.region) for c in frame.context)
         ),
     }
-    for share in shares:
-        made[f"cameras fail {share:.0%}"] = partial(_fail, share, _blind)
-        made[f"LiDAR fails {share:.0%}"] = partial(_fail, share, _deaf)
+    for sensor, of in FAILURES.items():
+        made |= {f"{sensor} {share:.0%}": partial(_fail, share, of) for share in shares}
     return made
 
 
@@ -79,6 +81,9 @@ def _blind(frame: Frame) -> Frame:
 
 def _deaf(frame: Frame) -> Frame:
     return replace(frame, points=tuple(points[:0] for points in frame.points))
+
+
+FAILURES: dict[str, Callable[[Frame], Frame]] = {"cameras fail": _blind, "LiDAR fails": _deaf}
 
 
 def score(
@@ -134,6 +139,10 @@ def robustness(config: RobustnessConfig) -> dict[str, Any]:
     }
     config.out.parent.mkdir(parents=True, exist_ok=True)
     config.out.write_text(json.dumps(table, indent=2) + "\n")
+    if config.picture is not None:
+        shares = sorted(config.shares)
+        panels = [(name, [(0.0, "as it is"), *((share, f"{name} {share:.0%}") for share in shares)]) for name in FAILURES]
+        draw_curves(table, panels, config.picture)
     return table
 
 

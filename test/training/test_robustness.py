@@ -37,9 +37,11 @@ def test_rows_are_compared_seed_by_seed(box_town: Path, tmp_path: Path):
         for row in ("base", "full"):
             save_checkpoint(tmp_path / row / f"seed_{seed}" / "model.safetensors", build_model(debug()), {})
     config = RobustnessConfig(
-        rows=(tmp_path / "base", tmp_path / "full"), data=box_town, shares=(1.0,), keyframes=2, out=tmp_path / "table.json"
-    )
+        rows=(tmp_path / "base", tmp_path / "full"), data=box_town, shares=(1.0,), keyframes=2, out=tmp_path / "table.json",
+        picture=tmp_path / "curves.png",
+    )  # fmt: skip
     table = robustness(config)
+    assert (tmp_path / "curves.png").stat().st_size > 1000
     assert table == json.loads(config.out.read_text())
     base, full = (row["conditions"] for row in table["rows"])
     for condition in ("as it is", "weather wrong", "cameras fail 100%", "LiDAR fails 100%", "general prompt"):
