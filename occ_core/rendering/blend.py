@@ -2,8 +2,8 @@
 
 Gaussian by Gaussian in the order of depth, each over the pixels of its own box, while every pixel keeps how much light still
 passes; a thread for each band of rows. Backward, the same walk from the back; what passed is recovered by division. Memory is
-that of the image and of the Gaussians, whatever overlaps: pixels x (channels + 4) numbers, Gaussians x (channels + 14), and as
-many again for the gradients of every thread.
+that of the image and of the Gaussians, whatever overlaps: pixels x (channels + 5) numbers, Gaussians x (channels + 14), and
+Gaussians x (channels + 7) more for the gradients of every thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ LEAST_ROWS = 16
 
 
 class Blend(torch.autograd.Function):
-    """``(centres, conics, opacities, values, boxes, size) -> image [h, w, C], alpha [h, w]``, Gaussians sorted by depth."""
+    """``(centres, conics, opacities, features, depths, order, boxes, size) -> image [h, w, C], depth and alpha [h, w]``.
+
+    ``order`` has the rows of the Gaussians that are drawn, front to back, ``boxes`` the pixels of each of these.
+    """
 
     @staticmethod
     def forward(
@@ -35,30 +38,32 @@ class Blend(torch.autograd.Function):
         centres: Float[Tensor, "gaussian 2"],
         conics: Float[Tensor, "gaussian 3"],
         opacities: Float[Tensor, " gaussian"],
-        values: Float[Tensor, "gaussian channel"],
-        boxes: Int[Tensor, "gaussian 4"],
+        features: Float[Tensor, "gaussian channel"],
+        depths: Float[Tensor, " gaussian"],
+        order: Int[Tensor, " drawn"],
+        boxes: Int[Tensor, "drawn 4"],
         size: tuple[int, int],
-    ) -> tuple[Float[Tensor, "h w channel"], Float[Tensor, "h w"]]:
-        image = values.new_zeros(*size, values.shape[1])
-        passing = values.new_ones(size)
+    ) -> tuple[Float[Tensor, "h w channel"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
+        image, depth = features.new_zeros(*size, features.shape[1]), features.new_zeros(size)
+        passing = features.new_ones(size)
         last = torch.full(size, -1, dtype=torch.int32)
-        inputs = [tensor.detach().contiguous() for tensor in (centres, conics, opacities, values, boxes)]
-        arrays = [tensor.numpy() for tensor in (*inputs, image, passing, last)]
+        inputs = [tensor.detach().contiguous() for tensor in (centres, conics, opacities, features, depths, order, boxes)]
+        arrays = [tensor.numpy() for tensor in (*inputs, image, depth, passing, last)]
         _in_bands(size[0], lambda first, end: _forward(*arrays, first, end))
         ctx.save_for_backward(*inputs, passing, last)
-        return image, 1 - passing
+        return image, depth, 1 - passing
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, passing, last = ctx.saved_tensors
-        image_gradient, alpha_gradient = (gradient.contiguous() for gradient in gradients)
         behind = torch.zeros_like(passing)
-        walked = [tensor.numpy() for tensor in (*inputs, passing.clone(), last, image_gradient, alpha_gradient, behind)]
+        arriving = [gradient.contiguous().numpy() for gradient in gradients]
+        walked = [tensor.numpy() for tensor in (*inputs, passing.clone(), last)] + arriving + [behind.numpy()]
         shapes = any(ctx.needs_input_grad[:2])
         of_bands: dict[int, list[Tensor]] = {}  # each its own: one Gaussian may lie in several
 
         def work(first: int, end: int) -> None:
-            of_bands[first] = [torch.zeros_like(tensor) for tensor in inputs[:4]]
+            of_bands[first] = [torch.zeros_like(tensor) for tensor in inputs[:5]]
             _backward(*walked, *(tensor.numpy() for tensor in of_bands[first]), shapes, first, end)
 
         _in_bands(len(passing), work)
@@ -66,7 +71,7 @@ class Blend(torch.autograd.Function):
         for other in others:
             for result, more in zip(results, other, strict=True):
                 result.add_(more)
-        return (*results, None, None)
+        return (*results, None, None, None)
 
 
 def _in_bands(rows: int, work: Callable[[int, int], None]) -> None:
@@ -86,21 +91,25 @@ def _forward(
     centres: np.ndarray,
     conics: np.ndarray,
     opacities: np.ndarray,
-    values: np.ndarray,
+    features: np.ndarray,
+    depths: np.ndarray,
+    order: np.ndarray,
     boxes: np.ndarray,
     image: np.ndarray,
+    depth: np.ndarray,
     passing: np.ndarray,
     last: np.ndarray,
     first_row: int,
     end_row: int,
 ) -> None:
     """Those rows of the image."""
-    channels = values.shape[1]
-    for g in range(len(centres)):
+    channels = features.shape[1]
+    for place in range(len(order)):
+        g = order[place]
         faintest = np.log(opacities[g] * 255)  # beyond this exponent alpha is below 1 / 255
-        for row in range(max(boxes[g, 1], first_row), min(boxes[g, 3], end_row)):
+        for row in range(max(boxes[place, 1], first_row), min(boxes[place, 3], end_row)):
             dv = row - centres[g, 1]
-            for column in range(boxes[g, 0], boxes[g, 2]):
+            for column in range(boxes[place, 0], boxes[place, 2]):
                 if passing[row, column] < 0:
                     continue
                 du = column - centres[g, 0]
@@ -113,9 +122,10 @@ def _forward(
                     passing[row, column] = -passes  # finished, marked by the sign until the end
                     continue
                 for channel in range(channels):
-                    image[row, column, channel] += alpha * passes * values[g, channel]
+                    image[row, column, channel] += alpha * passes * features[g, channel]
+                depth[row, column] += alpha * passes * depths[g]
                 passing[row, column] = passes * (1 - alpha)
-                last[row, column] = g
+                last[row, column] = place
     for row in range(first_row, end_row):
         for column in range(passing.shape[1]):
             passing[row, column] = abs(passing[row, column])
@@ -127,30 +137,35 @@ def _backward(
     centres: np.ndarray,
     conics: np.ndarray,
     opacities: np.ndarray,
-    values: np.ndarray,
+    features: np.ndarray,
+    depths: np.ndarray,
+    order: np.ndarray,
     boxes: np.ndarray,
     passing: np.ndarray,
     last: np.ndarray,
     image_gradient: np.ndarray,
+    depth_gradient: np.ndarray,
     alpha_gradient: np.ndarray,
     behind: np.ndarray,
     centres_gradient: np.ndarray,
     conics_gradient: np.ndarray,
     opacities_gradient: np.ndarray,
-    values_gradient: np.ndarray,
+    features_gradient: np.ndarray,
+    depths_gradient: np.ndarray,
     shapes: bool,
     first_row: int,
     end_row: int,
 ) -> None:
     """From those rows of the image; ``shapes`` tells whether gradients of centres and conics are asked for."""
-    channels = values.shape[1]
+    channels = features.shape[1]
     through = passing[first_row:end_row].copy()  # what passes all of them, for the gradient of the whole image's alpha
-    for g in range(len(centres) - 1, -1, -1):
+    for place in range(len(order) - 1, -1, -1):
+        g = order[place]
         faintest = np.log(opacities[g] * 255)
-        for row in range(max(boxes[g, 1], first_row), min(boxes[g, 3], end_row)):
+        for row in range(max(boxes[place, 1], first_row), min(boxes[place, 3], end_row)):
             dv = row - centres[g, 1]
-            for column in range(boxes[g, 0], boxes[g, 2]):
-                if g > last[row, column]:
+            for column in range(boxes[place, 0], boxes[place, 2]):
+                if place > last[row, column]:
                     continue
                 du = column - centres[g, 0]
                 exponent = 0.5 * (conics[g, 0] * du * du + conics[g, 2] * dv * dv) + conics[g, 1] * du * dv
@@ -161,10 +176,11 @@ def _backward(
                 passes = passing[row, column] / (1 - alpha)
                 weight = alpha * passes
                 for channel in range(channels):
-                    values_gradient[g, channel] += weight * image_gradient[row, column, channel]
-                own = values.dtype.type(0)  # the gradient times the values: of this one, and of all those behind it
+                    features_gradient[g, channel] += weight * image_gradient[row, column, channel]
+                depths_gradient[g] += weight * depth_gradient[row, column]
+                own = depths[g] * depth_gradient[row, column]  # the gradient times what is shown: this one's, those' behind it
                 for channel in range(channels):
-                    own += values[g, channel] * image_gradient[row, column, channel]
+                    own += features[g, channel] * image_gradient[row, column, channel]
                 gradient = own * passes - behind[row, column] / (1 - alpha)
                 gradient += alpha_gradient[row, column] * through[row - first_row, column] / (1 - alpha)
                 behind[row, column] += weight * own

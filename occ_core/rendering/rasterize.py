@@ -16,6 +16,7 @@ from torch import Tensor
 from occ_core.rendering.blend import MAX_ALPHA, MIN_TRANSMITTANCE, Blend
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.project import MIN_ALPHA, Projected, project
+from occ_core.rendering.project_compiled import is_fixed, project_fixed
 from occ_core.types import Gaussians
 
 
@@ -37,20 +38,19 @@ def rasterize(gaussians: Gaussians, cameras: Cameras) -> Rendering:
 
         return Rendering(*rasterize_gsplat(gaussians, cameras))
     views = range(len(cameras.intrinsics))
-    return _stack([_render(project(gaussians, cameras, view), gaussians, cameras.size) for view in views])
+    of = project_fixed if is_fixed(gaussians, cameras) else project
+    return _stack([_render(of(gaussians, cameras, view), gaussians, cameras.size) for view in views])
 
 
-def _render(projected: Projected, gaussians: Gaussians, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _render(projected: Projected, gaussians: Gaussians, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     order = _front_to_back(projected)
     height, width = size
     with torch.no_grad():
-        low = (projected.centres - projected.reach).ceil().clamp(min=0)[order]
-        high = (projected.centres + projected.reach).floor()[order] + 1
-        high = torch.minimum(high, high.new_tensor([width, height]))
-        boxes = torch.cat([low, high], dim=1).int()
-    values = torch.cat([gaussians.features, projected.depths[:, None]], dim=1)
+        centres, reach = projected.centres.index_select(0, order), projected.reach.index_select(0, order)
+        low, high = (centres - reach).ceil().clamp(min=0), (centres + reach).floor() + 1
+        boxes = torch.cat([low, torch.minimum(high, high.new_tensor([width, height]))], dim=1).int()
     return Blend.apply(
-        projected.centres[order], projected.conics[order], gaussians.opacities[order], values[order], boxes, size
+        projected.centres, projected.conics, gaussians.opacities, gaussians.features, projected.depths, order, boxes, size
     )
 
 
@@ -62,9 +62,9 @@ def rasterize_dense(gaussians: Gaussians, cameras: Cameras, pixels_at_once: int 
         projected = project(gaussians, cameras, view)
         order = _front_to_back(projected)
         centres, (a, b, c) = projected.centres[order], projected.conics[order].unbind(1)
-        values = torch.cat([gaussians.features, projected.depths[:, None]], dim=1)[order]  # [G, C + 1]
+        features, depths = gaussians.features[order], projected.depths[order]
         pixels = torch.cartesian_prod(torch.arange(height), torch.arange(width)).flip(1)  # [P, 2] as (u, v)
-        image, alphas = [], []
+        image, depth, alphas = [], [], []
         for part in pixels.to(centres.dtype).split(pixels_at_once):
             du, dv = (part[:, None] - centres).unbind(2)  # [P, G]
             alpha = gaussians.opacities[order] * torch.exp(-(a * du * du + 2 * b * du * dv + c * dv * dv) / 2)
@@ -73,9 +73,11 @@ def rasterize_dense(gaussians: Gaussians, cameras: Cameras, pixels_at_once: int 
             alpha = torch.where(after > MIN_TRANSMITTANCE, alpha, 0)  # finished before the first that would leave less
             before = torch.cat([torch.ones_like(after[:, :1]), (1 - alpha).cumprod(dim=1)[:, :-1]], dim=1)
             weight = alpha * before
-            image.append(weight @ values)
+            image.append(weight @ features)
+            depth.append(weight @ depths)
             alphas.append(weight.sum(dim=1))
-        views.append((torch.cat(image).view(height, width, -1), torch.cat(alphas).view(height, width)))
+        seen_depth, seen_alpha = (torch.cat(one).view(height, width) for one in (depth, alphas))
+        views.append((torch.cat(image).view(height, width, -1), seen_depth, seen_alpha))
     return _stack(views)
 
 
@@ -84,6 +86,6 @@ def _front_to_back(projected: Projected) -> Tensor:
     return visible[projected.depths[visible].detach().sort(stable=True).indices]
 
 
-def _stack(views: list[tuple[Tensor, Tensor]]) -> Rendering:
-    images, alphas = (torch.stack(parts) for parts in zip(*views, strict=True))
-    return Rendering(images[..., :-1].permute(0, 3, 1, 2), images[..., -1], alphas)
+def _stack(views: list[tuple[Tensor, Tensor, Tensor]]) -> Rendering:
+    images, depths, alphas = (torch.stack(parts) for parts in zip(*views, strict=True))
+    return Rendering(images.permute(0, 3, 1, 2), depths, alphas)
