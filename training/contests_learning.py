@@ -16,7 +16,6 @@ from torch import Tensor
 from occ_core import splat_compiled, voxelise_compiled
 from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.head import dense_logits
 from occ_core.interpolate import interpolate
 from occ_core.lidar_encoder import LidarEncoder
 from occ_core.losses.gauss_render import GaussRenderConfig, GaussRenderLoss
@@ -132,8 +131,7 @@ def gauss_render() -> Iterator[Contest]:
             losses = objective(prediction, example.frame, example.labels, example.coarse_labels, weights, LossWeights(), config)
             terms = [losses["total"]]
             if loss is not None:
-                logits = dense_logits(prediction.head, config.cascade_ratio)
-                terms.append(loss(logits, example.labels, cameras, np.random.default_rng(0)).total)
+                terms.append(loss.of_cascade(prediction.head, example.labels, cameras, np.random.default_rng(0)).total)
             torch.stack(terms).sum().backward()
             return [term.detach() for term in terms]
 

@@ -28,7 +28,6 @@ from occ_core.checkpoint import save_checkpoint, start_from
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
-from occ_core.head import dense_logits
 from occ_core.inference import OccupancyEngine, best_device, bf16_is_fast
 from occ_core.losses.cross_entropy import class_weights
 from occ_core.losses.gauss_render import GaussRenderLoss
@@ -225,8 +224,8 @@ def _projective(
     config: TrainConfig,
 ) -> dict[str, Tensor]:
     """The losses with GaussRender's among them and in the total (Eq. 1)."""
-    logits = dense_logits(prediction.head, config.model.cascade_ratio)
-    rendered = loss(logits, labels, [frame_cameras(frame, sample) for sample in range(frame.batch_size)], random)
+    cameras = [frame_cameras(frame, sample) for sample in range(frame.batch_size)]
+    rendered = loss.of_cascade(prediction.head, labels, cameras, random)
     named = {f"rendered_{name}": value for name, value in rendered._asdict().items() if name != "total"}
     return losses | named | {"total": losses["total"] + rendered.total}
 

@@ -8,7 +8,7 @@ Plugs into any model that predicts voxels::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from occ_core.head import dense_logits
 from occ_core.losses.truth_cache import TruthCache
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.semantics import Rendered, render
@@ -31,8 +32,9 @@ from occ_core.rendering.virtual_cameras import (
     virtual_camera,
     worst_place,
 )
-from occ_core.rendering.voxel_gaussians import SCALE, OpacityNetwork, predicted_gaussians, true_gaussians
+from occ_core.rendering.voxel_gaussians import SCALE, OpacityNetwork, cascade_gaussians, predicted_gaussians, true_gaussians
 from occ_core.taxonomy import IGNORE, NUM_CLASSES
+from occ_core.types import Gaussians, HeadOutput
 from occ_core.voxel_grid import VoxelGrid
 
 
@@ -115,23 +117,55 @@ class GaussRenderLoss(nn.Module):
         """
         if (features is None) != (self.opacity is None):
             raise ValueError("GaussRenderLoss takes features exactly where it was made with feature_channels")
-        zero = logits.sum() * 0.0
-        sums = [zero, zero, zero, zero]
-        for sample, cameras in enumerate(sensors):
+
+        def predicted(sample: int) -> Gaussians:
             opacity = None if self.opacity is None or features is None else self.opacity(features[sample])
             ignored = labels[sample] == IGNORE
-            predicted = predicted_gaussians(
-                logits[sample], self.grid, opacity=opacity, ignored=ignored, scale=self.config.scale
+            return predicted_gaussians(logits[sample], self.grid, opacity=opacity, ignored=ignored, scale=self.config.scale)
+
+        return self._compared(predicted, lambda sample: logits[sample], labels, sensors, random)
+
+    def of_cascade(
+        self, output: HeadOutput, labels: UInt8[Tensor, "batch x y z"], sensors: Sequence[Cameras], random: np.random.Generator
+    ) -> GaussRenderLosses:
+        """The same of a cascade's logits, which are not made dense for it: faster."""
+        if self.opacity is not None:
+            raise ValueError("GaussRenderLoss.of_cascade derives opacity; made with feature_channels, it takes dense logits")
+        ratio = self.grid.shape[0] // output.coarse.shape[2]
+        counts = output.children[:, 0].bincount(minlength=len(sensors)).tolist()
+        parts = list(zip(output.fine.split(counts), output.children.split(counts), strict=True))
+
+        def predicted(sample: int) -> Gaussians:
+            fine, children = parts[sample]
+            ignored = labels[sample] == IGNORE
+            return cascade_gaussians(
+                output.coarse[sample], fine, children[:, 1:], self.grid, ignored=ignored, scale=self.config.scale
             )
+
+        return self._compared(predicted, lambda sample: dense_logits(output, ratio)[sample], labels, sensors, random)
+
+    def _compared(
+        self,
+        predicted: Callable[[int], Gaussians],
+        logits: Callable[[int], Tensor],
+        labels: Tensor,
+        sensors: Sequence[Cameras],
+        random: np.random.Generator,
+    ) -> GaussRenderLosses:
+        """Every sample's Gaussians against its truth; ``logits``, of a sample, are asked for where errors draw the camera."""
+        zero = torch.zeros((), device=labels.device)
+        sums = [zero, zero, zero, zero]
+        for sample, cameras in enumerate(sensors):
+            gaussians = predicted(sample)
             if (self.config.camera or self.config.camera_depth) and len(cameras.intrinsics):
-                view = self._draw(logits[sample], labels[sample], cameras, random)
+                view = self._draw(logits, sample, labels[sample], cameras, random)
                 far_m = max(abs(side) for side in self.grid.range_m[:2] + self.grid.range_m[3:5])
                 again = self.config.strategy in STANDING
-                semantics, depth = difference(render(predicted, view), self._true(labels[sample], view, again), far_m)
+                semantics, depth = difference(render(gaussians, view), self._true(labels[sample], view, again), far_m)
                 sums[0], sums[1] = sums[0] + semantics, sums[1] + depth
             if self.config.bev or self.config.bev_depth:
-                view, far_m = self._above(logits.device)
-                semantics, depth = difference(render(predicted, view), self._true(labels[sample], view, True), far_m)
+                view, far_m = self._above(labels.device)
+                semantics, depth = difference(render(gaussians, view), self._true(labels[sample], view, True), far_m)
                 sums[2], sums[3] = sums[2] + semantics, sums[3] + depth
         switches = (self.config.camera, self.config.camera_depth, self.config.bev, self.config.bev_depth)
         terms = [one / len(sensors) * switch for one, switch in zip(sums, switches, strict=True)]
@@ -148,11 +182,15 @@ class GaussRenderLoss(nn.Module):
             return rendered()
         return self.cache(labels, view, (self.grid, self.classes, self.config.scale), rendered)
 
-    def _draw(self, logits: Tensor, labels: Tensor, cameras: Cameras, random: np.random.Generator) -> Cameras:
+    def _draw(
+        self, logits: Callable[[int], Tensor], sample: int, labels: Tensor, cameras: Cameras, random: np.random.Generator
+    ) -> Cameras:
         target = None
         if self.config.strategy == "dynamic":
-            errors = F.cross_entropy(logits[None].detach().float(), labels[None].long(), reduction="none", ignore_index=IGNORE)
-            target = worst_place(errors[0], self.grid)
+            with torch.no_grad():
+                said = logits(sample)[None].float()
+                errors = F.cross_entropy(said, labels[None].long(), reduction="none", ignore_index=IGNORE)
+                target = worst_place(errors[0], self.grid)
         return virtual_camera(self.config.strategy, cameras, view_weights(cameras), self.grid, random, target)
 
     def _above(self, device: torch.device) -> tuple[Cameras, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from occ_core.taxonomy import EMPTY, IGNORE
@@ -40,6 +40,43 @@ def predicted_gaussians(
     probabilities = rows[drawn].float().softmax(dim=1)  # of those drawn alone: most are not
     opacities = opacity_from_empty(probabilities[:, EMPTY]) if opacity is None else opacity[drawn]
     return _spheres(drawn, opacities, probabilities, grid, scale)
+
+
+def cascade_gaussians(
+    coarse: Float[Tensor, "class cx cy cz"],
+    fine: Float[Tensor, "child class"],
+    children: Int[Tensor, "child 3"],
+    grid: VoxelGrid,
+    *,
+    ignored: Bool[Tensor, "x y z"] | None = None,
+    scale: float = SCALE,
+) -> Gaussians:
+    """``predicted_gaussians`` of a cascade's logits (``head.dense_logits``), with opacity derived, without making them dense.
+
+    Args:
+        fine: of the voxels at ``children``; all others of the grid have their parent's among ``coarse``.
+    """
+    ratio = grid.shape[0] // coarse.shape[1]
+    rows = coarse.permute(1, 2, 3, 0)  # [CX, CY, CZ, class]
+    with torch.no_grad():
+        whole = opacity_from_empty(rows.float().softmax(dim=-1)[..., EMPTY]) >= LEAST_OPACITY
+        whole[(children // ratio).unbind(1)] = False
+        parents = whole.nonzero()  # [P, 3]: drawn as they are
+        steps = torch.arange(ratio, device=coarse.device)
+        inherited = (parents[:, None] * ratio + torch.cartesian_prod(steps, steps, steps)).reshape(-1, 3)
+        index = torch.cat([children, inherited])  # [V, 3]
+        row = index.new_full(grid.shape, -1)
+        row[index.unbind(1)] = torch.arange(len(index), device=index.device)
+        if ignored is not None:
+            row[ignored] = -1
+    said = torch.cat([fine, rows[parents.unbind(1)].repeat_interleave(ratio**3, dim=0)]).float()
+    probabilities = said.softmax(dim=1)
+    with torch.no_grad():
+        faint = opacity_from_empty(probabilities[:, EMPTY]) < LEAST_OPACITY
+        row[index[faint].unbind(1)] = -1
+    drawn = row >= 0
+    features = probabilities.index_select(0, row[drawn])
+    return _spheres(drawn, opacity_from_empty(features[:, EMPTY]), features, grid, scale)
 
 
 def true_gaussians(labels: UInt8[Tensor, "x y z"], classes: int, grid: VoxelGrid, *, scale: float = SCALE) -> Gaussians:

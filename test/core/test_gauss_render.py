@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from occ_core.head import dense_logits
 from occ_core.losses.gauss_render import GaussRenderConfig, GaussRenderLoss, difference, released
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.semantics import Rendered, render
 from occ_core.rendering.virtual_cameras import STRATEGIES, camera_above, looking_at
 from occ_core.rendering.voxel_gaussians import OpacityNetwork, opacity_from_empty, predicted_gaussians, true_gaussians
+from occ_core.types import HeadOutput
 from occ_core.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((-8.0, -8.0, -2.0, 8.0, 8.0, 2.0), 1.0)  # 16 x 16 x 4
@@ -128,6 +130,39 @@ def test_ignored_voxels_count_on_neither_side():
     unknown = labels.clone()
     unknown[0, 6:10, 12:14, 1:3] = 255
     assert losses(sure(labels), unknown).total < 0.01
+
+
+def cascade(seed: int) -> HeadOutput:
+    """Two samples of two by two by two children; half of the parents are refined, and nothing of the second sample's are."""
+    torch.manual_seed(seed)
+    coarse = 2 * torch.randn(2, CLASSES, 8, 8, 2)
+    coarse[:, 0] += 3  # most are empty
+    parents = (torch.rand(8, 8, 2) < 0.5).nonzero()
+    steps = torch.cartesian_prod(*[torch.arange(2)] * 3)
+    children = (parents[:, None] * 2 + steps).reshape(-1, 3)
+    children = torch.cat([torch.zeros(len(children), 1, dtype=torch.long), children], dim=1)
+    return HeadOutput(coarse.requires_grad_(), (2 * torch.randn(len(children), CLASSES)).requires_grad_(), children)
+
+
+@pytest.mark.parametrize("strategy", ["elevated_around", "dynamic"])
+def test_a_cascade_is_rendered_as_its_dense_logits(strategy: str):
+    labels = street().repeat(2, 1, 1, 1)
+    labels[:, 2:5, 2:5] = 255
+    loss = GaussRenderLoss(GRID, GaussRenderConfig(strategy=strategy), CLASSES)
+    sides = []
+    for dense in (True, False):
+        output, random = cascade(seed=1), np.random.default_rng(5)
+        if dense:
+            made = loss(dense_logits(output, ratio=2), labels, [sensors()] * 2, random)
+        else:
+            made = loss.of_cascade(output, labels, [sensors()] * 2, random)
+        made.total.backward()
+        assert output.fine.grad.abs().sum() > 0
+        sides.append((*made, output.coarse.grad, output.fine.grad))
+    for one, other in zip(*sides, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match="takes dense logits"):
+        GaussRenderLoss(GRID, GaussRenderConfig(), CLASSES, feature_channels=8).of_cascade(output, labels, [], random)
 
 
 def test_learned_opacity_starts_pale_and_learns():
