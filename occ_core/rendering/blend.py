@@ -103,28 +103,30 @@ def _forward(
     end_row: int,
 ) -> None:
     """Those rows of the image."""
-    channels = features.shape[1]
+    channels, real = features.shape[1], features.dtype.type  # a bare number would make every product one of doubles
+    one, half, most, least = real(1), real(0.5), real(MAX_ALPHA), real(MIN_TRANSMITTANCE)
     for place in range(len(order)):
         g = order[place]
-        faintest = np.log(opacities[g] * 255)  # beyond this exponent alpha is below 1 / 255
+        faintest = np.log(opacities[g] * real(255))  # beyond this exponent alpha is below 1 / 255
         for row in range(max(boxes[place, 1], first_row), min(boxes[place, 3], end_row)):
-            dv = row - centres[g, 1]
+            dv = real(row) - centres[g, 1]
             for column in range(boxes[place, 0], boxes[place, 2]):
                 if passing[row, column] < 0:
                     continue
-                du = column - centres[g, 0]
-                exponent = 0.5 * (conics[g, 0] * du * du + conics[g, 2] * dv * dv) + conics[g, 1] * du * dv
+                du = real(column) - centres[g, 0]
+                exponent = half * (conics[g, 0] * du * du + conics[g, 2] * dv * dv) + conics[g, 1] * du * dv
                 if exponent > faintest or exponent < 0:
                     continue
-                alpha = min(MAX_ALPHA, opacities[g] * exp(-exponent))
+                alpha = min(most, opacities[g] * exp(-exponent))
                 passes = passing[row, column]
-                if passes * (1 - alpha) <= MIN_TRANSMITTANCE:
+                if passes * (one - alpha) <= least:
                     passing[row, column] = -passes  # finished, marked by the sign until the end
                     continue
+                weight = alpha * passes
                 for channel in range(channels):
-                    image[row, column, channel] += alpha * passes * features[g, channel]
-                depth[row, column] += alpha * passes * depths[g]
-                passing[row, column] = passes * (1 - alpha)
+                    image[row, column, channel] += weight * features[g, channel]
+                depth[row, column] += weight * depths[g]
+                passing[row, column] = passes * (one - alpha)
                 last[row, column] = place
     for row in range(first_row, end_row):
         for column in range(passing.shape[1]):
@@ -157,23 +159,24 @@ def _backward(
     end_row: int,
 ) -> None:
     """From those rows of the image; ``shapes`` tells whether gradients of centres and conics are asked for."""
-    channels = features.shape[1]
+    channels, real = features.shape[1], features.dtype.type
+    one, half, most = real(1), real(0.5), real(MAX_ALPHA)
     through = passing[first_row:end_row].copy()  # what passes all of them, for the gradient of the whole image's alpha
     for place in range(len(order) - 1, -1, -1):
         g = order[place]
-        faintest = np.log(opacities[g] * 255)
+        faintest = np.log(opacities[g] * real(255))
         for row in range(max(boxes[place, 1], first_row), min(boxes[place, 3], end_row)):
-            dv = row - centres[g, 1]
+            dv = real(row) - centres[g, 1]
             for column in range(boxes[place, 0], boxes[place, 2]):
                 if place > last[row, column]:
                     continue
-                du = column - centres[g, 0]
-                exponent = 0.5 * (conics[g, 0] * du * du + conics[g, 2] * dv * dv) + conics[g, 1] * du * dv
+                du = real(column) - centres[g, 0]
+                exponent = half * (conics[g, 0] * du * du + conics[g, 2] * dv * dv) + conics[g, 1] * du * dv
                 if exponent > faintest or exponent < 0:
                     continue
                 shape = exp(-exponent)
-                alpha = min(MAX_ALPHA, opacities[g] * shape)
-                passes = passing[row, column] / (1 - alpha)
+                alpha = min(most, opacities[g] * shape)
+                passes = passing[row, column] / (one - alpha)
                 weight = alpha * passes
                 for channel in range(channels):
                     features_gradient[g, channel] += weight * image_gradient[row, column, channel]
@@ -181,18 +184,18 @@ def _backward(
                 own = depths[g] * depth_gradient[row, column]  # the gradient times what is shown: this one's, those' behind it
                 for channel in range(channels):
                     own += features[g, channel] * image_gradient[row, column, channel]
-                gradient = own * passes - behind[row, column] / (1 - alpha)
-                gradient += alpha_gradient[row, column] * through[row - first_row, column] / (1 - alpha)
+                gradient = own * passes - behind[row, column] / (one - alpha)
+                gradient += alpha_gradient[row, column] * through[row - first_row, column] / (one - alpha)
                 behind[row, column] += weight * own
                 passing[row, column] = passes
-                if opacities[g] * shape > MAX_ALPHA:
+                if opacities[g] * shape > most:
                     continue
                 opacities_gradient[g] += shape * gradient
                 if not shapes:
                     continue
                 down = -alpha * gradient  # to the exponent
-                conics_gradient[g, 0] += down * 0.5 * du * du
+                conics_gradient[g, 0] += down * half * du * du
                 conics_gradient[g, 1] += down * du * dv
-                conics_gradient[g, 2] += down * 0.5 * dv * dv
+                conics_gradient[g, 2] += down * half * dv * dv
                 centres_gradient[g, 0] -= down * (conics[g, 0] * du + conics[g, 1] * dv)
                 centres_gradient[g, 1] -= down * (conics[g, 2] * dv + conics[g, 1] * du)
