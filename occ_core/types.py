@@ -86,7 +86,7 @@ class HeadOutput(NamedTuple):
     coarse: Float[Tensor, "batch class x y z"]
     fine: Float[Tensor, "child class"]
     children: Int[Tensor, "child 4"]
-    """(batch, x, y, z) in the fine grid; in the order of the batch, no voxel twice."""
+    """(batch, x, y, z) in the fine grid; in the order of the batch, no voxel twice, all or none of a parent's."""
 
     @classmethod
     def dense(cls, logits: Float[Tensor, "batch class x y z"]) -> HeadOutput:

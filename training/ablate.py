@@ -2,7 +2,7 @@
 
 Every row is trained at the size ``nano`` on the same data with the same seeds, then scored on towns that no training saw. It can
 be stopped at any time: the same command goes on where it was. What ``docs/results/<table>.json`` holds is done already, on this
-machine or another; to train it all again, give another ``--results``.
+machine or another; to train it all again, give another ``--results`` and another ``--out``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -77,21 +77,22 @@ def ablate(config: AblateConfig) -> dict[str, Any]:
     """Trains and scores what is missing, seed by seed, and returns what ``<results>/<table>.json`` holds.
 
     Raises:
-        ValueError: the table there was scored on other towns, or a training's folder holds one of another configuration.
+        ValueError: the table there is of other towns or other trainings, or so is a training's folder.
     """
-    scores = _done(config)
-    table = _save(config, scores)
     for seed in config.seeds:
         for row in config.chosen:
-            if seed not in scores[row.name]:
+            if seed not in _done(config)[row.name]:
                 print(f"{config.table}: {row.name}, seed {seed}", flush=True)
-                scores[row.name][seed] = _train_and_score(row, seed, config)
-                table = _save(config, scores)
-                print(text(table), flush=True)
-    return _save(config, scores, latency(config))
+                _train_and_score(row, seed, config)
+                print(text(_save(config)), flush=True)
+    table = _save(config)
+    scored = [row["name"] for row in table["rows"]]
+    if list(table["latency"].get("ms", {})) != scored:
+        table = _save(config, latency([row for row in TABLES[config.table]() if row.name in scored], config))
+    return table
 
 
-def latency(config: AblateConfig) -> dict[str, Any]:
+def latency(rows: list[Row], config: AblateConfig) -> dict[str, Any]:
     """Milliseconds a keyframe takes in the rows' models, in turns: their ratios are of one run.
 
     The weights are untrained, so that no checkpoint is needed: the head then refines the voxels that hold LiDAR returns alone,
@@ -99,7 +100,7 @@ def latency(config: AblateConfig) -> dict[str, Any]:
     """
     sides: dict[str, Callable[[], object]] = {}
     torch.manual_seed(0)
-    for row in config.chosen:
+    for row in rows:
         shape = _recipe(row, config.seeds[0], config).model
         engine = OccupancyEngine(build_model(shape))
         if not sides:
@@ -109,7 +110,8 @@ def latency(config: AblateConfig) -> dict[str, Any]:
         sides[row.name] = partial(_step, engine, engine.memory, frame)
     medians = medians_ms(sides, repeats=15)
     first = next(iter(medians.values()))
-    return {"machine": machine(), "ms": medians, "over_first": {name: median / first for name, median in medians.items()}}
+    ratios = {name: median / first for name, median in medians.items()}
+    return {"machine": machine(), "weights": "untrained", "ms": medians, "over_first": ratios}
 
 
 def _step(engine: OccupancyEngine, memory: TemporalMemory | None, frame: Frame) -> None:
@@ -119,39 +121,45 @@ def _step(engine: OccupancyEngine, memory: TemporalMemory | None, frame: Frame) 
 
 def _done(config: AblateConfig) -> dict[str, dict[int, dict[str, float]]]:
     """Scores by row and seed: those of the table as it stands, and those beside a checkpoint, which count before them."""
-    table = _stored(config)
-    scores: dict[str, dict[int, dict[str, float]]] = {}
+    scores: dict[str, dict[int, dict[str, float]]] = {row.name: {} for row in TABLES[config.table]()}
+    for kept in _stored(config).get("rows", []):
+        values = {name: each["values"] for name, each in kept["metrics"].items() if not name.endswith("_over_first")}
+        for number, seed in enumerate(kept["seeds"]):
+            scores[kept["name"]][seed] = {name: each[number] for name, each in values.items()}
     for row in TABLES[config.table]():
-        scores[row.name] = {}
-        training = fingerprint(_recipe(row, config.seeds[0], config))
-        for kept in (kept for kept in table.get("rows", []) if kept["name"] == row.name and kept["training"] == training):
-            values = {name: each["values"] for name, each in kept["metrics"].items() if not name.endswith("_over_first")}
-            for number, seed in enumerate(kept["seeds"]):
-                scores[row.name][seed] = {name: each[number] for name, each in values.items()}
         for seed in config.seeds:
             folder = _folder(row, seed, config)
-            if _scores_path(folder, config).exists() and _fingerprint_of(folder) == training:
-                scores[row.name][seed] = _columns(json.loads(_scores_path(folder, config).read_text()))
+            path = _scores_path(folder, config)
+            if path.exists() and _fingerprint_of(folder) == fingerprint(_recipe(row, seed, config)):
+                measured = json.loads(path.read_text())
+                if measured["test"] == str(config.test):
+                    scores[row.name][seed] = _columns(measured)
     return scores
 
 
 def _stored(config: AblateConfig) -> dict[str, Any]:
+    """The table as it stands, empty if there is none; one that this run would not go on with is refused, not overwritten."""
     path = config.results / f"{config.table}.json"
-    table: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if table and table["test"] != str(config.test):
-        raise ValueError(f"'{path}' was scored on '{table['test']}', not on '{config.test}'; give another --results")
+    if not path.exists():
+        return {}
+    table: dict[str, Any] = json.loads(path.read_text())
+    if table.get("test") != str(config.test):
+        raise ValueError(f"'{path}' was scored on '{table.get('test')}', not on '{config.test}'; give another --results")
+    trainings = {row.name: fingerprint(_recipe(row, config.seeds[0], config)) for row in TABLES[config.table]()}
+    for kept in table["rows"]:
+        if trainings.get(kept["name"]) != kept.get("training"):
+            raise ValueError(f"'{path}' holds '{kept['name']}' of another training than this one's; give another --results")
     return table
 
 
-def _train_and_score(row: Row, seed: int, config: AblateConfig) -> dict[str, float]:
+def _train_and_score(row: Row, seed: int, config: AblateConfig) -> None:
     folder = _folder(row, seed, config)
     recipe = _recipe(row, seed, config)
     if (folder / "config.json").exists() and _fingerprint_of(folder) != fingerprint(recipe):
         raise ValueError(f"'{folder}' holds a training of another configuration; move it away, or give another --out")
     checkpoint = train(recipe, resume=True)
     measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=_rendered(config)))
-    _scores_path(folder, config).write_text(json.dumps(measured, indent=2) + "\n")
-    return _columns(measured)
+    _write(measured | {"test": str(config.test)}, _scores_path(folder, config))
 
 
 def _scores_path(folder: Path, config: AblateConfig) -> Path:
@@ -225,49 +233,57 @@ def _folder(row: Row, seed: int, config: AblateConfig) -> Path:
     return config.out / name / f"seed_{seed}"
 
 
-def _save(
-    config: AblateConfig, scores: dict[str, dict[int, dict[str, float]]], latency: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Means over the seeds so far; ``..._over_first`` are the paired differences to the first row, or to ``Row.over``."""
-    every = [columns for seeds in scores.values() for columns in seeds.values()]
-    shared = [name for name in every[0] if all(name in columns for columns in every)] if every else []
+def _save(config: AblateConfig, latency: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Writes and returns the table of all that is done; a table that says so already stays as it is."""
+    stored, scores = _stored(config), _done(config)
     rows = []
     for row in (row for row in TABLES[config.table]() if scores[row.name]):
         over = row.over or TABLES[config.table]()[0].name
-        done = dict(sorted(scores[row.name].items()))
         rows.append(
             {
                 "name": row.name,
                 "switches": list(row.switches),
                 "over": over,
                 "training": fingerprint(_recipe(row, config.seeds[0], config)),
-                "seeds": list(done),
-                "metrics": compared(done, scores[over], shared),
+                "seeds": sorted(scores[row.name]),
+                "metrics": compared(scores[row.name], scores[over]),
             }
         )
+    if latency is None and stored and json.dumps(rows) == json.dumps(stored["rows"]):  # NaN equals no NaN
+        return stored
+    options = {"--steps": config.steps, "--data": config.data, "--test": config.test}
+    words = [str(word) for option in options.items() for word in option]
     table = {
-        "command": shlex.join(
-            ["python", "-m", "training.ablate", config.table, "--steps", str(config.steps), "--test", str(config.test)]
-        ),
+        "command": shlex.join(["python", "-m", "training.ablate", config.table, *words]),
         "data": f"generated towns, trained on '{config.data}', scored on '{config.test}'",
         "test": str(config.test),
-        "machine": machine(),
+        "machines": sorted({*stored.get("machines", []), machine()}),
         "rows": rows,
-        "latency": latency or _stored(config).get("latency", {}),
+        "latency": latency or stored.get("latency", {}),
     }
     config.results.mkdir(parents=True, exist_ok=True)
-    (config.results / f"{config.table}.json").write_text(json.dumps(table, indent=2) + "\n")
+    _write(table, config.results / f"{config.table}.json")
     return table
 
 
-def compared(
-    done: dict[int, dict[str, float]], first: dict[int, dict[str, float]], names: Iterable[str]
-) -> dict[str, dict[str, Any]]:
-    """Summaries over the seeds; ``..._over_first`` those of the differences to another row with the same seeds."""
-    paired = [seed for seed in done if seed in first]
-    return {name: summary([done[seed][name] for seed in done]) for name in names} | {
-        f"{name}_over_first": summary([done[seed][name] - first[seed][name] for seed in paired]) for name in names
-    }
+def _write(values: dict[str, Any], path: Path) -> None:
+    """Whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(values, indent=2) + "\n")
+    part.replace(path)
+
+
+def compared(done: dict[int, dict[str, float]], first: dict[int, dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Summaries over the seeds; ``..._over_first`` those of the differences to another row, where both have a seed.
+
+    Of the metrics that every seed has; values are in the order of the seeds.
+    """
+    paired = [seed for seed in sorted(done) if seed in first]
+    names = [name for name in next(iter(done.values())) if all(name in columns for columns in done.values())]
+    summaries = {name: summary([done[seed][name] for seed in sorted(done)]) for name in names}
+    for name in (name for name in names if paired and all(name in first[seed] for seed in paired)):
+        summaries[f"{name}_over_first"] = summary([done[seed][name] - first[seed][name] for seed in paired])
+    return summaries
 
 
 def summary(values: list[float]) -> dict[str, Any]:
@@ -280,13 +296,16 @@ def text(table: dict[str, Any]) -> str:
     """The table to be read: percentages, +- one standard error of the paired difference to the row that each is compared to."""
     titles = {"iou": "IoU", "miou": "mIoU", "miou_small": "small", "flicker": "flicker", "ray_iou": "RayIoU", "bev_iou": "BEV"}
     titles |= {f"miou_{weather}": weather for weather in WEATHERS}
-    shown = {name: title for name, title in titles.items() if name in table["rows"][0]["metrics"]}
+    shown = {name: title for name, title in titles.items() if any(name in row["metrics"] for row in table["rows"])}
     lines = [f"{'':28}" + "".join(f"{title:>8}{'difference':>15}" for title in shown.values())]
     for row in table["rows"]:
         metrics = row["metrics"]
-        cells = (f"{metrics[name]['mean']:8.2%}{signed(metrics[f'{name}_over_first']):>15}" for name in shown)
+        cells = []
+        for name in shown:
+            cells.append(f"{metrics[name]['mean']:8.2%}" if name in metrics else f"{'':8}")
+            cells.append(f"{signed(metrics[f'{name}_over_first']):>15}" if f"{name}_over_first" in metrics else f"{'':15}")
         over = "" if row["over"] == table["rows"][0]["name"] else f"  (to '{row['over']}')"
-        lines.append(f"{row['name']:28}" + "".join(cells) + over)
+        lines.append(f"{row['name']:28}{''.join(cells)}{over}")
     return "\n".join(lines)
 
 

@@ -151,9 +151,9 @@ def _over_seeds(seeds: dict[int, Any], first: dict[int, Any]) -> dict[str, dict[
     if not seeds.keys() & first.keys():
         raise ValueError(f"no seed of {sorted(seeds)} is among the first row's {sorted(first)}; only equal seeds can be compared")
     table = {}
-    for condition, metrics in next(iter(seeds.values())).items():
+    for condition in next(iter(seeds.values())):
         mine, other = ({seed: one[condition] for seed, one in row.items()} for row in (seeds, first))
-        table[condition] = compared(mine, other, metrics)
+        table[condition] = compared(mine, other)
     return table
 
 

@@ -123,7 +123,8 @@ class GaussRenderLoss(nn.Module):
             ignored = labels[sample] == IGNORE
             return predicted_gaussians(logits[sample], self.grid, opacity=opacity, ignored=ignored, scale=self.config.scale)
 
-        return self._compared(predicted, lambda sample: logits[sample], labels, sensors, random)
+        zero = logits.flatten()[:0].sum()  # so that there is a gradient where nothing is rendered
+        return self._compared(predicted, lambda sample: logits[sample], labels, sensors, random, zero)
 
     def of_cascade(
         self, output: HeadOutput, labels: UInt8[Tensor, "batch x y z"], sensors: Sequence[Cameras], random: np.random.Generator
@@ -142,7 +143,12 @@ class GaussRenderLoss(nn.Module):
                 output.coarse[sample], fine, children[:, 1:], self.grid, ignored=ignored, scale=self.config.scale
             )
 
-        return self._compared(predicted, lambda sample: dense_logits(output, ratio)[sample], labels, sensors, random)
+        def logits(sample: int) -> Tensor:
+            fine, children = parts[sample]
+            children = torch.cat([torch.zeros_like(children[:, :1]), children[:, 1:]], dim=1)
+            return dense_logits(HeadOutput(output.coarse[sample : sample + 1], fine, children), ratio)[0]
+
+        return self._compared(predicted, logits, labels, sensors, random, output.coarse.flatten()[:0].sum())
 
     def _compared(
         self,
@@ -151,9 +157,9 @@ class GaussRenderLoss(nn.Module):
         labels: Tensor,
         sensors: Sequence[Cameras],
         random: np.random.Generator,
+        zero: Tensor,
     ) -> GaussRenderLosses:
         """Every sample's Gaussians against its truth; ``logits``, of a sample, are asked for where errors draw the camera."""
-        zero = torch.zeros((), device=labels.device)
         sums = [zero, zero, zero, zero]
         for sample, cameras in enumerate(sensors):
             gaussians = predicted(sample)

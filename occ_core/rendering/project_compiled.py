@@ -61,7 +61,7 @@ def _project(
         x = pose[0, 0] * means[g, 0] + pose[0, 1] * means[g, 1] + pose[0, 2] * means[g, 2] + pose[0, 3]
         y = pose[1, 0] * means[g, 0] + pose[1, 1] * means[g, 1] + pose[1, 2] * means[g, 2] + pose[1, 3]
         z = pose[2, 0] * means[g, 0] + pose[2, 1] * means[g, 1] + pose[2, 2] * means[g, 2] + pose[2, 3]
-        if z <= near_m or opacities[g] <= MIN_ALPHA:
+        if not (z > near_m and opacities[g] > MIN_ALPHA):  # so that NaN is not seen
             continue
         if orthographic:
             u, v = fu * x + cu, fv * y + cv
@@ -75,6 +75,7 @@ def _project(
                 along_u[axis] = fu / z * (pose[0, axis] - slope_x * pose[2, axis])
                 along_v[axis] = fv / z * (pose[1, axis] - slope_y * pose[2, axis])
         norm = sqrt(quaternions[g, 0] ** 2 + quaternions[g, 1] ** 2 + quaternions[g, 2] ** 2 + quaternions[g, 3] ** 2)
+        norm = max(norm, 1e-12)  # torch's normalize
         a, b, c, d = (quaternions[g, 0] / norm, quaternions[g, 1] / norm, quaternions[g, 2] / norm, quaternions[g, 3] / norm)
         rotation = (
             (1 - 2 * (c * c + d * d), 2 * (b * c - a * d), 2 * (b * d + a * c)),
@@ -91,7 +92,7 @@ def _project(
             uu, vv, uv = uu + in_u * in_u, vv + in_v * in_v, uv + in_u * in_v
         exponent = log(opacities[g] / MIN_ALPHA)
         reach_u, reach_v = sqrt(2 * exponent * uu), sqrt(2 * exponent * vv)
-        if u + reach_u < 0 or v + reach_v < 0 or u - reach_u > width - 1 or v - reach_v > height - 1:
+        if not (u + reach_u >= 0 and v + reach_v >= 0 and u - reach_u <= width - 1 and v - reach_v <= height - 1):
             continue
         determinant = uu * vv - uv * uv
         visible[g] = True

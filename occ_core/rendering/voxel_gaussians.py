@@ -54,7 +54,8 @@ def cascade_gaussians(
     """``predicted_gaussians`` of a cascade's logits (``head.dense_logits``), with opacity derived, without making them dense.
 
     Args:
-        fine: of the voxels at ``children``; all others of the grid have their parent's among ``coarse``.
+        fine: of the voxels at ``children``, all or none of a parent's; all others of the grid have their parent's among
+            ``coarse``.
     """
     ratio = grid.shape[0] // coarse.shape[1]
     rows = coarse.permute(1, 2, 3, 0)  # [CX, CY, CZ, class]
@@ -72,8 +73,8 @@ def cascade_gaussians(
     said = torch.cat([fine, rows[parents.unbind(1)].repeat_interleave(ratio**3, dim=0)]).float()
     probabilities = said.softmax(dim=1)
     with torch.no_grad():
-        faint = opacity_from_empty(probabilities[:, EMPTY]) < LEAST_OPACITY
-        row[index[faint].unbind(1)] = -1
+        shown = opacity_from_empty(probabilities[:, EMPTY]) >= LEAST_OPACITY
+        row[index[~shown].unbind(1)] = -1
     drawn = row >= 0
     features = probabilities.index_select(0, row[drawn])
     return _spheres(drawn, opacity_from_empty(features[:, EMPTY]), features, grid, scale)

@@ -132,37 +132,60 @@ def test_ignored_voxels_count_on_neither_side():
     assert losses(sure(labels), unknown).total < 0.01
 
 
-def cascade(seed: int) -> HeadOutput:
-    """Two samples of two by two by two children; half of the parents are refined, and nothing of the second sample's are."""
+def cascade(seed: int, ratio: int) -> HeadOutput:
+    """Of two samples half and a fifth of the parents are refined, all eight children of each; with ratio 1 there are none."""
     torch.manual_seed(seed)
-    coarse = 2 * torch.randn(2, CLASSES, 8, 8, 2)
+    shape = tuple(side // ratio for side in GRID.shape)
+    coarse = 2 * torch.randn(2, CLASSES, *shape)
     coarse[:, 0] += 3  # most are empty
-    parents = (torch.rand(8, 8, 2) < 0.5).nonzero()
-    steps = torch.cartesian_prod(*[torch.arange(2)] * 3)
-    children = (parents[:, None] * 2 + steps).reshape(-1, 3)
-    children = torch.cat([torch.zeros(len(children), 1, dtype=torch.long), children], dim=1)
-    return HeadOutput(coarse.requires_grad_(), (2 * torch.randn(len(children), CLASSES)).requires_grad_(), children)
+    coarse.requires_grad_()
+    if ratio == 1:
+        return HeadOutput.dense(coarse)
+    steps = torch.cartesian_prod(*[torch.arange(ratio)] * 3)
+    children = []
+    for sample, share in enumerate((0.5, 0.2)):
+        index = ((torch.rand(shape) < share).nonzero()[:, None] * ratio + steps).reshape(-1, 3)
+        children.append(torch.cat([torch.full((len(index), 1), sample), index], dim=1))
+    return HeadOutput(coarse, (2 * torch.randn(sum(map(len, children)), CLASSES)).requires_grad_(), torch.cat(children))
 
 
-@pytest.mark.parametrize("strategy", ["elevated_around", "dynamic"])
-def test_a_cascade_is_rendered_as_its_dense_logits(strategy: str):
+@pytest.mark.parametrize(("strategy", "ratio"), [("elevated_around", 2), ("dynamic", 2), ("sensor", 1)])
+def test_a_cascade_is_rendered_as_its_dense_logits(strategy: str, ratio: int):
     labels = street().repeat(2, 1, 1, 1)
     labels[:, 2:5, 2:5] = 255
+    labels[1, 6:10, 12:14, 1:3] = 3  # the samples differ
     loss = GaussRenderLoss(GRID, GaussRenderConfig(strategy=strategy), CLASSES)
     sides = []
     for dense in (True, False):
-        output, random = cascade(seed=1), np.random.default_rng(5)
+        output, random = cascade(1, ratio), np.random.default_rng(5)
         if dense:
-            made = loss(dense_logits(output, ratio=2), labels, [sensors()] * 2, random)
+            made = loss(dense_logits(output, ratio), labels, [sensors()] * 2, random)
         else:
             made = loss.of_cascade(output, labels, [sensors()] * 2, random)
         made.total.backward()
-        assert output.fine.grad.abs().sum() > 0
-        sides.append((*made, output.coarse.grad, output.fine.grad))
+        learned = [output.coarse.grad] if ratio == 1 else [output.coarse.grad, output.fine.grad]
+        for sample in (0, 1):
+            assert output.coarse.grad[sample].abs().sum() > 0
+        sides.append((*made, *learned))
     for one, other in zip(*sides, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_a_cascade_has_no_features_for_learned_opacity():
     with pytest.raises(ValueError, match="takes dense logits"):
-        GaussRenderLoss(GRID, GaussRenderConfig(), CLASSES, feature_channels=8).of_cascade(output, labels, [], random)
+        loss = GaussRenderLoss(GRID, GaussRenderConfig(), CLASSES, feature_channels=8)
+        loss.of_cascade(cascade(1, 2), street(), [], np.random.default_rng(0))
+
+
+def test_without_anything_to_render_there_is_a_gradient_of_zero():
+    output = cascade(1, 2)
+    blind = replace(sensors(), intrinsics=torch.zeros(0, 3, 3), camera_from_grid=torch.zeros(0, 4, 4))
+    loss = GaussRenderLoss(GRID, GaussRenderConfig(bev=False, bev_depth=False), CLASSES)
+    for logits in (output, dense_logits(output, 2)):
+        give = loss.of_cascade if isinstance(logits, HeadOutput) else loss
+        give(logits, street().repeat(2, 1, 1, 1), [blind] * 2, np.random.default_rng(0)).total.backward()
+        assert output.coarse.grad.abs().max() == 0
+        output.coarse.grad = None
 
 
 def test_learned_opacity_starts_pale_and_learns():

@@ -40,7 +40,7 @@ def test_it_projects_as_its_twin(seed: int, orthographic: bool, view: int):
     ours, twin = project_fixed(some, seen_by, view), project(some, seen_by, view)
     assert torch.equal(ours.visible, twin.visible)
     for mine, other in zip(ours[:-1], twin[:-1], strict=True):
-        torch.testing.assert_close(mine[twin.visible], other[twin.visible], rtol=1e-5, atol=1e-7)  # its camera is of float32
+        torch.testing.assert_close(mine[twin.visible], other[twin.visible], rtol=1e-9, atol=1e-9)
 
 
 def test_single_precision_stays_single():
@@ -51,6 +51,20 @@ def test_single_precision_stays_single():
     assert (ours.visible != twin.visible).sum() <= 1  # at the border
     torch.testing.assert_close(ours.conics[both], twin.conics[both], rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(ours.centres[both], twin.centres[both], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_seen(broken: float):
+    some = gaussians(40, 0, torch.float64)
+    for row, name in enumerate(("means", "opacities", "quaternions")):
+        getattr(some, name)[row * 10 : row * 10 + 10] = broken
+    some.quaternions[30:] = 0  # as unturned
+    ours, twin = project_fixed(some, cameras(False), 0), project(some, cameras(False), 0)
+    assert not ours.visible[:10].any() and not ours.visible[20:30].any()
+    if broken != broken:
+        assert torch.equal(ours.visible, twin.visible) and not ours.visible[:30].any()
+    assert torch.equal(ours.visible[30:], twin.visible[30:]) and ours.visible[30:].any()
+    torch.testing.assert_close(ours.conics[30:][ours.visible[30:]], twin.conics[30:][ours.visible[30:]])
 
 
 def test_no_gaussians_are_no_matter():

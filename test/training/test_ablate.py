@@ -25,10 +25,11 @@ def test_every_row_is_a_training_of_its_own():
 def test_rows_of_one_name_are_one_training_in_every_table():
     config = AblateConfig(table="tacocc")
     made: dict[str, set[str]] = {}
+    folders = {str(ablation._folder(row, 1, config)): row.name for rows in TABLES.values() for row in rows()}
     for row in (row for rows in TABLES.values() for row in rows()):
         made.setdefault(row.name, set()).add(fingerprint(ablation._recipe(row, 1, config)))
     assert {name: len(trainings) for name, trainings in made.items() if len(trainings) > 1} == {}
-    assert len(set.union(*made.values())) == len(made)  # and of two names, two
+    assert len(set.union(*made.values())) == len(made) == len(folders)  # and of two names, two
 
 
 def test_a_training_is_known_by_what_makes_it():
@@ -96,6 +97,56 @@ def test_what_is_done_stays_when_other_rows_are_trained(config: AblateConfig):
     assert {row["name"]: row["seeds"] for row in table["rows"]} == {"base": [1, 2], "fuser": [1]}
     base, fuser = (row["metrics"]["iou"]["values"] for row in table["rows"])
     assert table["rows"][1]["metrics"]["iou_over_first"]["values"] == [pytest.approx(fuser[0] - base[0])]
+
+
+def test_a_table_of_other_trainings_is_not_overwritten(config: AblateConfig):
+    ablate(replace(config, seeds=(1,), rows=("base",)))
+    shutil.rmtree(config.out)
+    path = config.results / "tacocc.json"
+    before = path.read_text()
+    with pytest.raises(ValueError, match=r"holds 'base' of another training than this one's; give another --results"):
+        ablate(replace(config, seeds=(1,), rows=("base",), steps=2))
+    assert path.read_text() == before
+
+
+def test_a_whole_table_is_given_back_without_data(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+    table = ablate(replace(config, seeds=(1,)))
+    path = config.results / "tacocc.json"
+    before = path.stat().st_mtime_ns
+    monkeypatch.setattr(ablation, "latency", lambda *_: pytest.fail("measured again"))
+    assert json.dumps(ablate(replace(config, seeds=(1,)))) == json.dumps(table)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_row_may_be_known_before_what_it_is_compared_to(config: AblateConfig):
+    ablate(replace(config, seeds=(1,), rows=("fuser",)))
+    shutil.rmtree(config.out / "base")
+    (config.results / "tacocc.json").unlink()
+    scores = ablation._done(replace(config, seeds=(1,)))
+    assert {name: list(seeds) for name, seeds in scores.items()} == {"base": [], "fuser": [1], "base + memory": []}
+    table = ablation._save(replace(config, seeds=(1,)))
+    assert "iou" in table["rows"][0]["metrics"] and "iou_over_first" not in table["rows"][0]["metrics"]
+    assert "fuser" in text(table)
+
+
+def test_a_score_beside_a_checkpoint_counts_before_the_table(config: AblateConfig):
+    one = replace(config, seeds=(1,), rows=("base",))
+    ablate(one)
+    path = config.out / "base" / "seed_1" / f"scores_{config.test.name}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"iou": 0.25}))
+    assert ablate(one)["rows"][0]["metrics"]["iou"]["values"] == [0.25]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"iou": 0.5, "test": f"elsewhere/{config.test.name}"}))
+    assert ablate(one)["rows"][0]["metrics"]["iou"]["values"] == [0.25]  # that one is of other towns
+
+
+def test_a_training_is_scored_anew_for_a_table_that_wants_more(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+    rows = [Row("base"), next(row for row in TABLES["gaussrender"]() if row.name == "GaussRender")]
+    monkeypatch.setitem(TABLES, "gaussrender", lambda: rows)
+    ablate(replace(config, seeds=(1,), rows=("base",)))
+    state = config.out / "base" / "seed_1" / "state.pt"  # written by steps alone
+    before = state.stat().st_mtime_ns
+    table = ablate(replace(config, table="gaussrender", seeds=(1,), rows=("base",)))
+    assert "bev_iou" in table["rows"][0]["metrics"] and state.stat().st_mtime_ns == before
 
 
 def test_a_table_is_of_one_test(config: AblateConfig):
