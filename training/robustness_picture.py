@@ -19,6 +19,8 @@ def draw_curves(table: dict[str, Any], failures: Sequence[tuple[str, Sequence[tu
         table: as ``training.robustness`` writes it.
         failures: of every panel its title, and the condition at every share.
     """
+    named = {condition for _, points in failures for _, condition in points}
+    best = max(row["conditions"][condition]["miou"]["mean"] for row in table["rows"] for condition in named)
     with mpl.rc_context({"font.size": 11}):
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         for axes, (title, points) in zip(figure.subplots(1, len(failures), sharey=True, squeeze=False)[0], failures, strict=True):
@@ -28,7 +30,7 @@ def draw_curves(table: dict[str, Any], failures: Sequence[tuple[str, Sequence[tu
                 means, errors = [100 * one["mean"] for one in miou], [100 * (one["stderr"] or 0.0) for one in miou]
                 colour, label = COLOURS[number % len(COLOURS)], Path(row["name"]).name
                 axes.errorbar(shares, means, errors, fmt="o-", color=colour, label=label, markersize=4, capsize=2)
-            axes.set(title=title, xlabel="% of frames", ylim=(0, None))
+            axes.set(title=title, xlabel="% of frames", ylim=(0, 110 * best))
             axes.grid(alpha=0.3)
         figure.axes[0].set_ylabel("mIoU, %")
         figure.axes[0].legend(loc="lower left")
