@@ -34,6 +34,7 @@ from training.evaluate import EvaluateConfig, evaluate
 from training.language import LanguageTraining
 from training.recipes import FORGET, TrainConfig, nano_town
 from training.train import train
+from training.world.tables import write_whole
 
 SMALL = ("pedestrian", "traffic_cone", "bicycle", "motorcycle")
 
@@ -261,16 +262,12 @@ def _save(config: AblateConfig, latency: dict[str, Any] | None = None) -> dict[s
         "rows": rows,
         "latency": latency or stored.get("latency", {}),
     }
-    config.results.mkdir(parents=True, exist_ok=True)
     _write(table, config.results / f"{config.table}.json")
     return table
 
 
 def _write(values: dict[str, Any], path: Path) -> None:
-    """Whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(values, indent=2) + "\n")
-    part.replace(path)
+    write_whole(path, json.dumps(values, indent=2) + "\n")
 
 
 def compared(done: dict[int, dict[str, float]], first: dict[int, dict[str, float]]) -> dict[str, dict[str, Any]]:

@@ -100,9 +100,14 @@ def link(records: Sequence[Record]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a file that is either whole or absent."""
+    write_whole(path, json.dumps(content))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that is either whole, or what it was before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content))
+    part.write_text(text)
     os.replace(part, path)
 
 
