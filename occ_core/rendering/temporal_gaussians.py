@@ -97,7 +97,8 @@ class VelocityGate(nn.Module):
 
         ``tau = beta / dt * E|v|`` of Eq. 4, with v the displacement in dt, is beta times the mean speed.
         """
-        threshold = self.log_beta.exp() * speed_mps.mean()
+        mean = speed_mps.sum() / max(1, len(speed_mps))  # of no Gaussian 0: NaN would reach beta's gradient
+        threshold = self.log_beta.exp() * mean
         factor = 1 + (self.widest - 1) * torch.sigmoid((speed_mps - threshold) / self.SOFTNESS_MPS)
         return gaussians._replace(width=gaussians.width + factor.log())
 

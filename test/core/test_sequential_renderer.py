@@ -200,9 +200,12 @@ def test_without_consistency_the_gaussians_are_not_refined():
 
 def test_an_empty_scene_is_no_error():
     volume, occupied, points, speed, views = inputs()
-    losses = renderer()(volume, torch.zeros_like(occupied), points[:0], speed, views)
+    one = renderer()
+    losses = one(volume, torch.zeros_like(occupied), points[:0], speed, views)
     assert losses.consistency.item() == 0
     assert torch.isfinite(losses.photometric)
+    (losses.consistency + losses.photometric).backward()
+    assert all(weights.grad is None or torch.isfinite(weights.grad).all() for weights in one.parameters())
 
 
 def test_nonsense_is_refused():
