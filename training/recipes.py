@@ -147,11 +147,36 @@ def shipped_town() -> TrainConfig:
     )
 
 
+def tacocc_town() -> TrainConfig:
+    """TACOcc's fuser and memory alone, from the weights that the shipped checkpoint starts from."""
+    shipped = shipped_town()
+    return replace(
+        shipped,
+        model=replace(shipped.model, adaptive_fusion=AdaptiveFusionConfig(), language=None),
+        out=Path("out/train/tacocc_town"),
+        losses=LossWeights(),
+        language=None,
+    )
+
+
 def whole_town() -> TrainConfig:
     """The shipped checkpoint given TACOcc's fuser too, at which two CPU cores do not follow at 2 Hz: all parts of both papers."""
     shipped = shipped_town()
     model = replace(shipped.model, adaptive_fusion=AdaptiveFusionConfig())
     return replace(shipped, model=model, out=Path("out/train/whole_town"), start_from=SHIPPED)
+
+
+def gaussrender_town() -> TrainConfig:
+    """``tiny_town``'s weights trained on with GaussRender's loss."""
+    tiny = tiny_town()
+    return replace(
+        tiny,
+        out=Path("out/train/gaussrender_town"),
+        steps=700,
+        learning_rate=5e-4,
+        gauss_render=GaussRenderConfig(),
+        start_from=tiny.out / "model.safetensors",
+    )
 
 
 def tiny_nuscenes() -> TrainConfig:
@@ -166,4 +191,6 @@ def tiny_nuscenes() -> TrainConfig:
     )
 
 
-RECIPES: tuple[Callable[[], TrainConfig], ...] = (debug, nano_town, tiny_town, shipped_town, whole_town, tiny_nuscenes)
+RECIPES: tuple[Callable[[], TrainConfig], ...] = (
+    debug, nano_town, tiny_town, shipped_town, tacocc_town, whole_town, gaussrender_town, tiny_nuscenes
+)  # fmt: skip
