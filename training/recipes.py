@@ -24,6 +24,9 @@ from training.objective import LossWeights
 FORGET = 0.3
 """With a memory: the share of keyframes in training before which it is lost."""
 
+GAUSS_RENDER = 1.5
+"""lambda of GaussRender's Eq. 1 here: a tenth of the paper's, as is the cross entropy beside it (its code counts that ten times)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -174,7 +177,7 @@ def gaussrender_town() -> TrainConfig:
         out=Path("out/train/gaussrender_town"),
         steps=700,
         learning_rate=5e-4,
-        gauss_render=GaussRenderConfig(),
+        gauss_render=GaussRenderConfig(weight=GAUSS_RENDER),
         start_from=tiny.out / "model.safetensors",
     )
 

@@ -47,7 +47,7 @@ class GaussRenderConfig:
     scale: float = SCALE
     """Standard deviation of a Gaussian, in voxels."""
     weight: float = 15.0
-    """lambda of Eq. 1."""
+    """lambda of Eq. 1, beside a cross entropy that counts 10, as in the authors' code; where that counts 1, take a tenth."""
     camera: bool = True
     """Semantics from the moving camera; the switches are Table 6's."""
     camera_depth: bool = True
