@@ -75,9 +75,7 @@ def tacocc() -> list[Row]:
         Row("fuser + memory", steps, whole, over=ordered.name),
         Row("voxels rendered", (*steps, "l_pc"), whole, replace(rendering, points=False), over=ordered.name),
         Row("points too", (*steps, "l_pc", "dga"), whole, rendering, over=ordered.name),
-        Row(
-            "and L_rgb", (*steps, "l_pc", "dga", "l_rgb"), whole, replace(rendering, photometric_weight=1.0), over=ordered.name
-        ),
+        Row("and L_rgb", (*steps, "l_pc", "dga", "l_rgb"), whole, replace(rendering, photometric_weight=1.0), over=ordered.name),
     ]
 
 

@@ -25,7 +25,7 @@ FORGET = 0.3
 """With a memory: the share of keyframes in training before which it is lost."""
 
 GAUSS_RENDER = 1.5
-"""lambda of GaussRender's Eq. 1 here: a tenth of the paper's, as is the cross entropy beside it (its code counts that ten times)."""
+"""lambda of GaussRender's Eq. 1: a tenth of the paper's, as is the cross entropy beside it (the authors' code counts that 10)."""
 
 
 @dataclass(frozen=True, kw_only=True)
