@@ -133,7 +133,7 @@ def _forward(
             passing[row, column] = abs(passing[row, column])
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})  # sums over channels in any order: several at once
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})  # sums over channels in any order: several at once
 @no_type_check
 def _backward(
     centres: np.ndarray,
@@ -162,35 +162,41 @@ def _backward(
     channels, real = features.shape[1], features.dtype.type
     one, half, most = real(1), real(0.5), real(MAX_ALPHA)
     through = passing[first_row:end_row].copy()  # what passes all of them, for the gradient of the whole image's alpha
+    shown, taught = np.empty(channels, features.dtype), np.empty(channels, features.dtype)  # one Gaussian's, close at hand
     for place in range(len(order) - 1, -1, -1):
         g = order[place]
-        faintest = np.log(opacities[g] * real(255))
+        depth, opacity, u, v = depths[g], opacities[g], centres[g, 0], centres[g, 1]
+        uu, uv, vv = half * conics[g, 0], conics[g, 1], half * conics[g, 2]
+        faintest = np.log(opacity * real(255))
+        shown[:], taught[:] = features[g], 0
+        to_depth, to_opacity = real(0), real(0)
         for row in range(max(boxes[place, 1], first_row), min(boxes[place, 3], end_row)):
-            dv = real(row) - centres[g, 1]
+            dv = real(row) - v
             for column in range(boxes[place, 0], boxes[place, 2]):
                 if place > last[row, column]:
                     continue
-                du = real(column) - centres[g, 0]
-                exponent = half * (conics[g, 0] * du * du + conics[g, 2] * dv * dv) + conics[g, 1] * du * dv
+                du = real(column) - u
+                exponent = uu * du * du + vv * dv * dv + uv * du * dv
                 if exponent > faintest or exponent < 0:
                     continue
                 shape = exp(-exponent)
-                alpha = min(most, opacities[g] * shape)
-                passes = passing[row, column] / (one - alpha)
+                alpha = min(most, opacity * shape)
+                per_passing = one / (one - alpha)
+                passes = passing[row, column] * per_passing
                 weight = alpha * passes
+                arriving = image_gradient[row, column]
+                own = depth * depth_gradient[row, column]  # the gradient times what is shown: this one's, those' behind it
                 for channel in range(channels):
-                    features_gradient[g, channel] += weight * image_gradient[row, column, channel]
-                depths_gradient[g] += weight * depth_gradient[row, column]
-                own = depths[g] * depth_gradient[row, column]  # the gradient times what is shown: this one's, those' behind it
-                for channel in range(channels):
-                    own += features[g, channel] * image_gradient[row, column, channel]
-                gradient = own * passes - behind[row, column] / (one - alpha)
-                gradient += alpha_gradient[row, column] * through[row - first_row, column] / (one - alpha)
+                    taught[channel] += weight * arriving[channel]
+                    own += shown[channel] * arriving[channel]
+                to_depth += weight * depth_gradient[row, column]
+                gradient = own * passes - behind[row, column] * per_passing
+                gradient += alpha_gradient[row, column] * through[row - first_row, column] * per_passing
                 behind[row, column] += weight * own
                 passing[row, column] = passes
-                if opacities[g] * shape > most:
+                if opacity * shape > most:
                     continue
-                opacities_gradient[g] += shape * gradient
+                to_opacity += shape * gradient
                 if not shapes:
                     continue
                 down = -alpha * gradient  # to the exponent
@@ -199,3 +205,4 @@ def _backward(
                 conics_gradient[g, 2] += down * half * dv * dv
                 centres_gradient[g, 0] -= down * (conics[g, 0] * du + conics[g, 1] * dv)
                 centres_gradient[g, 1] -= down * (conics[g, 2] * dv + conics[g, 1] * du)
+        features_gradient[g], depths_gradient[g], opacities_gradient[g] = taught, to_depth, to_opacity
