@@ -23,7 +23,6 @@ from occ_core.losses.truth_cache import TruthCache
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.semantics import Rendered, render
 from occ_core.rendering.virtual_cameras import (
-    BEV_MARGIN_M,
     STANDING,
     Strategy,
     camera_above,
@@ -200,10 +199,14 @@ class GaussRenderLoss(nn.Module):
         return virtual_camera(self.config.strategy, cameras, view_weights(cameras), self.grid, random, target)
 
     def _above(self, device: torch.device) -> tuple[Cameras, float]:
-        """The camera above, and the depth that its depths are divided by."""
-        if self.config.above == "orthographic":
-            return camera_above(self.grid, 1, device), self.grid.range_m[5] - self.grid.range_m[2] + BEV_MARGIN_M
-        return pinhole_above(self.grid, device=device), self.grid.range_m[3] - self.grid.range_m[0]
+        """The camera above, and what its depths are divided by.
+
+        That is the grid's width, as high as the released camera stands, for either: divided by the few metres below the
+        orthographic one, depth would outweigh all other terms, and lose mIoU.
+        """
+        orthographic = self.config.above == "orthographic"
+        camera = camera_above(self.grid, 1, device) if orthographic else pinhole_above(self.grid, device=device)
+        return camera, self.grid.range_m[3] - self.grid.range_m[0]
 
 
 def difference(
