@@ -101,6 +101,14 @@ def test_a_floater_before_the_cameras_costs():
     assert cluttered.camera > 10 * clean.camera and cluttered.camera_depth > 10 * clean.camera_depth
 
 
+def test_depth_from_above_is_a_share_of_the_grids_width():
+    """The whole ground a voxel too high: 1 m of 16 m; between Gaussians a little of it is seen through."""
+    labels = torch.zeros(1, *GRID.shape, dtype=torch.uint8)
+    labels[..., 0] = 1
+    raised = labels.roll(1, dims=3)
+    assert losses(sure(raised), labels).bev_depth.item() == pytest.approx(1 / 16, rel=0.05)
+
+
 def test_gradients_lower_the_loss():
     """From noise, with images alone: what is seen from above gets its class; that voxels before it go takes longer."""
     torch.manual_seed(0)
