@@ -202,7 +202,7 @@ class GaussRenderLoss(nn.Module):
         """The camera above, and what its depths are divided by.
 
         That is the grid's width, as high as the released camera stands, for either: divided by the few metres below the
-        orthographic one, depth would outweigh all other terms, and lose mIoU.
+        orthographic one, depth would outweigh every other term.
         """
         orthographic = self.config.above == "orthographic"
         camera = camera_above(self.grid, 1, device) if orthographic else pinhole_above(self.grid, device=device)
