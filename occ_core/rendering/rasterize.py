@@ -7,6 +7,7 @@ optical axis.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import NamedTuple
 
 import torch
@@ -37,20 +38,23 @@ def rasterize(gaussians: Gaussians, cameras: Cameras) -> Rendering:
         from occ_core.rendering.rasterize_gsplat import rasterize_gsplat
 
         return Rendering(*rasterize_gsplat(gaussians, cameras))
-    views = range(len(cameras.intrinsics))
-    of = project_fixed if is_fixed(gaussians, cameras) else project
-    return _stack([_render(of(gaussians, cameras, view), gaussians, cameras.size) for view in views])
+    return _stack([_render(gaussians, cameras, view) for view in range(len(cameras.intrinsics))])
 
 
-def _render(projected: Projected, gaussians: Gaussians, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def _render(gaussians: Gaussians, cameras: Cameras, view: int) -> tuple[Tensor, Tensor, Tensor]:
+    projected = project_fixed(gaussians, cameras, view)
+    if not is_fixed(gaussians, cameras):  # gradients for those alone that are seen: of six cameras, each sees a sixth
+        seen = projected.visible.nonzero()[:, 0]
+        gaussians = Gaussians(*(getattr(gaussians, part.name).index_select(0, seen) for part in fields(Gaussians)))
+        projected = project(gaussians, cameras, view)
     order = _front_to_back(projected)
-    height, width = size
+    height, width = cameras.size
     with torch.no_grad():
         centres, reach = projected.centres.index_select(0, order), projected.reach.index_select(0, order)
         low, high = (centres - reach).ceil().clamp(min=0), (centres + reach).floor() + 1
         boxes = torch.cat([low, torch.minimum(high, high.new_tensor([width, height]))], dim=1).int()
     return Blend.apply(
-        projected.centres, projected.conics, gaussians.opacities, gaussians.features, projected.depths, order, boxes, size
+        projected.centres, projected.conics, gaussians.opacities, gaussians.features, projected.depths, order, boxes, cameras.size
     )
 
 
