@@ -93,7 +93,7 @@ class RenderingLosses(NamedTuple):
     """What the renderer teaches; see ``total``."""
 
     photometric: Float[Tensor, ""]
-    """L_rgb of the initial Gaussians."""
+    """L_rgb of the initial Gaussians; no gradient where its weight is 0."""
     refined: Float[Tensor, ""]
     """L_rgb after the inner optimisation; no gradient."""
     consistency: Float[Tensor, ""]
@@ -139,7 +139,8 @@ class SequentialRenderer(nn.Module):
         initial = self.gate(self.parameters_of(volume, anchors), speed)
         if self.config.density_control:
             initial, anchors = control_density(initial, anchors, self._pull(initial, anchors, views))
-        photometric = self._photometric(initial, anchors, views)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.photometric_weight > 0):
+            photometric = self._photometric(initial, anchors, views)
         if self.config.consistency_weight == 0:
             return RenderingLosses(photometric, photometric.detach(), photometric.new_zeros(()))
         final = self.refine(initial, anchors, views)
