@@ -70,7 +70,9 @@ def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
     u_axes, v_axes = (along_u[:, :, None] * axes).sum(dim=1), (along_v[:, :, None] * axes).sum(dim=1)  # [G, axis]
     uu, vv = u_axes.square().sum(dim=1) + LOW_PASS_PX2, v_axes.square().sum(dim=1) + LOW_PASS_PX2
     uv = (u_axes * v_axes).sum(dim=1)
-    determinant = uu * vv - uv * uv
+    # Lagrange's identity: of a Gaussian as large as the scene, uu vv - uv^2 would cancel to 0
+    spread = uu + vv - LOW_PASS_PX2  # their sum without one of the low-passes
+    determinant = torch.linalg.cross(u_axes, v_axes).square().sum(dim=1) + LOW_PASS_PX2 * spread
     conics = torch.stack([vv, -uv, uu], dim=1) / determinant[:, None]
     with torch.no_grad():
         exponent = (gaussians.opacities / MIN_ALPHA).clamp(min=1e-6).log()  # where alpha falls to MIN_ALPHA

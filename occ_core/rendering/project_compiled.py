@@ -56,7 +56,7 @@ def _project(
     height, width = size
     fu, fv, cu, cv = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
     beyond_u, beyond_v = 0.15 * width / fu, 0.15 * height / fv
-    along_u, along_v = np.empty(3), np.empty(3)
+    along_u, along_v, in_u, in_v = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     for g in range(len(means)):
         x = pose[0, 0] * means[g, 0] + pose[0, 1] * means[g, 1] + pose[0, 2] * means[g, 2] + pose[0, 3]
         y = pose[1, 0] * means[g, 0] + pose[1, 1] * means[g, 1] + pose[1, 2] * means[g, 2] + pose[1, 3]
@@ -82,19 +82,20 @@ def _project(
             (2 * (b * c + a * d), 1 - 2 * (b * b + d * d), 2 * (c * d - a * b)),
             (2 * (b * d - a * c), 2 * (c * d + a * b), 1 - 2 * (b * b + c * c)),
         )
-        uu, vv, uv = LOW_PASS_PX2, LOW_PASS_PX2, 0.0
         for axis in range(3):
-            in_u, in_v = 0.0, 0.0
+            in_u[axis], in_v[axis] = 0.0, 0.0
             for row in range(3):
-                in_u += along_u[row] * rotation[row][axis]
-                in_v += along_v[row] * rotation[row][axis]
-            in_u, in_v = in_u * scales[g, axis], in_v * scales[g, axis]
-            uu, vv, uv = uu + in_u * in_u, vv + in_v * in_v, uv + in_u * in_v
+                in_u[axis] += along_u[row] * rotation[row][axis] * scales[g, axis]
+                in_v[axis] += along_v[row] * rotation[row][axis] * scales[g, axis]
+        uu, vv, uv, cross = LOW_PASS_PX2, LOW_PASS_PX2, 0.0, 0.0
+        for axis in range(3):
+            uu, vv, uv = uu + in_u[axis] ** 2, vv + in_v[axis] ** 2, uv + in_u[axis] * in_v[axis]
+            cross += (in_u[axis - 2] * in_v[axis - 1] - in_u[axis - 1] * in_v[axis - 2]) ** 2
         exponent = log(opacities[g] / MIN_ALPHA)
         reach_u, reach_v = sqrt(2 * exponent * uu), sqrt(2 * exponent * vv)
         if not (u + reach_u >= 0 and v + reach_v >= 0 and u - reach_u <= width - 1 and v - reach_v <= height - 1):
             continue
-        determinant = uu * vv - uv * uv
+        determinant = cross + LOW_PASS_PX2 * (uu + vv - LOW_PASS_PX2)
         visible[g] = True
         centres[g, 0], centres[g, 1], depths[g] = u, v, z
         conics[g, 0], conics[g, 1], conics[g, 2] = vv / determinant, -uv / determinant, uu / determinant

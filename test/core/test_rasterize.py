@@ -8,6 +8,7 @@ from torch import Tensor
 
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.project import project
+from occ_core.rendering.project_compiled import project_fixed
 from occ_core.rendering.rasterize import Rendering, rasterize, rasterize_dense
 from occ_core.types import Gaussians
 
@@ -204,6 +205,23 @@ def test_what_is_visible_is_in_front_and_reaches_the_image():
     projected = project(some(500), cameras(views=1), 0)
     assert 0 < projected.visible.sum() < 500
     assert (projected.depths[projected.visible] > 0.1).all()
+
+
+@pytest.mark.parametrize("of", [project, project_fixed])
+def test_a_gaussian_longer_than_the_scene_is_projected_as_exactly(of):
+    """Its variances in the image, some 1e11 px^2, would leave nothing of uu vv - uv^2 in float32."""
+    conics = []
+    for dtype in (torch.float32, torch.float64):
+        long = Gaussians(
+            means=torch.tensor([[-38.88, 0.57, 9.16]], dtype=dtype),
+            quaternions=torch.tensor([[-0.54, -0.23, -0.62, 0.50]], dtype=dtype),
+            scales=torch.tensor([[0.088, 1e5, 3.44]], dtype=dtype),
+            opacities=torch.tensor([0.5], dtype=dtype),
+            features=torch.ones(1, 1, dtype=dtype),
+        )
+        lens = torch.tensor([[[38.0, 0, 23], [0, 38.0, 3], [0, 0, 1]]], dtype=dtype)
+        conics.append(of(long, Cameras(lens, torch.eye(4, dtype=dtype)[None], (16, 48)), 0).conics)
+    torch.testing.assert_close(conics[0], conics[1].float(), rtol=1e-5, atol=0.0)
 
 
 def test_cameras_refuse_nonsense():
