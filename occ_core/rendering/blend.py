@@ -105,10 +105,16 @@ def _forward(
     """Those rows of the image."""
     channels, real = features.shape[1], features.dtype.type  # a bare number would make every product one of doubles
     one, half, most, least = real(1), real(0.5), real(MAX_ALPHA), real(MIN_TRANSMITTANCE)
+    open_in_row = np.full(end_row, passing.shape[1])  # pixels that are not finished
+    rows_open = end_row - first_row
     for place in range(len(order)):
+        if rows_open == 0:
+            break
         g = order[place]
         faintest = np.log(opacities[g] * real(255))  # beyond this exponent alpha is below 1 / 255
         for row in range(max(boxes[place, 1], first_row), min(boxes[place, 3], end_row)):
+            if open_in_row[row] == 0:
+                continue
             dv = real(row) - centres[g, 1]
             for column in range(boxes[place, 0], boxes[place, 2]):
                 if passing[row, column] < 0:
@@ -121,6 +127,8 @@ def _forward(
                 passes = passing[row, column]
                 if passes * (one - alpha) <= least:
                     passing[row, column] = -passes  # finished, marked by the sign until the end
+                    open_in_row[row] -= 1
+                    rows_open -= open_in_row[row] == 0
                     continue
                 weight = alpha * passes
                 for channel in range(channels):
@@ -163,7 +171,10 @@ def _backward(
     one, half, most = real(1), real(0.5), real(MAX_ALPHA)
     through = passing[first_row:end_row].copy()  # what passes all of them, for the gradient of the whole image's alpha
     shown, taught = np.empty(channels, features.dtype), np.empty(channels, features.dtype)  # one Gaussian's, close at hand
-    for place in range(len(order) - 1, -1, -1):
+    last_in_row = np.full(end_row, -1)
+    for row in range(first_row, end_row):
+        last_in_row[row] = last[row].max()
+    for place in range(last_in_row.max(), -1, -1):
         g = order[place]
         depth, opacity, u, v = depths[g], opacities[g], centres[g, 0], centres[g, 1]
         uu, uv, vv = half * conics[g, 0], conics[g, 1], half * conics[g, 2]
@@ -171,6 +182,8 @@ def _backward(
         shown[:], taught[:] = features[g], 0
         to_depth, to_opacity = real(0), real(0)
         for row in range(max(boxes[place, 1], first_row), min(boxes[place, 3], end_row)):
+            if place > last_in_row[row]:
+                continue
             dv = real(row) - v
             for column in range(boxes[place, 0], boxes[place, 2]):
                 if place > last[row, column]:

@@ -14,6 +14,9 @@ from occ_core.rendering.anchors import Anchors
 from occ_core.types import Gaussians
 from occ_core.voxel_grid import VoxelGrid
 
+LARGEST = 4.0
+"""Of an anchor's sizes: no standard deviation is above it. A larger Gaussian would paint the scene, not what is at its anchor."""
+
 
 class TemporalGaussians(NamedTuple):
     """Parameters of Eq. 3 before their activations, so that any value is valid; colours are constant (harmonics of degree 0)."""
@@ -23,7 +26,7 @@ class TemporalGaussians(NamedTuple):
     quaternion: Float[Tensor, "gaussian 4"]
     """r: of any length."""
     scale: Float[Tensor, "gaussian 3"]
-    """s: logarithm, in the anchor's sizes."""
+    """s: logarithm, in the anchor's sizes; above ``LARGEST`` it counts as that."""
     colour: Float[Tensor, "gaussian 3"]
     """c: logit."""
     opacity: Float[Tensor, " gaussian"]
@@ -39,11 +42,12 @@ class TemporalGaussians(NamedTuple):
         The weight is 1 at its peak: a wider Gaussian lasts longer, it is no fainter.
         """
         size = anchors.size_m[:, None]
+        excess = (self.scale.detach() - math.log(LARGEST)).clamp(min=0)  # detached: what is too large may shrink
         weight = torch.exp(-(((time_s - self.centre_s) / self.width.exp()) ** 2) / 2)
         return Gaussians(
             means=anchors.centres + size * torch.tanh(self.offset),
             quaternions=self.quaternion,
-            scales=size * self.scale.exp(),
+            scales=size * (self.scale - excess).exp(),
             opacities=torch.sigmoid(self.opacity) * weight,
             features=torch.sigmoid(self.colour),
         )

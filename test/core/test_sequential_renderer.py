@@ -79,6 +79,15 @@ def test_gaussians_stay_at_their_anchors():
     assert far.scales.tolist() == [pytest.approx([0.08, 0.08, 0.08])]
 
 
+def test_no_gaussian_outgrows_its_anchor_and_what_did_may_shrink():
+    """exp(9) anchor sizes count as 4: 4 * 0.2 m; d scales / d scale is scales."""
+    grown = gaussians(scale=9.0)._replace(scale=torch.full((1, 3), 9.0, requires_grad=True))
+    scales = grown.at(0.0, anchors(size_m=0.2)).scales
+    assert scales.tolist() == [pytest.approx([0.8] * 3)]
+    scales.sum().backward()
+    assert grown.scale.grad.tolist() == [pytest.approx([0.8] * 3)]
+
+
 def test_the_network_starts_at_round_gaussians_and_reaches_the_volume():
     torch.manual_seed(0)
     network = ParameterNetwork(4, GRID)
