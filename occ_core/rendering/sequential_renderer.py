@@ -95,7 +95,7 @@ class RenderingLosses(NamedTuple):
     photometric: Float[Tensor, ""]
     """L_rgb of the initial Gaussians; no gradient where its weight is 0."""
     refined: Float[Tensor, ""]
-    """L_rgb after the inner optimisation; no gradient."""
+    """L_rgb before the last step of the inner optimisation; no gradient."""
     consistency: Float[Tensor, ""]
     """L_pc."""
 
@@ -139,26 +139,31 @@ class SequentialRenderer(nn.Module):
         initial = self.gate(self.parameters_of(volume, anchors), speed)
         if self.config.density_control:
             initial, anchors = control_density(initial, anchors, self._pull(initial, anchors, views))
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.photometric_weight > 0):
-            photometric = self._photometric(initial, anchors, views)
         if self.config.consistency_weight == 0:
+            photometric = self._photometric(initial, anchors, views)
             return RenderingLosses(photometric, photometric.detach(), photometric.new_zeros(()))
-        final = self.refine(initial, anchors, views)
-        with torch.no_grad():
-            refined = self._photometric(final, anchors, views)
-        return RenderingLosses(photometric, refined, parameter_consistency(initial, final))
+        final, losses = self.refine(initial, anchors, views)
+        photometric = self._photometric(initial, anchors, views) if self.config.photometric_weight > 0 else losses[0]
+        return RenderingLosses(photometric, losses[-1], parameter_consistency(initial, final))
 
-    def refine(self, initial: TemporalGaussians, anchors: Anchors, views: Sequence[View]) -> TemporalGaussians:
-        """The Gaussians after the inner optimisation by L_rgb; their number stays. No gradient flows through it."""
+    def refine(
+        self, initial: TemporalGaussians, anchors: Anchors, views: Sequence[View]
+    ) -> tuple[TemporalGaussians, Float[Tensor, " step"]]:
+        """The Gaussians after the inner optimisation by L_rgb, and L_rgb before each step of it.
+
+        Their number stays. No gradient flows through it.
+        """
+        losses = []
         with torch.enable_grad():
             leaves = _leaves(initial)
             groups = [{"params": [leaf], "lr": LEARNING_RATES[name]} for name, leaf in leaves._asdict().items()]
             optimiser = torch.optim.Adam(groups)
             for _ in range(self.config.inner_steps):
                 optimiser.zero_grad()
-                self._photometric(leaves, anchors, views).backward()
+                losses.append(self._photometric(leaves, anchors, views))
+                losses[-1].backward()
                 optimiser.step()
-        return TemporalGaussians(*(leaf.detach() for leaf in leaves))
+        return TemporalGaussians(*(leaf.detach() for leaf in leaves)), torch.stack(losses).detach()
 
     def render(self, gaussians: TemporalGaussians, anchors: Anchors, view: View) -> Rendering:
         """What a view would see."""
