@@ -63,6 +63,8 @@ class TrainConfig:
     """TACOcc's sequential renderer; nothing of it is left in the checkpoint. Writes ``preprocessed/`` in the data root."""
     gauss_render: GaussRenderConfig | None = None
     """GaussRender's loss, beside the voxels'; nothing of it is left in the checkpoint."""
+    gauss_render_from: float | None = None
+    """Share of the steps after which that loss begins: of a model that knows nothing yet there is but fog to render."""
     truth_renders: Path | None = None
     """Folder in which GaussRender's renders of truths are kept from epoch to epoch, of the view from above and, with a strategy
     that stands still, of the cameras: at the size ``tiny`` 1.5 MB each, up to 42 MB a keyframe (4 mirrorings, 7 views)."""
@@ -103,6 +105,11 @@ class TrainConfig:
             raise ValueError(f"TrainConfig.forget is {self.forget}, but the model has no memory (OccupancyConfig.temporal)")
         if self.truth_renders is not None and self.gauss_render is None:
             raise ValueError("TrainConfig.truth_renders is of TrainConfig.gauss_render, which is not given")
+        if self.gauss_render_from is not None and (self.gauss_render is None or not 0 <= self.gauss_render_from < 1):
+            raise ValueError(
+                f"TrainConfig.gauss_render_from, a share in [0, 1) of the steps, is {self.gauss_render_from}"
+                + ("; TrainConfig.gauss_render, which it is of, is not given" if self.gauss_render is None else "")
+            )
         if (self.language is None) != (self.model.language is None):
             raise ValueError("TrainConfig.language and TrainConfig.model.language are given together, or neither is")
         if self.start_from is not None and self.language is not None and self.language.clip is not None:

@@ -136,7 +136,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             if config.rendering is not None:
                 per_frame[-1] |= carried.rendering._asdict()
                 per_frame[-1]["total"] = total(per_frame[-1]["total"], carried.rendering, config.rendering)
-            if gauss_render is not None:
+            if gauss_render is not None and step > (config.gauss_render_from or 0) * config.steps:
                 random = np.random.default_rng([config.seed, step, number])
                 per_frame[-1] = _projective(gauss_render, prediction, frame, labels, random, per_frame[-1], config)
             if config.model.temporal is not None and not example.ends_drive:

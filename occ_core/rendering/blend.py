@@ -1,6 +1,6 @@
 """Projected Gaussians -> pixels, on the CPU: front to back, with gradients, compiled.
 
-Gaussian by Gaussian in the order of depth, each over the pixels of its own box, while every pixel keeps how much light still
+Gaussian by Gaussian in the order of depth, each over the pixels within its reach, while every pixel keeps how much light still
 passes; a thread for each band of rows. Backward, the same walk from the back; what passed is recovered by division. Memory is
 that of the image and of the Gaussians, whatever overlaps: pixels x (channels + 5) numbers, Gaussians x (channels + 14), and
 Gaussians x (channels + 7) more for the gradients of every thread.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from math import exp
 from typing import Any, no_type_check
 
 import numpy as np
@@ -27,9 +26,9 @@ LEAST_ROWS = 16
 
 
 class Blend(torch.autograd.Function):
-    """``(centres, conics, opacities, features, depths, order, boxes, size) -> image [h, w, C], depth and alpha [h, w]``.
+    """``(centres, conics, opacities, features, depths, reach, order, size) -> image [h, w, C], depth and alpha [h, w]``.
 
-    ``order`` has the rows of the Gaussians that are drawn, front to back, ``boxes`` the pixels of each of these.
+    ``reach`` is a Gaussian's, in pixels to each side; ``order`` has those that are drawn, front to back.
     """
 
     @staticmethod
@@ -40,14 +39,14 @@ class Blend(torch.autograd.Function):
         opacities: Float[Tensor, " gaussian"],
         features: Float[Tensor, "gaussian channel"],
         depths: Float[Tensor, " gaussian"],
+        reach: Float[Tensor, "gaussian 2"],
         order: Int[Tensor, " drawn"],
-        boxes: Int[Tensor, "drawn 4"],
         size: tuple[int, int],
     ) -> tuple[Float[Tensor, "h w channel"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
         image, depth = features.new_zeros(*size, features.shape[1]), features.new_zeros(size)
         passing = features.new_ones(size)
         last = torch.full(size, -1, dtype=torch.int32)
-        inputs = [tensor.detach().contiguous() for tensor in (centres, conics, opacities, features, depths, order, boxes)]
+        inputs = [tensor.detach().contiguous() for tensor in (centres, conics, opacities, features, depths, reach, order)]
         arrays = [tensor.numpy() for tensor in (*inputs, image, depth, passing, last)]
         _in_bands(size[0], lambda first, end: _forward(*arrays, first, end))
         ctx.save_for_backward(*inputs, passing, last)
@@ -87,14 +86,49 @@ def _in_bands(rows: int, work: Callable[[int, int], None]) -> None:
 
 @njit(cache=True, nogil=True)
 @no_type_check  # numba takes the bare function, without the checks that the tests put around it
+def _span(centre: float, reach: float, first: int, end: int) -> tuple[int, int]:
+    """Of the pixels from ``first`` to ``end`` those within reach of a centre, the last one excluded."""
+    return max(int(np.ceil(centre - reach)), first), min(int(np.floor(centre + reach)) + 1, end)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+@no_type_check  # numba takes the bare function, without the checks that the tests put around it
+def _row_alphas(
+    u: float,
+    dv: float,
+    uu: float,
+    uv: float,
+    vv: float,
+    opacity: float,
+    faintest: float,
+    first: int,
+    end: int,
+    alphas: np.ndarray,
+) -> None:
+    """Of one Gaussian, in a row ``dv`` below its centre, over the columns from ``first`` on; 0 where it is below 1 / 255."""
+    real = alphas.dtype.type
+    one = real(1)
+    for place in range(end - first):
+        du = real(first + place) - u
+        exponent = real(0.5) * (uu * du * du + vv * dv * dv) + uv * du * dv
+        x = exponent * real(-1 / 8)  # above -0.7, where the series of exp(x) is short; exp() itself takes pixel by pixel
+        series = one + x * (one + x * (real(1 / 2) + x * (real(1 / 6) + x * (real(1 / 24) + x * real(1 / 120)))))
+        series += x**6 * (real(1 / 720) + x * (real(1 / 5040) + x * (real(1 / 40320) + x * real(1 / 362880))))
+        squared = series * series
+        fourth = squared * squared
+        alphas[place] = opacity * fourth * fourth if (exponent >= 0) & (exponent <= faintest) else real(0)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check  # numba takes the bare function, without the checks that the tests put around it
 def _forward(
     centres: np.ndarray,
     conics: np.ndarray,
     opacities: np.ndarray,
     features: np.ndarray,
     depths: np.ndarray,
+    reach: np.ndarray,
     order: np.ndarray,
-    boxes: np.ndarray,
     image: np.ndarray,
     depth: np.ndarray,
     passing: np.ndarray,
@@ -104,27 +138,26 @@ def _forward(
 ) -> None:
     """Those rows of the image."""
     channels, real = features.shape[1], features.dtype.type  # a bare number would make every product one of doubles
-    one, half, most, least = real(1), real(0.5), real(MAX_ALPHA), real(MIN_TRANSMITTANCE)
+    one, most, least = real(1), real(MAX_ALPHA), real(MIN_TRANSMITTANCE)
+    alphas = np.empty(passing.shape[1], features.dtype)
     open_in_row = np.full(end_row, passing.shape[1])  # pixels that are not finished
     rows_open = end_row - first_row
     for place in range(len(order)):
         if rows_open == 0:
             break
         g = order[place]
-        faintest = np.log(opacities[g] * real(255))  # beyond this exponent alpha is below 1 / 255
-        for row in range(max(boxes[place, 1], first_row), min(boxes[place, 3], end_row)):
+        u, v, uu, uv, vv = centres[g, 0], centres[g, 1], conics[g, 0], conics[g, 1], conics[g, 2]
+        faintest, (first, end) = np.log(opacities[g] * real(255)), _span(u, reach[g, 0], 0, passing.shape[1])
+        top, bottom = _span(v, reach[g, 1], first_row, end_row)
+        for row in range(top, bottom):
             if open_in_row[row] == 0:
                 continue
-            dv = real(row) - centres[g, 1]
-            for column in range(boxes[place, 0], boxes[place, 2]):
-                if passing[row, column] < 0:
+            _row_alphas(u, real(row) - v, uu, uv, vv, opacities[g], faintest, first, end, alphas)
+            for column in range(first, end):
+                alpha, passes = alphas[column - first], passing[row, column]
+                if alpha == 0 or passes < 0:
                     continue
-                du = real(column) - centres[g, 0]
-                exponent = half * (conics[g, 0] * du * du + conics[g, 2] * dv * dv) + conics[g, 1] * du * dv
-                if exponent > faintest or exponent < 0:
-                    continue
-                alpha = min(most, opacities[g] * exp(-exponent))
-                passes = passing[row, column]
+                alpha = min(most, alpha)
                 if passes * (one - alpha) <= least:
                     passing[row, column] = -passes  # finished, marked by the sign until the end
                     open_in_row[row] -= 1
@@ -149,8 +182,8 @@ def _backward(
     opacities: np.ndarray,
     features: np.ndarray,
     depths: np.ndarray,
+    reach: np.ndarray,
     order: np.ndarray,
-    boxes: np.ndarray,
     passing: np.ndarray,
     last: np.ndarray,
     image_gradient: np.ndarray,
@@ -169,53 +202,49 @@ def _backward(
     """From those rows of the image; ``shapes`` tells whether gradients of centres and conics are asked for."""
     channels, real = features.shape[1], features.dtype.type
     one, half, most = real(1), real(0.5), real(MAX_ALPHA)
+    alphas = np.empty(passing.shape[1], features.dtype)
     through = passing[first_row:end_row].copy()  # what passes all of them, for the gradient of the whole image's alpha
-    shown, taught = np.empty(channels, features.dtype), np.empty(channels, features.dtype)  # one Gaussian's, close at hand
     last_in_row = np.full(end_row, -1)
     for row in range(first_row, end_row):
         last_in_row[row] = last[row].max()
     for place in range(last_in_row.max(), -1, -1):
         g = order[place]
-        depth, opacity, u, v = depths[g], opacities[g], centres[g, 0], centres[g, 1]
-        uu, uv, vv = half * conics[g, 0], conics[g, 1], half * conics[g, 2]
-        faintest = np.log(opacity * real(255))
-        shown[:], taught[:] = features[g], 0
+        u, v, uu, uv, vv = centres[g, 0], centres[g, 1], conics[g, 0], conics[g, 1], conics[g, 2]
+        faintest, (first, end) = np.log(opacities[g] * real(255)), _span(u, reach[g, 0], 0, passing.shape[1])
+        top, bottom = _span(v, reach[g, 1], first_row, end_row)
+        depth = depths[g]
         to_depth, to_opacity = real(0), real(0)
-        for row in range(max(boxes[place, 1], first_row), min(boxes[place, 3], end_row)):
+        for row in range(top, bottom):
             if place > last_in_row[row]:
                 continue
-            dv = real(row) - v
-            for column in range(boxes[place, 0], boxes[place, 2]):
-                if place > last[row, column]:
+            _row_alphas(u, real(row) - v, uu, uv, vv, opacities[g], faintest, first, end, alphas)
+            for column in range(first, end):
+                unclamped = alphas[column - first]
+                if unclamped == 0 or place > last[row, column]:
                     continue
-                du = real(column) - u
-                exponent = uu * du * du + vv * dv * dv + uv * du * dv
-                if exponent > faintest or exponent < 0:
-                    continue
-                shape = exp(-exponent)
-                alpha = min(most, opacity * shape)
+                alpha = min(most, unclamped)
                 per_passing = one / (one - alpha)
                 passes = passing[row, column] * per_passing
                 weight = alpha * passes
-                arriving = image_gradient[row, column]
                 own = depth * depth_gradient[row, column]  # the gradient times what is shown: this one's, those' behind it
                 for channel in range(channels):
-                    taught[channel] += weight * arriving[channel]
-                    own += shown[channel] * arriving[channel]
+                    features_gradient[g, channel] += weight * image_gradient[row, column, channel]
+                    own += features[g, channel] * image_gradient[row, column, channel]
                 to_depth += weight * depth_gradient[row, column]
                 gradient = own * passes - behind[row, column] * per_passing
                 gradient += alpha_gradient[row, column] * through[row - first_row, column] * per_passing
                 behind[row, column] += weight * own
                 passing[row, column] = passes
-                if opacity * shape > most:
+                if unclamped > most:
                     continue
-                to_opacity += shape * gradient
+                to_opacity += alpha * gradient
                 if not shapes:
                     continue
+                du, dv = real(column) - u, real(row) - v
                 down = -alpha * gradient  # to the exponent
                 conics_gradient[g, 0] += down * half * du * du
                 conics_gradient[g, 1] += down * du * dv
                 conics_gradient[g, 2] += down * half * dv * dv
                 centres_gradient[g, 0] -= down * (conics[g, 0] * du + conics[g, 1] * dv)
                 centres_gradient[g, 1] -= down * (conics[g, 2] * dv + conics[g, 1] * du)
-        features_gradient[g], depths_gradient[g], opacities_gradient[g] = taught, to_depth, to_opacity
+        depths_gradient[g], opacities_gradient[g] = to_depth, to_opacity / opacities[g]

@@ -48,14 +48,8 @@ def _render(gaussians: Gaussians, cameras: Cameras, view: int) -> tuple[Tensor, 
         gaussians = Gaussians(*(getattr(gaussians, part.name).index_select(0, seen) for part in fields(Gaussians)))
         projected = project(gaussians, cameras, view)
     order = _front_to_back(projected)
-    height, width = cameras.size
-    with torch.no_grad():
-        centres, reach = projected.centres.index_select(0, order), projected.reach.index_select(0, order)
-        low, high = (centres - reach).ceil().clamp(min=0), (centres + reach).floor() + 1
-        boxes = torch.cat([low, torch.minimum(high, high.new_tensor([width, height]))], dim=1).int()
-    return Blend.apply(
-        projected.centres, projected.conics, gaussians.opacities, gaussians.features, projected.depths, order, boxes, cameras.size
-    )
+    shapes, shown = (projected.centres, projected.conics), (gaussians.opacities, gaussians.features, projected.depths)
+    return Blend.apply(*shapes, *shown, projected.reach, order, cameras.size)
 
 
 def rasterize_dense(gaussians: Gaussians, cameras: Cameras, pixels_at_once: int = 1024) -> Rendering:

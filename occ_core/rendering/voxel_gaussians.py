@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from occ_core.head import dense_logits
+from occ_core.rendering.voxel_gaussians_compiled import DrawnVoxels
 from occ_core.taxonomy import EMPTY, IGNORE
-from occ_core.types import Gaussians
+from occ_core.types import Gaussians, HeadOutput
 from occ_core.voxel_grid import VoxelGrid
 
 SCALE = 0.5
@@ -37,9 +39,10 @@ def predicted_gaussians(
         drawn = seen >= LEAST_OPACITY
         if ignored is not None:
             drawn &= ~ignored
-    probabilities = rows[drawn].float().softmax(dim=1)  # of those drawn alone: most are not
-    opacities = opacity_from_empty(probabilities[:, EMPTY]) if opacity is None else opacity[drawn]
-    return _spheres(drawn, opacities, probabilities, grid, scale)
+        voxels = _from_above(drawn)
+    probabilities = rows[voxels.unbind(1)].float().softmax(dim=1)  # of those drawn alone: most are not
+    opacities = opacity_from_empty(probabilities[:, EMPTY]) if opacity is None else opacity[voxels.unbind(1)]
+    return _spheres(voxels, opacities, probabilities, grid, scale)
 
 
 def cascade_gaussians(
@@ -51,40 +54,38 @@ def cascade_gaussians(
     ignored: Bool[Tensor, "x y z"] | None = None,
     scale: float = SCALE,
 ) -> Gaussians:
-    """``predicted_gaussians`` of a cascade's logits (``head.dense_logits``), with opacity derived, without making them dense.
+    """``predicted_gaussians`` of a cascade's logits (``head.dense_logits``), with opacity derived; dense on a GPU alone.
 
     Args:
         fine: of the voxels at ``children``, all or none of a parent's; all others of the grid have their parent's among
             ``coarse``.
     """
     ratio = grid.shape[0] // coarse.shape[1]
-    rows = coarse.permute(1, 2, 3, 0)  # [CX, CY, CZ, class]
+    if coarse.device.type != "cpu":
+        rows = torch.cat([torch.zeros_like(children[:, :1]), children], dim=1)
+        dense = dense_logits(HeadOutput(coarse[None], fine, rows), ratio)[0]
+        return predicted_gaussians(dense, grid, ignored=ignored, scale=scale)
     with torch.no_grad():
-        whole = opacity_from_empty(rows.float().softmax(dim=-1)[..., EMPTY]) >= LEAST_OPACITY
-        whole[(children // ratio).unbind(1)] = False
-        parents = whole.nonzero()  # [P, 3]: drawn as they are
-        steps = torch.arange(ratio, device=coarse.device)
-        inherited = (parents[:, None] * ratio + torch.cartesian_prod(steps, steps, steps)).reshape(-1, 3)
-        index = torch.cat([children, inherited])  # [V, 3]
-        row = index.new_full(grid.shape, -1)
-        row[index.unbind(1)] = torch.arange(len(index), device=index.device)
+        whole = opacity_from_empty(coarse.float().softmax(dim=0)[EMPTY]) >= LEAST_OPACITY
+        whole[(children // ratio).unbind(1)] = False  # what is left is drawn as it is
+        parents = torch.full(whole.shape, -1, dtype=torch.int32)
+        parents[whole] = torch.arange(len(fine), len(fine) + int(whole.sum()), dtype=torch.int32)
+        row_of = parents.permute(2, 1, 0)  # [Z, Y, X], as the camera above goes through them
+        for axis in range(3):
+            row_of = row_of.repeat_interleave(ratio, dim=axis)
+        row_of.permute(2, 1, 0)[children.unbind(1)] = torch.arange(len(fine), dtype=torch.int32)
         if ignored is not None:
-            row[ignored] = -1
-    said = torch.cat([fine, rows[parents.unbind(1)].repeat_interleave(ratio**3, dim=0)]).float()
-    probabilities = said.softmax(dim=1)
-    with torch.no_grad():
-        shown = opacity_from_empty(probabilities[:, EMPTY]) >= LEAST_OPACITY
-        row[index[~shown].unbind(1)] = -1
-    drawn = row >= 0
-    features = probabilities.index_select(0, row[drawn])
-    return _spheres(drawn, opacity_from_empty(features[:, EMPTY]), features, grid, scale)
+            row_of[ignored.permute(2, 1, 0)] = -1
+    said = torch.cat([fine, coarse[:, whole].T]).float()
+    probabilities, opacities, voxels = DrawnVoxels.apply(said, row_of, LEAST_OPACITY)
+    return _spheres(voxels, opacities, probabilities, grid, scale)
 
 
 def true_gaussians(labels: UInt8[Tensor, "x y z"], classes: int, grid: VoxelGrid, *, scale: float = SCALE) -> Gaussians:
     """One opaque Gaussian for every occupied voxel of a truth, or of a decided prediction; none for empty and ignored ones."""
-    drawn = (labels != EMPTY) & (labels != IGNORE)
-    features = torch.eye(classes, device=labels.device)[labels[drawn].long()]
-    return _spheres(drawn, features.new_ones(len(features)), features, grid, scale)
+    voxels = _from_above((labels != EMPTY) & (labels != IGNORE))
+    features = torch.eye(classes, device=labels.device)[labels[voxels.unbind(1)].long()]
+    return _spheres(voxels, features.new_ones(len(features)), features, grid, scale)
 
 
 def opacity_from_empty(empty: Float[Tensor, "*voxel"]) -> Float[Tensor, "*voxel"]:
@@ -106,8 +107,14 @@ class OpacityNetwork(nn.Sequential):
         return torch.sigmoid(super().forward(features.permute(1, 2, 3, 0).float())[..., 0] - 1)
 
 
-def _spheres(drawn: Tensor, opacities: Tensor, features: Tensor, grid: VoxelGrid, scale: float) -> Gaussians:
-    centres = grid.centres(drawn.nonzero())
+def _from_above(drawn: Bool[Tensor, "x y z"]) -> Int[Tensor, "drawn 3"]:
+    """The highest first, row by row: the camera above draws them in this order, and walks straight through memory."""
+    z, y, x = drawn.permute(2, 1, 0).flip(0).nonzero().unbind(1)
+    return torch.stack([x, y, drawn.shape[2] - 1 - z], dim=1)
+
+
+def _spheres(voxels: Tensor, opacities: Tensor, features: Tensor, grid: VoxelGrid, scale: float) -> Gaussians:
+    centres = grid.centres(voxels)
     upright = centres.new_tensor([1.0, 0, 0, 0])
     return Gaussians(
         means=centres,

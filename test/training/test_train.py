@@ -64,6 +64,13 @@ def test_what_is_rendered_becomes_right(config: TrainConfig):
     assert not any("render" in name for name in load_checkpoint(checkpoint)[0].state_dict())
 
 
+def test_rendering_may_begin_later(config: TrainConfig):
+    loss = GaussRenderConfig(strategy="sensor")
+    train(replace(config, steps=40, epoch_steps=40, gauss_render=loss, gauss_render_from=0.5))
+    assert len(curve(config.out, "loss/total")) == 2  # steps 20, 40
+    assert len(curve(config.out, "loss/rendered_bev")) == 1  # steps 21 to 40
+
+
 @pytest.mark.parametrize("host", [TPVFormerConfig, SurroundOccConfig])
 def test_a_host_learns_with_and_from_renders(host: type, config: TrainConfig):
     tpvformer = TPVFormerConfig(channels=16, heads=2, layers=1, pillars=(2, 4, 4), samples=(4, 4, 4), levels=3)
@@ -164,6 +171,10 @@ def test_config_refuses_nonsense():
         replace(debug(), forget=0.5)
     with pytest.raises(ValueError, match="truth_renders"):
         replace(debug(), truth_renders=Path("renders"))
+    with pytest.raises(ValueError, match="gauss_render, which it is of, is not given"):
+        replace(debug(), gauss_render_from=0.5)
+    with pytest.raises(ValueError, match=r"share in \[0, 1\) of the steps, is 1"):
+        replace(debug(), gauss_render=GaussRenderConfig(), gauss_render_from=1.0)
     with pytest.raises(ValueError, match="ema_decay"):
         replace(debug(), ema_decay=1.0)
 
