@@ -214,6 +214,7 @@ def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
         model=model,
         rendering=row.rendering,
         gauss_render=row.gauss_render,
+        gauss_render_from=row.gauss_render_from if row.gauss_render is not None else None,
         losses=replace(nano.losses, daga=row.daga),
         by_drive=row.by_drive,
         language=LanguageTraining() if model.language is not None else None,

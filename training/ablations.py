@@ -17,7 +17,7 @@ from occ_core.prompts import LanguageConfig
 from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.rendering.virtual_cameras import STRATEGIES
 from occ_core.temporal import TemporalConfig
-from training.recipes import GAUSS_RENDER
+from training.recipes import GAUSS_RENDER, GAUSS_RENDER_FROM
 
 DAGA = 0.2
 """lambda_daga of VLMFusionOcc3D's Eq. 7."""
@@ -38,6 +38,8 @@ class Row:
     """Of the training."""
     gauss_render: GaussRenderConfig | None = None
     """Of the training."""
+    gauss_render_from: float | None = GAUSS_RENDER_FROM
+    """Of the training, where it has that loss."""
     daga: float = 0.0
     """What the alignment loss counts in training."""
     by_drive: bool = False
@@ -114,6 +116,7 @@ def neighbourhoods() -> list[Row]:
 def gaussrender() -> list[Row]:
     """GaussRender's Tables 5 (cameras) and 6 (terms) on the base, its released settings, and three models with and without it."""
     paper = GaussRenderConfig(weight=GAUSS_RENDER)
+    terms = ("cam", "depth", "bev", "bev_depth")
     strategies = [one for one in STRATEGIES if one not in (paper.strategy, released().strategy)]
     depth = replace(paper, bev=False, bev_depth=False)
     whole = {"adaptive_fusion": AdaptiveFusionConfig(), "temporal": TemporalConfig(), "language": LanguageConfig()}
@@ -128,19 +131,20 @@ def gaussrender() -> list[Row]:
     }
     return [
         Row("base"),
-        Row("GaussRender", ("cam", "depth", "bev", "bev_depth"), gauss_render=paper),
+        Row("GaussRender", terms, gauss_render=paper),
+        Row("from the first step", terms, gauss_render=paper, gauss_render_from=None),
+        Row("ten times the weight", terms, gauss_render=GaussRenderConfig(), gauss_render_from=None),
         Row("camera", ("cam",), gauss_render=replace(depth, camera_depth=False)),
         Row("camera, its depth", ("cam", "depth"), gauss_render=depth),
         Row("camera, its depth, above", ("cam", "depth", "bev"), gauss_render=replace(paper, bev_depth=False)),
         *(Row(f"cameras: {one}", (one,), gauss_render=replace(paper, strategy=one)) for one in strategies),
         Row("as released", ("released",), gauss_render=replace(released(), weight=1.0)),
-        Row("ten times the weight", ("cam", "depth", "bev", "bev_depth"), gauss_render=GaussRenderConfig()),
         *(
             row
             for name, model in hosts.items()
             for row in (
                 Row(name, (name,), model),
-                Row(f"{name} + GaussRender", (name, "cam", "depth", "bev", "bev_depth"), model, gauss_render=paper, over=name),
+                Row(f"{name} + GaussRender", (name, *terms), model, gauss_render=paper, over=name),
             )
         ),
     ]

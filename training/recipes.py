@@ -26,6 +26,8 @@ FORGET = 0.3
 
 GAUSS_RENDER = 1.5
 """lambda of GaussRender's Eq. 1: a tenth of the paper's, as is the cross entropy beside it (the authors' code counts that 10)."""
+GAUSS_RENDER_FROM = 0.5
+"""In a short training from nothing: the share of its steps after which that loss begins."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,12 @@ from training.recipes import nano_town
 
 def test_every_row_is_a_training_of_its_own():
     for rows in TABLES.values():
-        made = [(row.of(nano_town().model), row.rendering, row.gauss_render, row.daga, row.by_drive) for row in rows()]
-        assert made[0] == (nano_town().model, None, None, 0.0, False)  # the others are compared to the base
-        assert len({repr(one) for one in made}) == len(made)
+        first, *others = (ablation._recipe(row, 1, AblateConfig(table="tacocc")) for row in rows())
+        off = (first.rendering, first.gauss_render, first.gauss_render_from, first.language, first.losses.daga, first.by_drive)
+        assert first.model == nano_town().model and not any(off)  # the others are compared to the base
+        assert len({fingerprint(one) for one in (first, *others)}) == 1 + len(others)
         names = {row.name for row in rows()}
-        assert len(names) == len(made) and {row.over for row in rows()} <= {None, *names}
+        assert len(names) == 1 + len(others) and {row.over for row in rows()} <= {None, *names}
 
 
 def test_rows_of_one_name_are_one_training_in_every_table():

@@ -56,8 +56,11 @@ def test_the_adaptive_fuser_is_annealed_and_its_choices_are_logged(config: Train
     assert float(trained.fusion.image_queries[0].selector.temperature) == pytest.approx(0.1)
 
 
-def test_what_is_rendered_becomes_right(config: TrainConfig):
-    config = replace(config, steps=40, epoch_steps=40, augment=None, gauss_render=GaussRenderConfig(strategy="sensor"))
+@pytest.mark.parametrize("voxels", [LossWeights(), LossWeights(cross_entropy=0, lovasz=0, depth=0)], ids=["beside", "alone"])
+def test_what_is_rendered_becomes_right(voxels: LossWeights, config: TrainConfig):
+    """Beside the voxels' losses, and as the only supervision (GaussRender's 2D mode)."""
+    gauss_render = GaussRenderConfig(strategy="sensor")
+    config = replace(config, steps=40, epoch_steps=40, augment=None, losses=voxels, gauss_render=gauss_render)
     checkpoint = train(config)
     first, last = curve(config.out, "loss/rendered_bev")  # steps 20, 40
     assert last < first
