@@ -26,8 +26,6 @@ FORGET = 0.3
 
 GAUSS_RENDER = 1.5
 """lambda of GaussRender's Eq. 1: a tenth of the paper's, as is the cross entropy beside it (the authors' code counts that 10)."""
-GAUSS_RENDER_FROM = 0.5
-"""In a short training from nothing: the share of its steps after which that loss begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ class TrainConfig:
     gauss_render: GaussRenderConfig | None = None
     """GaussRender's loss, beside the voxels'; nothing of it is left in the checkpoint."""
     gauss_render_from: float | None = None
-    """Share of the steps after which that loss begins: of a model that knows nothing yet there is but fog to render."""
+    """Share of the steps after which that loss begins; None: at once. What a model renders that knows nothing yet is fog."""
     truth_renders: Path | None = None
     """Folder in which GaussRender's renders of truths are kept from epoch to epoch, of the view from above and, with a strategy
     that stands still, of the cameras: at the size ``tiny`` 1.5 MB each, up to 42 MB a keyframe (4 mirrorings, 7 views)."""
@@ -107,11 +105,10 @@ class TrainConfig:
             raise ValueError(f"TrainConfig.forget is {self.forget}, but the model has no memory (OccupancyConfig.temporal)")
         if self.truth_renders is not None and self.gauss_render is None:
             raise ValueError("TrainConfig.truth_renders is of TrainConfig.gauss_render, which is not given")
-        if self.gauss_render_from is not None and (self.gauss_render is None or not 0 <= self.gauss_render_from < 1):
-            raise ValueError(
-                f"TrainConfig.gauss_render_from, a share in [0, 1) of the steps, is {self.gauss_render_from}"
-                + ("; TrainConfig.gauss_render, which it is of, is not given" if self.gauss_render is None else "")
-            )
+        if self.gauss_render_from is not None and self.gauss_render is None:
+            raise ValueError("TrainConfig.gauss_render_from is of TrainConfig.gauss_render, which is not given")
+        if self.gauss_render_from is not None and not 0 <= self.gauss_render_from < 1:
+            raise ValueError(f"TrainConfig.gauss_render_from must be in [0, 1), got {self.gauss_render_from}")
         if (self.language is None) != (self.model.language is None):
             raise ValueError("TrainConfig.language and TrainConfig.model.language are given together, or neither is")
         if self.start_from is not None and self.language is not None and self.language.clip is not None:

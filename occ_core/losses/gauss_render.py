@@ -128,7 +128,7 @@ class GaussRenderLoss(nn.Module):
     def of_cascade(
         self, output: HeadOutput, labels: UInt8[Tensor, "batch x y z"], sensors: Sequence[Cameras], random: np.random.Generator
     ) -> GaussRenderLosses:
-        """The same of a cascade's logits, which are not made dense for it: faster."""
+        """The same of a cascade's logits, which on the CPU are not made dense for it: faster."""
         if self.opacity is not None:
             raise ValueError("GaussRenderLoss.of_cascade derives opacity; made with feature_channels, it takes dense logits")
         ratio = self.grid.shape[0] // output.coarse.shape[2]
@@ -138,6 +138,8 @@ class GaussRenderLoss(nn.Module):
         def predicted(sample: int) -> Gaussians:
             fine, children = parts[sample]
             ignored = labels[sample] == IGNORE
+            if labels.device.type != "cpu":
+                return predicted_gaussians(logits(sample), self.grid, ignored=ignored, scale=self.config.scale)
             return cascade_gaussians(
                 output.coarse[sample], fine, children[:, 1:], self.grid, ignored=ignored, scale=self.config.scale
             )

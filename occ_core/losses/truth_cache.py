@@ -15,7 +15,7 @@ from torch import Tensor
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.semantics import Rendered
 
-FORMAT = 1
+FORMAT = 2
 """To be raised whenever a render of the same comes out otherwise: what is kept is not read any more then."""
 
 

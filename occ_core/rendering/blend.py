@@ -2,7 +2,7 @@
 
 Gaussian by Gaussian in the order of depth, each over the pixels within its reach, while every pixel keeps how much light still
 passes; a thread for each band of rows. Backward, the same walk from the back; what passed is recovered by division. Memory is
-that of the image and of the Gaussians, whatever overlaps: pixels x (channels + 5) numbers, Gaussians x (channels + 14), and
+that of the image and of the Gaussians, whatever overlaps: pixels x (channels + 5) numbers, Gaussians x (channels + 10), and
 Gaussians x (channels + 7) more for the gradients of every thread.
 """
 
@@ -88,7 +88,7 @@ def _in_bands(rows: int, work: Callable[[int, int], None]) -> None:
 @no_type_check  # numba takes the bare function, without the checks that the tests put around it
 def _span(centre: float, reach: float, first: int, end: int) -> tuple[int, int]:
     """Of the pixels from ``first`` to ``end`` those within reach of a centre, the last one excluded."""
-    return max(int(np.ceil(centre - reach)), first), min(int(np.floor(centre + reach)) + 1, end)
+    return int(max(np.ceil(centre - reach), first)), int(min(np.floor(centre + reach) + 1, end))
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -105,13 +105,16 @@ def _row_alphas(
     end: int,
     alphas: np.ndarray,
 ) -> None:
-    """Of one Gaussian, in a row ``dv`` below its centre, over the columns from ``first`` on; 0 where it is below 1 / 255."""
+    """Of one Gaussian, in a row ``dv`` below its centre, over the columns from ``first`` on, not yet cut at ``MAX_ALPHA``.
+
+    To 1e-6 of itself, in double precision too, for opacities up to 1; 0 where it is below 1 / 255.
+    """
     real = alphas.dtype.type
     one = real(1)
     for place in range(end - first):
         du = real(first + place) - u
         exponent = real(0.5) * (uu * du * du + vv * dv * dv) + uv * du * dv
-        x = exponent * real(-1 / 8)  # above -0.7, where the series of exp(x) is short; exp() itself takes pixel by pixel
+        x = exponent * real(-1 / 8)  # above -0.7, where a short series of exp(x) suffices; exp() itself would not be vectorised
         series = one + x * (one + x * (real(1 / 2) + x * (real(1 / 6) + x * (real(1 / 24) + x * real(1 / 120)))))
         series += x**6 * (real(1 / 720) + x * (real(1 / 5040) + x * (real(1 / 40320) + x * real(1 / 362880))))
         squared = series * series

@@ -48,8 +48,8 @@ def _render(gaussians: Gaussians, cameras: Cameras, view: int) -> tuple[Tensor, 
         gaussians = Gaussians(*(getattr(gaussians, part.name).index_select(0, seen) for part in fields(Gaussians)))
         projected = project(gaussians, cameras, view)
     order = _front_to_back(projected)
-    shapes, shown = (projected.centres, projected.conics), (gaussians.opacities, gaussians.features, projected.depths)
-    return Blend.apply(*shapes, *shown, projected.reach, order, cameras.size)
+    centres, conics, depths, reach = projected.centres, projected.conics, projected.depths, projected.reach
+    return Blend.apply(centres, conics, gaussians.opacities, gaussians.features, depths, reach, order, cameras.size)
 
 
 def rasterize_dense(gaussians: Gaussians, cameras: Cameras, pixels_at_once: int = 1024) -> Rendering:

@@ -6,10 +6,9 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from occ_core.head import dense_logits
 from occ_core.rendering.voxel_gaussians_compiled import DrawnVoxels
 from occ_core.taxonomy import EMPTY, IGNORE
-from occ_core.types import Gaussians, HeadOutput
+from occ_core.types import Gaussians
 from occ_core.voxel_grid import VoxelGrid
 
 SCALE = 0.5
@@ -54,17 +53,17 @@ def cascade_gaussians(
     ignored: Bool[Tensor, "x y z"] | None = None,
     scale: float = SCALE,
 ) -> Gaussians:
-    """``predicted_gaussians`` of a cascade's logits (``head.dense_logits``), with opacity derived; dense on a GPU alone.
+    """``predicted_gaussians`` of a cascade's logits, with opacity derived, compiled: on the CPU. Its twin is that of
+    ``head.dense_logits``.
 
     Args:
         fine: of the voxels at ``children``, all or none of a parent's; all others of the grid have their parent's among
             ``coarse``.
+        children: cells (x, y, z) of ``grid``, none of them twice.
+        ignored: voxels that are left out.
+        scale: standard deviation in voxels.
     """
     ratio = grid.shape[0] // coarse.shape[1]
-    if coarse.device.type != "cpu":
-        rows = torch.cat([torch.zeros_like(children[:, :1]), children], dim=1)
-        dense = dense_logits(HeadOutput(coarse[None], fine, rows), ratio)[0]
-        return predicted_gaussians(dense, grid, ignored=ignored, scale=scale)
     with torch.no_grad():
         whole = opacity_from_empty(coarse.float().softmax(dim=0)[EMPTY]) >= LEAST_OPACITY
         whole[(children // ratio).unbind(1)] = False  # what is left is drawn as it is

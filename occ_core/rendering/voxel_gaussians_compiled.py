@@ -56,7 +56,7 @@ def _collect(
     rows: np.ndarray,
 ) -> int:
     """Fills the last four; returns how many are drawn."""
-    classes, one = shares.shape[1], shares.dtype.type(1)
+    classes, one, faintest = shares.shape[1], shares.dtype.type(1), shares.dtype.type(least)
     layers, across, along = row_of.shape
     drawn = 0
     for z in range(layers - 1, -1, -1):
@@ -67,7 +67,7 @@ def _collect(
                     continue
                 empty = shares[row, EMPTY]  # voxel_gaussians.opacity_from_empty
                 opacity = one - empty * empty if empty + empty < one else (one - empty) * (one - empty)
-                if opacity < least:
+                if not opacity >= faintest:  # nor NaN
                     continue
                 for channel in range(classes):
                     probabilities[drawn, channel] = shares[row, channel]

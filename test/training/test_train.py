@@ -63,7 +63,7 @@ def test_what_is_rendered_becomes_right(voxels: LossWeights, config: TrainConfig
     config = replace(config, steps=40, epoch_steps=40, augment=None, losses=voxels, gauss_render=gauss_render)
     checkpoint = train(config)
     first, last = curve(config.out, "loss/rendered_bev")  # steps 20, 40
-    assert last < first
+    assert last < 0.9 * first
     assert not any("render" in name for name in load_checkpoint(checkpoint)[0].state_dict())
 
 
@@ -174,9 +174,9 @@ def test_config_refuses_nonsense():
         replace(debug(), forget=0.5)
     with pytest.raises(ValueError, match="truth_renders"):
         replace(debug(), truth_renders=Path("renders"))
-    with pytest.raises(ValueError, match="gauss_render, which it is of, is not given"):
+    with pytest.raises(ValueError, match="gauss_render_from is of TrainConfig.gauss_render, which is not given"):
         replace(debug(), gauss_render_from=0.5)
-    with pytest.raises(ValueError, match=r"share in \[0, 1\) of the steps, is 1"):
+    with pytest.raises(ValueError, match=r"gauss_render_from must be in \[0, 1\), got 1"):
         replace(debug(), gauss_render=GaussRenderConfig(), gauss_render_from=1.0)
     with pytest.raises(ValueError, match="ema_decay"):
         replace(debug(), ema_decay=1.0)

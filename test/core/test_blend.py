@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from occ_core.rendering.blend import _row_alphas, _span
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [(np.float32, 2e-6), (np.float64, 5e-7)])
+def test_a_row_is_that_of_exp(kind: type, tolerance: float):
+    """A Gaussian of 8 px, tilted, 3 px above the row: the whole row, exponents from 0 to beyond log 255."""
+    uu, uv, vv, opacity, u, dv = (kind(one) for one in (1 / 64, 0.002, 1 / 50, 0.9, 40.3, 3.0))
+    alphas = np.empty(80, kind)
+    _row_alphas(u, dv, uu, uv, vv, opacity, np.log(opacity * kind(255)), 0, 80, alphas)
+    du = np.arange(80) - np.float64(u)
+    exact = opacity * np.exp(-(uu * du**2 + vv * dv**2) / 2 - uv * du * dv)
+    seen = exact >= 1 / 255
+    assert 30 < seen.sum() < 70 and (alphas[~seen] == 0).all()
+    assert np.abs(alphas[seen] / exact[seen] - 1).max() < tolerance
+
+
+def test_what_is_not_a_gaussian_is_not_seen():
+    alphas = np.ones(3)
+    _row_alphas(0.0, 0.0, -1.0, 0.0, 1.0, 0.5, np.log(127.5), 1, 4, alphas)  # grows to both sides
+    assert (alphas == 0).all()
+
+
+def test_pixels_within_reach():
+    assert _span(5.2, 2.0, 0, 10) == (4, 8)  # 3.2 to 7.2
+    assert _span(5.0, 2.0, 0, 10) == (3, 8)  # 3 and 7 are just reached
+    assert _span(0.5, 3.0, 0, 3) == (0, 3)
+    assert _span(5.0, np.inf, 2, 9) == (2, 9)
