@@ -53,8 +53,7 @@ def cascade_gaussians(
     ignored: Bool[Tensor, "x y z"] | None = None,
     scale: float = SCALE,
 ) -> Gaussians:
-    """``predicted_gaussians`` of a cascade's logits, with opacity derived, compiled: on the CPU. Its twin is that of
-    ``head.dense_logits``.
+    """``predicted_gaussians(dense_logits(...))`` of a cascade, on the CPU, without making its logits dense; opacity is derived.
 
     Args:
         fine: of the voxels at ``children``, all or none of a parent's; all others of the grid have their parent's among
