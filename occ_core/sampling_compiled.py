@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from numba import njit
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Places = tuple[Any, ...]
 """What a kernel needs to know of the points and of the table's size, between the table and the points' values."""
@@ -60,6 +61,7 @@ class _Read(torch.autograd.Function):
         return found
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         gradient = gradients[0].contiguous()
         of_table = torch.zeros(ctx.cells, gradient.shape[1])

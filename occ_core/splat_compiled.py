@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from numba import njit
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from occ_core.voxel_grid import VoxelGrid
 
@@ -47,6 +48,7 @@ class _Splat(torch.autograd.Function):
         return volume
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         features, weight = ctx.saved_tensors
         of_features, of_weight = torch.zeros_like(features), torch.zeros_like(weight)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from numba import njit
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from occ_core.voxel_grid import VoxelGrid
 
@@ -52,6 +53,7 @@ class _MeanOverVoxels(torch.autograd.Function):
         return total / points
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         weight, bias, points = ctx.saved_tensors
         cloud, cell, *where = ctx.where

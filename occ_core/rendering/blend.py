@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from numba import njit
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 MAX_ALPHA = 0.99
 MIN_TRANSMITTANCE = 1e-4
@@ -53,6 +54,7 @@ class Blend(torch.autograd.Function):
         return image, depth, 1 - passing
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, passing, last = ctx.saved_tensors
         behind = torch.zeros_like(passing)

@@ -81,7 +81,10 @@ def rasterize_dense(gaussians: Gaussians, cameras: Cameras, pixels_at_once: int 
 
 def _front_to_back(projected: Projected) -> Tensor:
     visible = projected.visible.nonzero()[:, 0]
-    return visible[projected.depths[visible].detach().sort(stable=True).indices]
+    depths = projected.depths[visible].detach()
+    if bool((depths[1:] >= depths[:-1]).all()):  # voxels seen from above come so, and there are many
+        return visible
+    return visible[depths.sort(stable=True).indices]
 
 
 def _stack(views: list[tuple[Tensor, Tensor, Tensor]]) -> Rendering:

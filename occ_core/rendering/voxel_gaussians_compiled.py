@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int, Int32
 from numba import njit
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from occ_core.taxonomy import EMPTY
 
@@ -36,6 +37,7 @@ class DrawnVoxels(torch.autograd.Function):
         return probabilities, opacities, voxels
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         probabilities, rows = ctx.saved_tensors
         of_logits = probabilities.new_zeros(ctx.size)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from occ_core.rendering.blend import _row_alphas, _span
+from occ_core.rendering.blend import Blend, _row_alphas, _span
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [(np.float32, 2e-6), (np.float64, 5e-7)])
@@ -28,3 +29,13 @@ def test_pixels_within_reach():
     assert _span(5.0, 2.0, 0, 10) == (3, 8)  # 3 and 7 are just reached
     assert _span(0.5, 3.0, 0, 3) == (0, 3)
     assert _span(5.0, np.inf, 2, 9) == (2, 9)
+
+
+def test_a_second_derivative_is_refused():
+    """There is none: one that is 0 would be wrong."""
+    opacity = torch.tensor([0.5], requires_grad=True)
+    seen = (torch.ones(1, 2), torch.tensor([[1.0, 0, 1]]), opacity, torch.ones(1, 1), torch.ones(1), torch.full((1, 2), 2.0))
+    _, _, alpha = Blend.apply(*seen, torch.tensor([0]), (3, 3))
+    (first,) = torch.autograd.grad(alpha.square().sum(), opacity, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.backward()
