@@ -51,7 +51,7 @@ class AblateConfig:
     seeds: tuple[int, ...] = (1, 2, 3)
     """Of the weights, the order and the augmentation; every row has the same."""
     steps: int = 800
-    """Of two keyframes each."""
+    """Of two keyframes each; some rows take several times as many."""
     rows: tuple[str, ...] = ()
     """What is trained now: these, with the rows that they are compared to; all rows where none is named."""
     out: Path = Path("out/ablate")
@@ -208,7 +208,7 @@ def _columns(measured: dict[str, Any]) -> dict[str, float]:
 
 def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
     nano = nano_town()
-    model = row.of(nano.model)
+    model, steps = row.of(nano.model), config.steps * row.longer
     return replace(
         nano,
         model=model,
@@ -220,8 +220,8 @@ def _recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
         language=LanguageTraining() if model.language is not None else None,
         data=config.data,
         out=_folder(row, seed, config),
-        steps=config.steps,
-        epoch_steps=max(1, config.steps // 4),  # so much at most is lost by a stop
+        steps=steps,
+        epoch_steps=max(1, steps // 4),  # so much at most is lost by a stop
         batch_size=2,
         clip=1,  # two keyframes of two drives a step, with a memory as without
         forget=FORGET if model.temporal is not None else None,
@@ -246,6 +246,7 @@ def _save(config: AblateConfig, latency: dict[str, Any] | None = None) -> dict[s
                 "name": row.name,
                 "switches": list(row.switches),
                 "over": over,
+                "steps": config.steps * row.longer,
                 "training": fingerprint(_recipe(row, config.seeds[0], config)),
                 "seeds": sorted(scores[row.name]),
                 "metrics": compared(scores[row.name], scores[over]),
@@ -296,14 +297,16 @@ def text(table: dict[str, Any]) -> str:
     titles |= {f"miou_{weather}": weather for weather in WEATHERS}
     shown = {name: title for name, title in titles.items() if any(name in row["metrics"] for row in table["rows"])}
     lines = [f"{'':28}" + "".join(f"{title:>8}{'difference':>15}" for title in shown.values())]
+    first = table["rows"][0]
     for row in table["rows"]:
         metrics = row["metrics"]
         cells = []
         for name in shown:
             cells.append(f"{metrics[name]['mean']:8.2%}" if name in metrics else f"{'':8}")
             cells.append(f"{signed(metrics[f'{name}_over_first']):>15}" if f"{name}_over_first" in metrics else f"{'':15}")
-        over = "" if row["over"] == table["rows"][0]["name"] else f"  (to '{row['over']}')"
-        lines.append(f"{row['name']:28}{''.join(cells)}{over}")
+        notes = {f"to '{row['over']}'": row["over"] != first["name"], f"{row['steps']} steps": row["steps"] != first["steps"]}
+        told = ", ".join(note for note, differs in notes.items() if differs)
+        lines.append(f"{row['name']:28}{''.join(cells)}  {told}".rstrip())
     return "\n".join(lines)
 
 

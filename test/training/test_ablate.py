@@ -49,7 +49,7 @@ def test_the_error_is_that_of_the_mean():
 
 @pytest.fixture
 def config(box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AblateConfig:
-    """The base, a fuser and a memory, one step each of the smallest model."""
+    """The base, a fuser and a memory, a step of the smallest model, the memory two."""
     small = replace(
         nano_town(), model=debug(), validation_scenes=1, validation_frames=1, warmup_steps=1, workers=0, augment=None, sweeps=0
     )
@@ -57,7 +57,7 @@ def config(box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     rows = [
         Row("base"),
         Row("fuser", ("dyn_k",), {"adaptive_fusion": AdaptiveFusionConfig(strides=(1,))}),
-        replace(next(row for row in TABLES["tacocc"]() if row.name == "base + memory"), over=None),
+        replace(next(row for row in TABLES["tacocc"]() if row.name == "base + memory"), over=None, longer=2),
     ]
     monkeypatch.setitem(TABLES, "tacocc", lambda: rows)
     return AblateConfig(
@@ -76,7 +76,9 @@ def test_a_table_is_made_row_by_row_and_kept(config: AblateConfig, tmp_path: Pat
         assert row["metrics"]["miou_over_first"]["values"] == pytest.approx(paired)
     assert list(table["latency"]["over_first"]) == ["base", "fuser", "base + memory"]
     assert table["latency"]["over_first"]["base"] == 1.0
-    assert "fuser" in text(table)
+    assert [row["steps"] for row in table["rows"]] == [1, 1, 2]
+    base_line, _, memory_line = text(table).splitlines()[1:4]
+    assert memory_line.endswith("2 steps") and "steps" not in base_line
 
     def never(*_: object, **__: object) -> Path:
         raise AssertionError("trained again")
