@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from occ_core.head import dense_logits
 from occ_core.losses.truth_cache import TruthCache
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.semantics import Rendered, render
+from occ_core.rendering.semantics import Rendered, render_each
 from occ_core.rendering.virtual_cameras import (
     STANDING,
     Strategy,
@@ -74,6 +74,18 @@ class GaussRenderLosses(NamedTuple):
     bev_depth: Float[Tensor, ""]
     total: Float[Tensor, ""]
     """lambda L_2D: to be added to the loss of the voxels."""
+
+
+class _View(NamedTuple):
+    """One camera of a sample, and what becomes of its render."""
+
+    camera: Cameras
+    far_m: float
+    """What depths are divided by."""
+    stands: bool
+    """Sees the same in every epoch."""
+    term: int
+    """The place of its semantics among Eq. 4's terms; its depth's is the next."""
 
 
 class GaussRenderLoss(nn.Module):
@@ -163,52 +175,53 @@ class GaussRenderLoss(nn.Module):
         """Every sample's Gaussians against its truth; ``logits``, of a sample, are asked for where errors draw the camera."""
         sums = [zero, zero, zero, zero]
         for sample, cameras in enumerate(sensors):
-            gaussians = predicted(sample)
+            views: list[_View] = []
             if (self.config.camera or self.config.camera_depth) and len(cameras.intrinsics):
-                view = self._draw(logits, sample, labels[sample], cameras, random)
-                far_m = max(abs(side) for side in self.grid.range_m[:2] + self.grid.range_m[3:5])
-                again = self.config.strategy in STANDING
-                semantics, depth = difference(render(gaussians, view), self._true(labels[sample], view, again), far_m)
-                sums[0], sums[1] = sums[0] + semantics, sums[1] + depth
+                views.append(self._camera(logits, sample, labels[sample], cameras, random))
             if self.config.bev or self.config.bev_depth:
-                view, far_m = self._above(labels.device)
-                semantics, depth = difference(render(gaussians, view), self._true(labels[sample], view, True), far_m)
-                sums[2], sums[3] = sums[2] + semantics, sums[3] + depth
+                views.append(self._above(labels.device))
+            predictions = render_each(predicted(sample), [view.camera for view in views])
+            for view, prediction, truth in zip(views, predictions, self._truths(labels[sample], views), strict=True):
+                semantics, depth = difference(prediction, truth, view.far_m)
+                sums[view.term], sums[view.term + 1] = sums[view.term] + semantics, sums[view.term + 1] + depth
         switches = (self.config.camera, self.config.camera_depth, self.config.bev, self.config.bev_depth)
         terms = [one / len(sensors) * switch for one, switch in zip(sums, switches, strict=True)]
         camera, camera_depth, bev, bev_depth = terms
         return GaussRenderLosses(camera, camera_depth, bev, bev_depth, self.config.weight * torch.stack(terms).sum())
 
-    def _true(self, labels: Tensor, view: Cameras, again: bool) -> Rendered:
-        """What the truth looks like; ``again`` tells that the same will be asked for in other epochs."""
+    def _truths(self, labels: Tensor, views: Sequence[_View]) -> list[Rendered]:
+        def rendered(views: Sequence[_View]) -> list[Rendered]:
+            gaussians = true_gaussians(labels, self.classes, self.grid, scale=self.config.scale)
+            return render_each(gaussians, [view.camera for view in views])
 
-        def rendered() -> Rendered:
-            return render(true_gaussians(labels, self.classes, self.grid, scale=self.config.scale), view)
+        def found(view: _View) -> Rendered:
+            if self.cache is None or not view.stands:
+                return rendered([view])[0]
+            return self.cache(labels, view.camera, (self.grid, self.classes, self.config.scale), lambda: rendered([view])[0])
 
-        if self.cache is None or not again:
-            return rendered()
-        return self.cache(labels, view, (self.grid, self.classes, self.config.scale), rendered)
+        return rendered(views) if self.cache is None else [found(view) for view in views]
 
-    def _draw(
+    def _camera(
         self, logits: Callable[[int], Tensor], sample: int, labels: Tensor, cameras: Cameras, random: np.random.Generator
-    ) -> Cameras:
+    ) -> _View:
         target = None
         if self.config.strategy == "dynamic":
             with torch.no_grad():
                 said = logits(sample)[None].float()
                 errors = F.cross_entropy(said, labels[None].long(), reduction="none", ignore_index=IGNORE)
                 target = worst_place(errors[0], self.grid)
-        return virtual_camera(self.config.strategy, cameras, view_weights(cameras), self.grid, random, target)
+        camera = virtual_camera(self.config.strategy, cameras, view_weights(cameras), self.grid, random, target)
+        far_m = max(abs(side) for side in self.grid.range_m[:2] + self.grid.range_m[3:5])
+        return _View(camera, far_m, self.config.strategy in STANDING, 0)
 
-    def _above(self, device: torch.device) -> tuple[Cameras, float]:
-        """The camera above, and what its depths are divided by.
+    def _above(self, device: torch.device) -> _View:
+        """Depths are divided by the grid's width, as high as the released camera stands, whichever camera it is.
 
-        That is the grid's width, as high as the released camera stands, for either: divided by the few metres below the
-        orthographic one, depth would outweigh every other term.
+        Divided by the few metres below the orthographic one, depth would outweigh every other term.
         """
         orthographic = self.config.above == "orthographic"
         camera = camera_above(self.grid, 1, device) if orthographic else pinhole_above(self.grid, device=device)
-        return camera, self.grid.range_m[3] - self.grid.range_m[0]
+        return _View(camera, self.grid.range_m[3] - self.grid.range_m[0], True, 2)
 
 
 def difference(

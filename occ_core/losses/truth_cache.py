@@ -7,15 +7,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import torch
 from jaxtyping import UInt8
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.semantics import Rendered
 
-FORMAT = 2
+FORMAT = 3
 """To be raised whenever a render of the same comes out otherwise: what is kept is not read any more then."""
 
 
@@ -41,16 +40,15 @@ class TruthCache:
         Args:
             settings: of ``render``: whatever its result depends on besides.
         """
-        path = self.folder / f"{self._key(labels, view, settings)}.npz"
+        path = self.folder / f"{self._key(labels, view, settings)}.safetensors"
         if path.exists():
-            with np.load(path) as kept:
-                semantics, depth_m = (torch.from_numpy(kept[name]).to(labels.device) for name in ("semantics", "depth_m"))
-            return Rendered(semantics.float(), depth_m)
+            kept = load_file(path, device=str(labels.device))
+            return Rendered(kept["semantics"].permute(2, 0, 1).float(), kept["depth_m"])
         made = render()
         made = Rendered(made.semantics.half().float(), made.depth_m.float())  # as it will be read: a run may stop and go on
         unfinished = path.with_suffix(f".{os.getpid()}.part")
-        with unfinished.open("wb") as file:
-            np.savez(file, semantics=made.semantics.half().cpu().numpy(), depth_m=made.depth_m.cpu().numpy())
+        semantics = made.semantics.half().permute(1, 2, 0).contiguous()  # [H, W, class], as renders lie in memory
+        save_file({"semantics": semantics, "depth_m": made.depth_m.contiguous()}, unfinished)
         unfinished.replace(path)  # whole or not at all, whoever else writes it
         return made
 

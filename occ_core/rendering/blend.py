@@ -1,16 +1,16 @@
 """Projected Gaussians -> pixels, on the CPU: front to back, with gradients, compiled.
 
 Gaussian by Gaussian in the order of depth, each over the pixels within its reach, while every pixel keeps how much light still
-passes; a thread for each band of rows. Backward, the same walk from the back; what passed is recovered by division. Memory is
-that of the image and of the Gaussians, whatever overlaps: pixels x (channels + 5) numbers, Gaussians x (channels + 10), and
-Gaussians x (channels + 7) more for the gradients of every thread.
+passes; views, and where there are too few the bands of their rows, on several threads. Backward, the same walk from the back;
+what passed is recovered by division. Memory of a view is that of the image and of the Gaussians, whatever overlaps: pixels x
+(channels + 5) numbers, Gaussians x (channels + 10), and Gaussians x (channels + 7) more for the gradients of every band.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, no_type_check
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar, no_type_check
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from occ_core.rendering.threads import at_once, bands
+
+T = TypeVar("T")
 MAX_ALPHA = 0.99
 MIN_TRANSMITTANCE = 1e-4
 """A pixel through which less would pass is finished."""
@@ -26,64 +29,92 @@ LEAST_ROWS = 16
 """Of the image, that are worth a thread."""
 
 
-class Blend(torch.autograd.Function):
-    """``(centres, conics, opacities, features, depths, reach, order, size) -> image [h, w, C], depth and alpha [h, w]``.
+class Seen(NamedTuple):
+    """What one view has to draw."""
 
-    ``reach`` is a Gaussian's, in pixels to each side; ``order`` has those that are drawn, front to back.
-    """
+    centres: Float[Tensor, "gaussian 2"]
+    conics: Float[Tensor, "gaussian 3"]
+    opacities: Float[Tensor, " gaussian"]
+    features: Float[Tensor, "gaussian channel"]
+    depths: Float[Tensor, " gaussian"]
+    reach: Float[Tensor, "gaussian 2"]
+    """In pixels, to each side."""
+    order: Int[Tensor, " drawn"]
+    """Those that are drawn, front to back."""
+
+
+class Blended(NamedTuple):
+    """What one view shows."""
+
+    image: Float[Tensor, "h w channel"]
+    depth: Float[Tensor, "h w"]
+    alpha: Float[Tensor, "h w"]
+
+
+def blend(views: Sequence[Seen], sizes: Sequence[tuple[int, int]]) -> list[Blended]:
+    """All views, several at once; their ``sizes`` are (height, width)."""
+    return [Blended(*parts) for parts in _in_parts(Blend.apply(sizes, *chain(*views)), len(Blended._fields))]
+
+
+class Blend(torch.autograd.Function):
+    """``blend``, with the tensors of all views in one row."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        centres: Float[Tensor, "gaussian 2"],
-        conics: Float[Tensor, "gaussian 3"],
-        opacities: Float[Tensor, " gaussian"],
-        features: Float[Tensor, "gaussian channel"],
-        depths: Float[Tensor, " gaussian"],
-        reach: Float[Tensor, "gaussian 2"],
-        order: Int[Tensor, " drawn"],
-        size: tuple[int, int],
-    ) -> tuple[Float[Tensor, "h w channel"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-        image, depth = features.new_zeros(*size, features.shape[1]), features.new_zeros(size)
-        passing = features.new_ones(size)
-        last = torch.full(size, -1, dtype=torch.int32)
-        inputs = [tensor.detach().contiguous() for tensor in (centres, conics, opacities, features, depths, reach, order)]
-        arrays = [tensor.numpy() for tensor in (*inputs, image, depth, passing, last)]
-        _in_bands(size[0], lambda first, end: _forward(*arrays, first, end))
-        ctx.save_for_backward(*inputs, passing, last)
-        return image, depth, 1 - passing
+    def forward(ctx: Any, sizes: Sequence[tuple[int, int]], *tensors: Tensor) -> tuple[Tensor, ...]:
+        walks, images = [], []
+        for parts, size in zip(_in_parts(tensors, len(Seen._fields)), sizes, strict=True):
+            seen = Seen(*(tensor.detach().contiguous() for tensor in parts))
+            passing, last = seen.features.new_ones(size), torch.full(size, -1, dtype=torch.int32)
+            walks.append((*seen, passing, last))
+            images.append((seen.features.new_zeros(*size, seen.features.shape[1]), seen.features.new_zeros(size)))
+        arrays = [_arrays(*walk, *image) for walk, image in zip(walks, images, strict=True)]
+        at_once(lambda view, first, end: _forward(*arrays[view], first, end), _shares([height for height, _ in sizes]))
+        ctx.save_for_backward(*chain(*walks))
+        shown = (Blended(*image, 1 - passing) for (*_, passing, _), image in zip(walks, images, strict=True))
+        return tuple(chain(*shown))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, passing, last = ctx.saved_tensors
-        behind = torch.zeros_like(passing)
-        arriving = [gradient.contiguous().numpy() for gradient in gradients]
-        walked = [tensor.numpy() for tensor in (*inputs, passing.clone(), last)] + arriving + [behind.numpy()]
-        shapes = any(ctx.needs_input_grad[:2])
-        of_bands: dict[int, list[Tensor]] = {}  # each its own: one Gaussian may lie in several
+        walks = _in_parts(ctx.saved_tensors, len(ctx.saved_tensors) * len(Blended._fields) // len(gradients))
+        arriving = _in_parts(gradients, len(Blended._fields))
+        asked = _in_parts(ctx.needs_input_grad[1:], len(Seen._fields))
+        arrays = [
+            _arrays(*seen, passing.clone(), last, *(one.contiguous() for one in given), torch.zeros_like(passing))
+            for (*seen, passing, last), given in zip(walks, arriving, strict=True)
+        ]
+        shares = _shares([len(passing) for *_, passing, _ in walks])
+        of_shares = [[torch.empty_like(one) for one in walks[view][:5]] for view, *_ in shares]  # a Gaussian may lie in several
 
-        def work(first: int, end: int) -> None:
-            of_bands[first] = [torch.zeros_like(tensor) for tensor in inputs[:5]]
-            _backward(*walked, *(tensor.numpy() for tensor in of_bands[first]), shapes, first, end)
+        def work(share: int) -> None:
+            view, first, end = shares[share]
+            results = _arrays(*of_shares[share])
+            for result in results:
+                result.fill(0)
+            _backward(*arrays[view], *results, any(asked[view][:2]), first, end)
 
-        _in_bands(len(passing), work)
-        results, *others = (of_bands[first] for first in sorted(of_bands))
-        for other in others:
-            for result, more in zip(results, other, strict=True):
-                result.add_(more)
-        return (*results, None, None, None)
+        at_once(work, [(share,) for share in range(len(shares))])
+        found: list[Tensor | None] = []
+        for view in range(len(walks)):
+            results, *others = (of for (of_view, *_), of in zip(shares, of_shares, strict=True) if of_view == view)
+            for other in others:
+                for result, more in zip(results, other, strict=True):
+                    result.add_(more)
+            found += [*results, None, None]
+        return (None, *found)
 
 
-def _in_bands(rows: int, work: Callable[[int, int], None]) -> None:
-    """``work(first, end)`` over all rows of an image, in as many bands at once as torch has threads."""
-    bands = max(1, min(torch.get_num_threads(), rows // LEAST_ROWS))
-    ends = [rows * band // bands for band in range(bands + 1)]
-    if bands == 1:
-        work(0, rows)
-        return
-    with ThreadPoolExecutor(bands) as pool:  # a new one each time: a forked process would inherit one without its threads
-        list(pool.map(work, ends[:-1], ends[1:]))
+def _in_parts(several: Sequence[T], length: int) -> list[Sequence[T]]:
+    return [several[first : first + length] for first in range(0, len(several), length)]
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    return [tensor.numpy() for tensor in tensors]
+
+
+def _shares(heights: Sequence[int]) -> list[tuple[int, int, int]]:
+    """What each thread takes of views of those heights: rows (view, first, end)."""
+    return [(view, *band) for view, rows in enumerate(heights) for band in bands(rows, LEAST_ROWS, len(heights) - 1)]
 
 
 @njit(cache=True, nogil=True)
@@ -134,10 +165,10 @@ def _forward(
     depths: np.ndarray,
     reach: np.ndarray,
     order: np.ndarray,
-    image: np.ndarray,
-    depth: np.ndarray,
     passing: np.ndarray,
     last: np.ndarray,
+    image: np.ndarray,
+    depth: np.ndarray,
     first_row: int,
     end_row: int,
 ) -> None:

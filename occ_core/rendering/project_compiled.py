@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log, sqrt
 from typing import no_type_check
 
 import numpy as np
 import torch
 from numba import njit
+from torch import Tensor
 
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.project import LOW_PASS_PX2, MIN_ALPHA, Projected
+from occ_core.rendering.threads import at_once
 from occ_core.types import Gaussians
 
 
@@ -20,18 +23,30 @@ def is_fixed(gaussians: Gaussians, cameras: Cameras) -> bool:
     return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in asked))
 
 
-def project_fixed(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
-    """The Gaussians in view ``view``, without gradients."""
-    parts = (gaussians.means, gaussians.quaternions, gaussians.scales, gaussians.opacities)
-    camera = (cameras.intrinsics[view], cameras.camera_from_grid[view])
+def project_fixed(gaussians: Gaussians, views: Sequence[Cameras]) -> list[Projected]:
+    """The Gaussians in cameras of one view each, several at once, without gradients."""
     count, like = len(gaussians.means), gaussians.means.detach()
-    made = Projected(
-        like.new_zeros(count, 2), like.new_zeros(count, 3), like.new_zeros(count), like.new_zeros(count, 2),
-        torch.zeros(count, dtype=torch.bool),
-    )  # fmt: skip
-    inputs = (tensor.detach().to(like.dtype).contiguous().numpy() for tensor in (*parts, *camera))
-    _project(*inputs, cameras.size, cameras.orthographic, cameras.near_m, *(tensor.numpy() for tensor in made))
+    made = [
+        Projected(
+            like.new_zeros(count, 2), like.new_zeros(count, 3), like.new_zeros(count), like.new_zeros(count, 2),
+            torch.zeros(count, dtype=torch.bool),
+        )
+        for _ in views
+    ]  # fmt: skip
+    shapes = _arrays(like, gaussians.means, gaussians.quaternions, gaussians.scales, gaussians.opacities)
+    places = [_arrays(like, view.intrinsics[0], view.camera_from_grid[0]) for view in views]
+
+    def work(place: int) -> None:
+        view = views[place]
+        outputs = (tensor.numpy() for tensor in made[place])
+        _project(*shapes, *places[place], view.size, view.orthographic, view.near_m, *outputs)
+
+    at_once(work, [(place,) for place in range(len(views))])
     return made
+
+
+def _arrays(like: Tensor, *tensors: Tensor) -> list[np.ndarray]:
+    return [tensor.detach().to(like.dtype).contiguous().numpy() for tensor in tensors]
 
 
 @njit(cache=True, nogil=True)
@@ -74,19 +89,23 @@ def _project(
             for axis in range(3):
                 along_u[axis] = fu / z * (pose[0, axis] - slope_x * pose[2, axis])
                 along_v[axis] = fv / z * (pose[1, axis] - slope_y * pose[2, axis])
-        norm = sqrt(quaternions[g, 0] ** 2 + quaternions[g, 1] ** 2 + quaternions[g, 2] ** 2 + quaternions[g, 3] ** 2)
-        norm = max(norm, 1e-12)  # torch's normalize
-        a, b, c, d = (quaternions[g, 0] / norm, quaternions[g, 1] / norm, quaternions[g, 2] / norm, quaternions[g, 3] / norm)
-        rotation = (
-            (1 - 2 * (c * c + d * d), 2 * (b * c - a * d), 2 * (b * d + a * c)),
-            (2 * (b * c + a * d), 1 - 2 * (b * b + d * d), 2 * (c * d - a * b)),
-            (2 * (b * d - a * c), 2 * (c * d + a * b), 1 - 2 * (b * b + c * c)),
-        )
-        for axis in range(3):
-            in_u[axis], in_v[axis] = 0.0, 0.0
-            for row in range(3):
-                in_u[axis] += along_u[row] * rotation[row][axis] * scales[g, axis]
-                in_v[axis] += along_v[row] * rotation[row][axis] * scales[g, axis]
+        if scales[g, 0] == scales[g, 1] == scales[g, 2]:  # a sphere looks the same however it is turned
+            for axis in range(3):
+                in_u[axis], in_v[axis] = along_u[axis] * scales[g, 0], along_v[axis] * scales[g, 0]
+        else:
+            norm = sqrt(quaternions[g, 0] ** 2 + quaternions[g, 1] ** 2 + quaternions[g, 2] ** 2 + quaternions[g, 3] ** 2)
+            norm = max(norm, 1e-12)  # torch's normalize
+            a, b, c, d = (quaternions[g, 0] / norm, quaternions[g, 1] / norm, quaternions[g, 2] / norm, quaternions[g, 3] / norm)
+            rotation = (
+                (1 - 2 * (c * c + d * d), 2 * (b * c - a * d), 2 * (b * d + a * c)),
+                (2 * (b * c + a * d), 1 - 2 * (b * b + d * d), 2 * (c * d - a * b)),
+                (2 * (b * d - a * c), 2 * (c * d + a * b), 1 - 2 * (b * b + c * c)),
+            )
+            for axis in range(3):
+                in_u[axis], in_v[axis] = 0.0, 0.0
+                for row in range(3):
+                    in_u[axis] += along_u[row] * rotation[row][axis] * scales[g, axis]
+                    in_v[axis] += along_v[row] * rotation[row][axis] * scales[g, axis]
         uu, vv, uv, cross = LOW_PASS_PX2, LOW_PASS_PX2, 0.0, 0.0
         for axis in range(3):
             uu, vv, uv = uu + in_u[axis] ** 2, vv + in_v[axis] ** 2, uv + in_u[axis] * in_v[axis]

@@ -7,6 +7,7 @@ optical axis.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occ_core.rendering.blend import MAX_ALPHA, MIN_TRANSMITTANCE, Blend
+from occ_core.rendering.blend import MAX_ALPHA, MIN_TRANSMITTANCE, Seen, blend
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.project import MIN_ALPHA, Projected, project
 from occ_core.rendering.project_compiled import is_fixed, project_fixed
@@ -34,22 +35,28 @@ class Rendering(NamedTuple):
 
 def rasterize(gaussians: Gaussians, cameras: Cameras) -> Rendering:
     """Renders all channels of the Gaussians' features into every view; gradients reach every parameter."""
+    return rasterize_each(gaussians, [cameras])[0]
+
+
+def rasterize_each(gaussians: Gaussians, several: Sequence[Cameras]) -> list[Rendering]:
+    """``rasterize`` for cameras of several sizes or kinds; on the CPU sooner than one by one."""
     if gaussians.means.is_cuda:
         from occ_core.rendering.rasterize_gsplat import rasterize_gsplat
 
-        return Rendering(*rasterize_gsplat(gaussians, cameras))
-    return _stack([_render(gaussians, cameras, view) for view in range(len(cameras.intrinsics))])
+        return [Rendering(*rasterize_gsplat(gaussians, cameras)) for cameras in several]
+    views = [cameras.only(view) for cameras in several for view in range(len(cameras.intrinsics))]
+    seen = [_seen(gaussians, view, projected) for view, projected in zip(views, project_fixed(gaussians, views), strict=True)]
+    blended = iter(blend(seen, [view.size for view in views]))
+    return [_stack([next(blended) for _ in cameras.intrinsics]) for cameras in several]
 
 
-def _render(gaussians: Gaussians, cameras: Cameras, view: int) -> tuple[Tensor, Tensor, Tensor]:
-    projected = project_fixed(gaussians, cameras, view)
-    if not is_fixed(gaussians, cameras):  # gradients for those alone that are seen: of six cameras, each sees a sixth
+def _seen(gaussians: Gaussians, view: Cameras, projected: Projected) -> Seen:
+    if not is_fixed(gaussians, view):  # gradients for those alone that are seen: of six cameras, each sees a sixth
         seen = projected.visible.nonzero()[:, 0]
         gaussians = Gaussians(*(getattr(gaussians, part.name).index_select(0, seen) for part in fields(Gaussians)))
-        projected = project(gaussians, cameras, view)
-    order = _front_to_back(projected)
-    centres, conics, depths, reach = projected.centres, projected.conics, projected.depths, projected.reach
-    return Blend.apply(centres, conics, gaussians.opacities, gaussians.features, depths, reach, order, cameras.size)
+        projected = project(gaussians, view, 0)
+    centres, conics, depths, reach, _ = projected
+    return Seen(centres, conics, gaussians.opacities, gaussians.features, depths, reach, _front_to_back(projected))
 
 
 def rasterize_dense(gaussians: Gaussians, cameras: Cameras, pixels_at_once: int = 1024) -> Rendering:
@@ -87,6 +94,6 @@ def _front_to_back(projected: Projected) -> Tensor:
     return visible[depths.sort(stable=True).indices]
 
 
-def _stack(views: list[tuple[Tensor, Tensor, Tensor]]) -> Rendering:
+def _stack(views: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Rendering:
     images, depths, alphas = (torch.stack(parts) for parts in zip(*views, strict=True))
     return Rendering(images.permute(0, 3, 1, 2), depths, alphas)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.rasterize import rasterize
+from occ_core.rendering.rasterize import rasterize_each
 from occ_core.taxonomy import EMPTY
 from occ_core.types import Gaussians
 
@@ -24,8 +25,14 @@ class Rendered(NamedTuple):
 
 def render(gaussians: Gaussians, view: Cameras) -> Rendered:
     """Eq. 3, of one view: what shines through everything is the empty class."""
-    rendering = rasterize(gaussians, view)
-    semantics = rendering.image[0]
-    through = (1 - rendering.alpha[0]).clamp(min=0)
-    semantics = torch.cat([semantics[:EMPTY], semantics[EMPTY : EMPTY + 1] + through, semantics[EMPTY + 1 :]])
-    return Rendered(semantics, rendering.depth[0])
+    return render_each(gaussians, [view])[0]
+
+
+def render_each(gaussians: Gaussians, views: Sequence[Cameras]) -> list[Rendered]:
+    """The same of several views, each of its own size and kind; on the CPU sooner than one by one."""
+    rendered = []
+    for rendering in rasterize_each(gaussians, views):
+        image, depth, alpha = (part.squeeze(0) for part in rendering)
+        through = F.pad((1 - alpha).clamp(min=0)[..., None], (EMPTY, len(image) - 1 - EMPTY))  # [H, W, class], as the image lies
+        rendered.append(Rendered(image + through.permute(2, 0, 1), depth))
+    return rendered

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from occ_core.rendering.blend import Blend, _row_alphas, _span
+from occ_core.rendering.blend import Seen, _row_alphas, _span, blend
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [(np.float32, 2e-6), (np.float64, 5e-7)])
@@ -34,8 +34,9 @@ def test_pixels_within_reach():
 def test_a_second_derivative_is_refused():
     """There is none: one that is 0 would be wrong."""
     opacity = torch.tensor([0.5], requires_grad=True)
-    seen = (torch.ones(1, 2), torch.tensor([[1.0, 0, 1]]), opacity, torch.ones(1, 1), torch.ones(1), torch.full((1, 2), 2.0))
-    _, _, alpha = Blend.apply(*seen, torch.tensor([0]), (3, 3))
+    one, round_ = torch.ones(1, 1), torch.tensor([[1.0, 0, 1]])
+    seen = Seen(torch.ones(1, 2), round_, opacity, one, torch.ones(1), torch.full((1, 2), 2.0), torch.tensor([0]))
+    alpha = blend([seen], [(3, 3)])[0].alpha
     (first,) = torch.autograd.grad(alpha.square().sum(), opacity, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.backward()

@@ -37,7 +37,8 @@ def cameras(orthographic: bool) -> Cameras:
 @given(seed=st.integers(0, 2**16), orthographic=st.booleans(), view=st.integers(0, 1))
 def test_it_projects_as_its_twin(seed: int, orthographic: bool, view: int):
     some, seen_by = gaussians(200, seed, torch.float64), cameras(orthographic)
-    ours, twin = project_fixed(some, seen_by, view), project(some, seen_by, view)
+    some.scales[:50] = some.scales[:50, :1]  # spheres, turned as the others are
+    ours, twin = project_fixed(some, [seen_by.only(view)])[0], project(some, seen_by, view)
     assert torch.equal(ours.visible, twin.visible)
     for mine, other in zip(ours[:-1], twin[:-1], strict=True):
         torch.testing.assert_close(mine[twin.visible], other[twin.visible], rtol=1e-9, atol=1e-9)
@@ -45,7 +46,7 @@ def test_it_projects_as_its_twin(seed: int, orthographic: bool, view: int):
 
 def test_single_precision_stays_single():
     some = gaussians(500, 0, torch.float32)
-    ours, twin = project_fixed(some, cameras(False), 0), project(some, cameras(False), 0)
+    ours, twin = project_fixed(some, [cameras(False).only(0)])[0], project(some, cameras(False), 0)
     assert 20 < ours.visible.sum() < 400 and ours.centres.dtype == torch.float32
     both = ours.visible & twin.visible
     assert (ours.visible != twin.visible).sum() <= 1  # at the border
@@ -59,7 +60,7 @@ def test_what_is_not_finite_is_not_seen(broken: float):
     for row, name in enumerate(("means", "opacities", "quaternions")):
         getattr(some, name)[row * 10 : row * 10 + 10] = broken
     some.quaternions[30:] = 0  # as unturned
-    ours, twin = project_fixed(some, cameras(False), 0), project(some, cameras(False), 0)
+    ours, twin = project_fixed(some, [cameras(False).only(0)])[0], project(some, cameras(False), 0)
     assert not ours.visible[:10].any() and not ours.visible[20:30].any()
     if broken != broken:
         assert torch.equal(ours.visible, twin.visible) and not ours.visible[:30].any()
@@ -68,7 +69,15 @@ def test_what_is_not_finite_is_not_seen(broken: float):
 
 
 def test_no_gaussians_are_no_matter():
-    assert len(project_fixed(gaussians(0, 0, torch.float32), cameras(False), 0).visible) == 0
+    assert len(project_fixed(gaussians(0, 0, torch.float32), [cameras(False).only(0)])[0].visible) == 0
+
+
+def test_of_several_views_each_is_projected_as_alone():
+    some, views = gaussians(200, 3, torch.float64), [cameras(False).only(1), cameras(True).only(0), cameras(False).only(0)]
+    for one, view in zip(project_fixed(some, views), views, strict=True):
+        (alone,) = project_fixed(some, [view])
+        assert all(torch.equal(part, other) for part, other in zip(one, alone, strict=True)) and one.visible.any()
+    assert project_fixed(some, []) == []
 
 
 @pytest.mark.parametrize("learns", ["means", "scales", "quaternions"])

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.project import project
 from occ_core.rendering.project_compiled import project_fixed
-from occ_core.rendering.rasterize import Rendering, rasterize, rasterize_dense
+from occ_core.rendering.rasterize import Rendering, rasterize, rasterize_dense, rasterize_each
 from occ_core.types import Gaussians
 
 SIZE = (11, 17)
@@ -60,7 +61,7 @@ def with_gradients(gaussians: Gaussians) -> Gaussians:
     return Gaussians(*(getattr(gaussians, field.name).clone().requires_grad_() for field in fields(Gaussians)))
 
 
-def gradients(gaussians: Gaussians, rendering: Rendering, seed: int = 3) -> dict[str, Tensor]:
+def gradients(gaussians: Gaussians, rendering: Sequence[Tensor], seed: int = 3) -> dict[str, Tensor]:
     """Of a random weighting of every output."""
     random = torch.Generator().manual_seed(seed)
     loss = sum(
@@ -68,6 +69,10 @@ def gradients(gaussians: Gaussians, rendering: Rendering, seed: int = 3) -> dict
     )
     loss.backward()
     return {field.name: getattr(gaussians, field.name).grad for field in fields(Gaussians)}
+
+
+def joined(renderings: Sequence[Rendering]) -> list[Tensor]:
+    return [part for one in renderings for part in one]
 
 
 def test_a_ball_by_hand():
@@ -150,6 +155,37 @@ def test_every_band_of_rows_is_drawn_as_the_reference_draws_it(threads: int):
         torch.testing.assert_close(gradient / scale, wanted[name] / scale, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_cameras_of_several_sizes_and_kinds_are_drawn_at_once(threads: int):
+    """Each as the reference draws it alone, and the gradients of all add up; four threads share three views."""
+    wide, above = cameras(), replace(cameras(orthographic=True, views=1), size=(40, 33))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        ours, reference = (with_gradients(some(60, seed=2)) for _ in range(2))
+        rendered = rasterize_each(ours, [wide, above])
+        found = gradients(ours, joined(rendered))
+    finally:
+        torch.set_num_threads(before)
+    expected = [rasterize_dense(reference, view) for view in (wide, above)]
+    wanted = gradients(reference, joined(expected))
+    for one, other in zip(joined(rendered), joined(expected), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert [one.alpha.shape for one in rendered] == [one.alpha.shape for one in expected]
+    for name, gradient in found.items():
+        scale = wanted[name].abs().max()
+        torch.testing.assert_close(gradient / scale, wanted[name] / scale, atol=1e-4, rtol=1e-4)
+    assert rasterize_each(ours, []) == []
+
+
+def test_a_view_that_nothing_is_asked_of_takes_no_part():
+    """Of two views, one is taught: gradients are those of that view alone."""
+    both, alone = (with_gradients(some(60, seed=2)) for _ in range(2))
+    views = [cameras(views=1), replace(cameras(orthographic=True, views=1), size=(40, 33))]
+    found, wanted = gradients(both, rasterize_each(both, views)[1]), gradients(alone, rasterize(alone, views[1]))
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted) and found["features"].any()
+
+
 def test_single_precision_is_close_to_double():
     """Of a thousand Gaussians, to 1e-3 of the largest value: a contribution may fall on the other side of 1/255."""
     single = rasterize(some(1000, dtype=torch.float32), cameras(dtype=torch.float32))
@@ -207,7 +243,7 @@ def test_what_is_visible_is_in_front_and_reaches_the_image():
     assert (projected.depths[projected.visible] > 0.1).all()
 
 
-@pytest.mark.parametrize("of", [project, project_fixed])
+@pytest.mark.parametrize("of", [project, lambda gaussians, view, _: project_fixed(gaussians, [view])[0]])
 def test_a_gaussian_longer_than_the_scene_is_projected_as_exactly(of):
     """Its variances in the image, some 1e11 px^2, would leave nothing of uu vv - uv^2 in float32."""
     conics = []

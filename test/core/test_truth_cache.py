@@ -70,4 +70,4 @@ def test_the_loss_is_the_same_with_it_and_only_cameras_that_stand_still_are_kept
         torch.testing.assert_close(losses, expected, rtol=1e-3, atol=1e-4)  # half precision
         (now,) = torch.autograd.grad(losses.total, logits)
         assert (now - gradient).norm() < 0.01 * gradient.norm()  # where prediction and truth agree to 1e-3 the sign may turn
-        assert len(list(tmp_path.glob("*.npz"))) == kept
+        assert len(list(tmp_path.glob("*.safetensors"))) == kept
