@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -180,6 +181,8 @@ class GaussRenderLoss(nn.Module):
                 views.append(self._camera(logits, sample, labels[sample], cameras, random))
             if self.config.bev or self.config.bev_depth:
                 views.append(self._above(labels.device))
+            if not views:
+                continue
             predictions = render_each(predicted(sample), [view.camera for view in views])
             for view, prediction, truth in zip(views, predictions, self._truths(labels[sample], views), strict=True):
                 semantics, depth = difference(prediction, truth, view.far_m)
@@ -190,16 +193,16 @@ class GaussRenderLoss(nn.Module):
         return GaussRenderLosses(camera, camera_depth, bev, bev_depth, self.config.weight * torch.stack(terms).sum())
 
     def _truths(self, labels: Tensor, views: Sequence[_View]) -> list[Rendered]:
-        def rendered(views: Sequence[_View]) -> list[Rendered]:
-            gaussians = true_gaussians(labels, self.classes, self.grid, scale=self.config.scale)
-            return render_each(gaussians, [view.camera for view in views])
+        def rendered(cameras: Sequence[Cameras]) -> list[Rendered]:
+            return render_each(true_gaussians(labels, self.classes, self.grid, scale=self.config.scale), cameras)
 
-        def found(view: _View) -> Rendered:
-            if self.cache is None or not view.stands:
-                return rendered([view])[0]
-            return self.cache(labels, view.camera, (self.grid, self.classes, self.config.scale), lambda: rendered([view])[0])
+        def alone(view: _View) -> Rendered:
+            return rendered([view.camera])[0]
 
-        return rendered(views) if self.cache is None else [found(view) for view in views]
+        cache, settings = self.cache, (self.grid, self.classes, self.config.scale)
+        if cache is None:
+            return rendered([view.camera for view in views])
+        return [cache(labels, view.camera, settings, partial(alone, view)) if view.stands else alone(view) for view in views]
 
     def _camera(
         self, logits: Callable[[int], Tensor], sample: int, labels: Tensor, cameras: Cameras, random: np.random.Generator

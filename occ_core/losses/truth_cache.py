@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxtyping import UInt8
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from occ_core.rendering.cameras import Cameras
@@ -45,12 +45,12 @@ class TruthCache:
             kept = load_file(path, device=str(labels.device))
             return Rendered(kept["semantics"].permute(2, 0, 1).float(), kept["depth_m"])
         made = render()
-        made = Rendered(made.semantics.half().float(), made.depth_m.float())  # as it will be read: a run may stop and go on
+        semantics, depth_m = made.semantics.half(), made.depth_m.float()
+        lying = semantics.permute(1, 2, 0).contiguous()  # [H, W, class], as renders lie in memory
         unfinished = path.with_suffix(f".{os.getpid()}.part")
-        semantics = made.semantics.half().permute(1, 2, 0).contiguous()  # [H, W, class], as renders lie in memory
-        save_file({"semantics": semantics, "depth_m": made.depth_m.contiguous()}, unfinished)
+        unfinished.write_bytes(save({"semantics": lying, "depth_m": depth_m.contiguous()}))
         unfinished.replace(path)  # whole or not at all, whoever else writes it
-        return made
+        return Rendered(semantics.float(), depth_m)  # as it will be read: a run may stop and go on
 
     @staticmethod
     def _key(labels: Tensor, view: Cameras, settings: tuple[object, ...]) -> str:

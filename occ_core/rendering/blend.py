@@ -8,8 +8,9 @@ what passed is recovered by division. Memory of a view is that of the image and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from math import gcd
 from typing import Any, NamedTuple, TypeVar, no_type_check
 
 import numpy as np
@@ -19,7 +20,7 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from occ_core.rendering.threads import at_once, bands
+from occ_core.rendering.threads import at_once
 
 T = TypeVar("T")
 MAX_ALPHA = 0.99
@@ -68,40 +69,43 @@ class Blend(torch.autograd.Function):
             walks.append((*seen, passing, last))
             images.append((seen.features.new_zeros(*size, seen.features.shape[1]), seen.features.new_zeros(size)))
         arrays = [_arrays(*walk, *image) for walk, image in zip(walks, images, strict=True)]
-        at_once(lambda view, first, end: _forward(*arrays[view], first, end), _shares([height for height, _ in sizes]))
+        shares = _shares({view: height for view, (height, _) in enumerate(sizes)})
+        at_once(lambda view, first, end: _forward(*arrays[view], first, end), shares)
         ctx.save_for_backward(*chain(*walks))
+        ctx.set_materialize_grads(False)
         shown = (Blended(*image, 1 - passing) for (*_, passing, _), image in zip(walks, images, strict=True))
         return tuple(chain(*shown))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        walks = _in_parts(ctx.saved_tensors, len(ctx.saved_tensors) * len(Blended._fields) // len(gradients))
-        arriving = _in_parts(gradients, len(Blended._fields))
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        walks = _in_parts(ctx.saved_tensors, len(Seen._fields) + 2)
         asked = _in_parts(ctx.needs_input_grad[1:], len(Seen._fields))
-        arrays = [
-            _arrays(*seen, passing.clone(), last, *(one.contiguous() for one in given), torch.zeros_like(passing))
-            for (*seen, passing, last), given in zip(walks, arriving, strict=True)
-        ]
-        shares = _shares([len(passing) for *_, passing, _ in walks])
+        arrays = {}
+        for view, arriving in enumerate(_in_parts(gradients, len(Blended._fields))):
+            if all(one is None for one in arriving):  # nothing is asked of this view
+                continue
+            *seen, passing, last = walks[view]
+            sizes = (*passing.shape, Seen(*seen).features.shape[1]), passing.shape, passing.shape
+            given = (passing.new_zeros(size) if one is None else one for one, size in zip(arriving, sizes, strict=True))
+            arrays[view] = _arrays(*seen, passing.clone(), last, *(one.contiguous() for one in given), torch.zeros_like(passing))
+        shares = _shares({view: len(walks[view][-1]) for view in arrays})
         of_shares = [[torch.empty_like(one) for one in walks[view][:5]] for view, *_ in shares]  # a Gaussian may lie in several
+        results = [_arrays(*of_share) for of_share in of_shares]
 
-        def work(share: int) -> None:
-            view, first, end = shares[share]
-            results = _arrays(*of_shares[share])
-            for result in results:
+        def work(share: int, view: int, first: int, end: int) -> None:
+            for result in results[share]:
                 result.fill(0)
-            _backward(*arrays[view], *results, any(asked[view][:2]), first, end)
+            _backward(*arrays[view], *results[share], any(asked[view][:2]), first, end)
 
-        at_once(work, [(share,) for share in range(len(shares))])
-        found: list[Tensor | None] = []
-        for view in range(len(walks)):
-            results, *others = (of for (of_view, *_), of in zip(shares, of_shares, strict=True) if of_view == view)
-            for other in others:
-                for result, more in zip(results, other, strict=True):
-                    result.add_(more)
-            found += [*results, None, None]
-        return (None, *found)
+        at_once(work, [(place, *share) for place, share in enumerate(shares)])
+        found: dict[int, list[Tensor]] = {}
+        for (view, *_), of_share in zip(shares, of_shares, strict=True):
+            for whole, more in zip(found.setdefault(view, of_share), of_share, strict=True):
+                if whole is not more:
+                    whole.add_(more)
+        nothing = [None] * len(Seen._fields)
+        return (None, *chain(*([*found[view], None, None] if view in found else nothing for view in range(len(walks)))))
 
 
 def _in_parts(several: Sequence[T], length: int) -> list[Sequence[T]]:
@@ -112,9 +116,13 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.numpy() for tensor in tensors]
 
 
-def _shares(heights: Sequence[int]) -> list[tuple[int, int, int]]:
-    """What each thread takes of views of those heights: rows (view, first, end)."""
-    return [(view, *band) for view, rows in enumerate(heights) for band in bands(rows, LEAST_ROWS, len(heights) - 1)]
+def _shares(heights: Mapping[int, int]) -> list[tuple[int, int, int]]:
+    """Views of those heights as rows (view, first, end): in so many bands each that all threads of torch's can take as many."""
+    threads, shares = torch.get_num_threads(), []
+    for view, rows in heights.items():
+        bands = max(1, min(threads // gcd(threads, len(heights)), rows // LEAST_ROWS))
+        shares += [(view, rows * band // bands, rows * (band + 1) // bands) for band in range(bands)]
+    return shares
 
 
 @njit(cache=True, nogil=True)

@@ -36,10 +36,11 @@ def project_fixed(gaussians: Gaussians, views: Sequence[Cameras]) -> list[Projec
     shapes = _arrays(like, gaussians.means, gaussians.quaternions, gaussians.scales, gaussians.opacities)
     places = [_arrays(like, view.intrinsics[0], view.camera_from_grid[0]) for view in views]
 
+    outputs = [[tensor.numpy() for tensor in of_view] for of_view in made]
+
     def work(place: int) -> None:
         view = views[place]
-        outputs = (tensor.numpy() for tensor in made[place])
-        _project(*shapes, *places[place], view.size, view.orthographic, view.near_m, *outputs)
+        _project(*shapes, *places[place], view.size, view.orthographic, view.near_m, *outputs[place])
 
     at_once(work, [(place,) for place in range(len(views))])
     return made
@@ -89,12 +90,12 @@ def _project(
             for axis in range(3):
                 along_u[axis] = fu / z * (pose[0, axis] - slope_x * pose[2, axis])
                 along_v[axis] = fv / z * (pose[1, axis] - slope_y * pose[2, axis])
-        if scales[g, 0] == scales[g, 1] == scales[g, 2]:  # a sphere looks the same however it is turned
+        norm = sqrt(quaternions[g, 0] ** 2 + quaternions[g, 1] ** 2 + quaternions[g, 2] ** 2 + quaternions[g, 3] ** 2)
+        norm = max(norm, 1e-12)  # torch's normalize
+        if norm < np.inf and scales[g, 0] == scales[g, 1] == scales[g, 2]:  # a sphere looks the same however it is turned
             for axis in range(3):
                 in_u[axis], in_v[axis] = along_u[axis] * scales[g, 0], along_v[axis] * scales[g, 0]
         else:
-            norm = sqrt(quaternions[g, 0] ** 2 + quaternions[g, 1] ** 2 + quaternions[g, 2] ** 2 + quaternions[g, 3] ** 2)
-            norm = max(norm, 1e-12)  # torch's normalize
             a, b, c, d = (quaternions[g, 0] / norm, quaternions[g, 1] / norm, quaternions[g, 2] / norm, quaternions[g, 3] / norm)
             rotation = (
                 (1 - 2 * (c * c + d * d), 2 * (b * c - a * d), 2 * (b * d + a * c)),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from occ_core.rendering.blend import Seen, _row_alphas, _span, blend
+from occ_core.rendering.blend import Seen, _row_alphas, _shares, _span, blend
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [(np.float32, 2e-6), (np.float64, 5e-7)])
@@ -29,6 +29,24 @@ def test_pixels_within_reach():
     assert _span(5.0, 2.0, 0, 10) == (3, 8)  # 3 and 7 are just reached
     assert _span(0.5, 3.0, 0, 3) == (0, 3)
     assert _span(5.0, np.inf, 2, 9) == (2, 9)
+
+
+@pytest.mark.parametrize(
+    ("threads", "heights", "bands"),
+    [
+        (2, [64], [2]), (2, [64, 64], [1, 1]), (2, [64] * 3, [2, 2, 2]), (4, [64] * 6, [2] * 6), (3, [64, 64], [3, 3]),
+        (8, [40, 5], [2, 1]),
+    ],
+)  # fmt: skip
+def test_views_are_cut_so_that_every_thread_can_take_as_many(threads: int, heights: list[int], bands: list[int]):
+    """Of 4 threads and 6 views, 12 bands: 3 for each thread. No band is of fewer than 16 rows, unless the view is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    shares = _shares(dict(enumerate(heights)))
+    torch.set_num_threads(before)
+    assert [sum(view == place for view, *_ in shares) for place in range(len(heights))] == bands
+    for place, height in enumerate(heights):
+        assert [row for view, first, end in shares if view == place for row in range(first, end)] == list(range(height))
 
 
 def test_a_second_derivative_is_refused():

@@ -221,3 +221,10 @@ def test_nonsense_is_refused():
         GaussRenderConfig(camera=False, camera_depth=False, bev=False, bev_depth=False)
     with pytest.raises(ValueError, match="above 0"):
         GaussRenderConfig(weight=0.0)
+
+
+def test_cameras_of_several_views_are_refused():
+    one = sensors()
+    two = replace(one, intrinsics=one.intrinsics.repeat(2, 1, 1), camera_from_grid=one.camera_from_grid.repeat(2, 1, 1))
+    with pytest.raises(ValueError, match=r"one view each, see Cameras.only; got some of \[2\] views"):
+        render(true_gaussians(street()[0], CLASSES, GRID), two)

@@ -60,6 +60,7 @@ def test_what_is_not_finite_is_not_seen(broken: float):
     for row, name in enumerate(("means", "opacities", "quaternions")):
         getattr(some, name)[row * 10 : row * 10 + 10] = broken
     some.quaternions[30:] = 0  # as unturned
+    some.scales[::2] = some.scales[::2, :1]  # spheres
     ours, twin = project_fixed(some, [cameras(False).only(0)])[0], project(some, cameras(False), 0)
     assert not ours.visible[:10].any() and not ours.visible[20:30].any()
     if broken != broken:

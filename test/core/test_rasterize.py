@@ -179,11 +179,48 @@ def test_cameras_of_several_sizes_and_kinds_are_drawn_at_once(threads: int):
 
 
 def test_a_view_that_nothing_is_asked_of_takes_no_part():
-    """Of two views, one is taught: gradients are those of that view alone."""
-    both, alone = (with_gradients(some(60, seed=2)) for _ in range(2))
-    views = [cameras(views=1), replace(cameras(orthographic=True, views=1), size=(40, 33))]
-    found, wanted = gradients(both, rasterize_each(both, views)[1]), gradients(alone, rasterize(alone, views[1]))
+    """Of two views, one is taught: gradients are those of that view alone, whatever the other one sees."""
+    views = [cameras().only(1), replace(cameras(views=1), size=(20, 17))]
+    plain = some(60, seed=2)
+    only_in_the_other = project(plain, views[0], 0).visible & ~project(plain, views[1], 0).visible
+    plain.features[only_in_the_other] = torch.inf
+    both, alone = with_gradients(plain), with_gradients(plain)
+    rendered = rasterize_each(both, views)
+    assert only_in_the_other.any() and rendered[0].image.isinf().any()
+    found, wanted = gradients(both, rendered[1]), gradients(alone, rasterize(alone, views[1]))
     assert all(torch.equal(found[name], wanted[name]) for name in wanted) and found["features"].any()
+
+
+def test_one_output_alone_can_be_taught():
+    """Of an image's three, the depth: the others' gradients are none."""
+    ours, reference = (with_gradients(some(60, seed=4)) for _ in range(2))
+    found = gradients(ours, [rasterize(ours, cameras()).depth])
+    wanted = gradients(reference, [rasterize_dense(reference, cameras()).depth])
+    for name in ("means", "scales", "quaternions", "opacities"):
+        scale = wanted[name].abs().max()
+        torch.testing.assert_close(found[name] / scale, wanted[name] / scale, atol=1e-4, rtol=1e-4)
+    assert not found["features"].any()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_of_a_fixed_and_a_learning_camera_each_gets_its_gradient(threads: int):
+    """Gaussians that learn opacity and features alone, as voxels do; the second camera learns where it is."""
+    gaussians = some(60, seed=6)
+    fixed, above = cameras(views=1), replace(cameras(orthographic=True, views=1), size=(40, 33))
+    before, results = torch.get_num_threads(), []
+    torch.set_num_threads(threads)
+    for draw in (rasterize_each, lambda gaussians, several: [rasterize_dense(gaussians, view) for view in several]):
+        learning = replace(above, camera_from_grid=above.camera_from_grid.clone().requires_grad_())
+        learned = (gaussians.opacities.clone().requires_grad_(), gaussians.features.clone().requires_grad_())
+        ours = replace(gaussians, opacities=learned[0], features=learned[1])
+        random, taught = torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.float64)
+        for part in joined(draw(ours, [fixed, learning])):
+            taught = taught + (part * torch.randn(part.shape, generator=random, dtype=torch.float64)).sum()
+        results.append(torch.autograd.grad(taught, [*learned, learning.camera_from_grid]))
+    torch.set_num_threads(before)
+    for found, wanted in zip(*results, strict=True):
+        assert wanted.any()
+        torch.testing.assert_close(found / wanted.abs().max(), wanted / wanted.abs().max(), atol=1e-4, rtol=1e-4)
 
 
 def test_single_precision_is_close_to_double():

@@ -1,45 +1,67 @@
 import multiprocessing
+import threading
 
 import pytest
 import torch
 
-from occ_core.rendering.threads import at_once, bands
+from occ_core.rendering.threads import at_once
 
 
-@pytest.fixture(params=[1, 3])
-def threads(request):
+@pytest.fixture
+def two_threads():
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
+    torch.set_num_threads(2)
+    yield
     torch.set_num_threads(before)
 
 
-def test_bands_are_as_many_as_threads_unless_they_would_be_thin(threads: int):
-    assert bands(10, 1) == {1: [(0, 10)], 3: [(0, 3), (3, 6), (6, 10)]}[threads]
-    assert bands(10, 5) == {1: [(0, 10)], 3: [(0, 5), (5, 10)]}[threads]
-    assert bands(10, 11) == [(0, 10)]
-    assert bands(10, 1, others=1) == {1: [(0, 10)], 3: [(0, 5), (5, 10)]}[threads]  # two threads each, of three: rounded up
-    assert bands(10, 1, others=2) == [(0, 10)]
-
-
+@pytest.mark.parametrize("threads", [1, 3])
 def test_every_part_is_worked_on_once(threads: int):
-    seen = []
-    at_once(lambda first, end: seen.append((first, end)), [(0, 3), (3, 6), (6, 7), (7, 9)])
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(threads)
+    try:
+        at_once(lambda first, end: seen.append((first, end)), [(0, 3), (3, 6), (6, 7), (7, 9)])
+        at_once(lambda: seen.append(()), [])
+    finally:
+        torch.set_num_threads(before)
     assert sorted(seen) == [(0, 3), (3, 6), (6, 7), (7, 9)]
-    at_once(seen.append, [])
-    assert len(seen) == 4
 
 
-def test_what_fails_in_a_part_is_told(threads: int):
+def test_parts_are_worked_on_at_once_by_threads_that_stay(two_threads: None):
+    """The two meet at a barrier: one after the other they never would."""
+    meeting, workers = threading.Barrier(2, timeout=30), []
+
+    def work(_: int) -> None:
+        meeting.wait()
+        workers.append(threading.get_ident())
+
+    for _ in range(2):
+        at_once(work, [(0,), (1,)])
+    assert len(set(workers)) == 2 and set(workers[:2]) == set(workers[2:]) and threading.get_ident() not in workers
+
+
+def test_what_fails_in_a_part_is_told_when_the_others_ended(two_threads: None):
+    failed, ended = threading.Event(), []
+
+    def work(one: int) -> None:
+        if one == 0:
+            failed.set()
+            raise ZeroDivisionError
+        assert failed.wait(30)
+        ended.append(one)
+
     with pytest.raises(ZeroDivisionError):
-        at_once(lambda one: 1 // one, [(1,), (0,)])
+        at_once(work, [(1,), (0,), (2,)])
+    assert sorted(ended) == [1, 2]
 
 
-def test_a_forked_process_has_threads_of_its_own(threads: int):
+def test_a_forked_process_has_threads_of_its_own(two_threads: None):
     at_once(lambda one: None, [(1,), (2,)])
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
-    child = context.Process(target=at_once, args=(queue.put, [(1,), (2,)]))
+    child = context.Process(target=at_once, args=(queue.put, [(1,), (2,)]), daemon=True)
     child.start()
     child.join(timeout=30)
+    if child.is_alive():
+        child.kill()
     assert child.exitcode == 0 and sorted([queue.get(), queue.get()]) == [1, 2]

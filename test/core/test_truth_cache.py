@@ -36,6 +36,16 @@ def test_what_was_rendered_is_not_rendered_again(tmp_path: Path):
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_what_is_kept_lies_in_memory_as_renders_do_and_is_as_readable_as_other_files(tmp_path: Path):
+    """A pixel's classes side by side, so that comparing the two goes straight through memory."""
+    TruthCache(tmp_path)(LABELS, camera(), (), lambda: SEEN)
+    kept = TruthCache(tmp_path)(LABELS, camera(), (), never)
+    assert kept.semantics.permute(1, 2, 0).is_contiguous()
+    (path,), other = tmp_path.glob("*.safetensors"), tmp_path / "other"
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+
+
 @pytest.mark.parametrize("other", ["labels", "mirrored", "pose", "lens", "size", "settings"])
 def test_whatever_else_is_shown_is_another_render(other: str, tmp_path: Path):
     cache, view = TruthCache(tmp_path), camera()
