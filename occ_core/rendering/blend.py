@@ -101,9 +101,11 @@ class Blend(torch.autograd.Function):
         at_once(work, [(place, *share) for place, share in enumerate(shares)])
         found: dict[int, list[Tensor]] = {}
         for (view, *_), of_share in zip(shares, of_shares, strict=True):
-            for whole, more in zip(found.setdefault(view, of_share), of_share, strict=True):
-                if whole is not more:
-                    whole.add_(more)
+            if view not in found:
+                found[view] = of_share
+                continue
+            for whole, more in zip(found[view], of_share, strict=True):
+                whole.add_(more)
         nothing = [None] * len(Seen._fields)
         return (None, *chain(*([*found[view], None, None] if view in found else nothing for view in range(len(walks)))))
 

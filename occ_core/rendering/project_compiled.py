@@ -35,7 +35,6 @@ def project_fixed(gaussians: Gaussians, views: Sequence[Cameras]) -> list[Projec
     ]  # fmt: skip
     shapes = _arrays(like, gaussians.means, gaussians.quaternions, gaussians.scales, gaussians.opacities)
     places = [_arrays(like, view.intrinsics[0], view.camera_from_grid[0]) for view in views]
-
     outputs = [[tensor.numpy() for tensor in of_view] for of_view in made]
 
     def work(place: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occ_core.rendering.blend import MAX_ALPHA, MIN_TRANSMITTANCE, Seen, blend
+from occ_core.rendering.blend import MAX_ALPHA, MIN_TRANSMITTANCE, Blended, Seen, blend
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.project import MIN_ALPHA, Projected, project
 from occ_core.rendering.project_compiled import is_fixed, project_fixed
@@ -82,7 +82,7 @@ def rasterize_dense(gaussians: Gaussians, cameras: Cameras, pixels_at_once: int 
             depth.append(weight @ depths)
             alphas.append(weight.sum(dim=1))
         seen_depth, seen_alpha = (torch.cat(one).view(height, width) for one in (depth, alphas))
-        views.append((torch.cat(image).view(height, width, -1), seen_depth, seen_alpha))
+        views.append(Blended(torch.cat(image).view(height, width, -1), seen_depth, seen_alpha))
     return _stack(views)
 
 
@@ -94,6 +94,6 @@ def _front_to_back(projected: Projected) -> Tensor:
     return visible[depths.sort(stable=True).indices]
 
 
-def _stack(views: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Rendering:
+def _stack(views: Sequence[Blended]) -> Rendering:
     images, depths, alphas = (torch.stack(parts) for parts in zip(*views, strict=True))
     return Rendering(images.permute(0, 3, 1, 2), depths, alphas)

@@ -38,12 +38,10 @@ def test_pixels_within_reach():
         (8, [40, 5], [2, 1]),
     ],
 )  # fmt: skip
-def test_views_are_cut_so_that_every_thread_can_take_as_many(threads: int, heights: list[int], bands: list[int]):
+def test_views_are_cut_so_that_every_thread_can_take_as_many(threads: int, heights: list[int], bands: list[int], set_threads):
     """Of 4 threads and 6 views, 12 bands: 3 for each thread. No band is of fewer than 16 rows, unless the view is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    set_threads(threads)
     shares = _shares(dict(enumerate(heights)))
-    torch.set_num_threads(before)
     assert [sum(view == place for view, *_ in shares) for place in range(len(heights))] == bands
     for place, height in enumerate(heights):
         assert [row for view, first, end in shares if view == place for row in range(first, end)] == list(range(height))

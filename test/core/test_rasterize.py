@@ -136,17 +136,13 @@ def test_values_and_gradients_are_those_of_the_dense_reference(seed: int, count:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_every_band_of_rows_is_drawn_as_the_reference_draws_it(threads: int):
+def test_every_band_of_rows_is_drawn_as_the_reference_draws_it(threads: int, set_threads):
     """Of 53 rows; the largest Gaussians reach over several bands, and the gradients of all bands add up."""
     view = replace(cameras(), size=(53, 17), intrinsics=cameras().intrinsics * torch.tensor([1.0, 5.0, 1.0])[:, None])
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        ours, reference = (with_gradients(some(60, seed=1)) for _ in range(2))
-        rendered, expected = rasterize(ours, view), rasterize_dense(reference, view)
-        found, wanted = gradients(ours, rendered), gradients(reference, expected)
-    finally:
-        torch.set_num_threads(before)
+    set_threads(threads)
+    ours, reference = (with_gradients(some(60, seed=1)) for _ in range(2))
+    rendered, expected = rasterize(ours, view), rasterize_dense(reference, view)
+    found, wanted = gradients(ours, rendered), gradients(reference, expected)
     for part, other in zip(rendered, expected, strict=True):
         torch.testing.assert_close(part, other, atol=1e-5, rtol=1e-5)
         assert part[..., :16, :].any() and part[..., 20:32, :].any() and part[..., 40:, :].any()
@@ -156,17 +152,13 @@ def test_every_band_of_rows_is_drawn_as_the_reference_draws_it(threads: int):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_cameras_of_several_sizes_and_kinds_are_drawn_at_once(threads: int):
+def test_cameras_of_several_sizes_and_kinds_are_drawn_at_once(threads: int, set_threads):
     """Each as the reference draws it alone, and the gradients of all add up; four threads share three views."""
     wide, above = cameras(), replace(cameras(orthographic=True, views=1), size=(40, 33))
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        ours, reference = (with_gradients(some(60, seed=2)) for _ in range(2))
-        rendered = rasterize_each(ours, [wide, above])
-        found = gradients(ours, joined(rendered))
-    finally:
-        torch.set_num_threads(before)
+    set_threads(threads)
+    ours, reference = (with_gradients(some(60, seed=2)) for _ in range(2))
+    rendered = rasterize_each(ours, [wide, above])
+    found = gradients(ours, joined(rendered))
     expected = [rasterize_dense(reference, view) for view in (wide, above)]
     wanted = gradients(reference, joined(expected))
     for one, other in zip(joined(rendered), joined(expected), strict=True):
@@ -203,12 +195,12 @@ def test_one_output_alone_can_be_taught():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_of_a_fixed_and_a_learning_camera_each_gets_its_gradient(threads: int):
+def test_of_a_fixed_and_a_learning_camera_each_gets_its_gradient(threads: int, set_threads):
     """Gaussians that learn opacity and features alone, as voxels do; the second camera learns where it is."""
     gaussians = some(60, seed=6)
     fixed, above = cameras(views=1), replace(cameras(orthographic=True, views=1), size=(40, 33))
-    before, results = torch.get_num_threads(), []
-    torch.set_num_threads(threads)
+    set_threads(threads)
+    results = []
     for draw in (rasterize_each, lambda gaussians, several: [rasterize_dense(gaussians, view) for view in several]):
         learning = replace(above, camera_from_grid=above.camera_from_grid.clone().requires_grad_())
         learned = (gaussians.opacities.clone().requires_grad_(), gaussians.features.clone().requires_grad_())
@@ -217,7 +209,6 @@ def test_of_a_fixed_and_a_learning_camera_each_gets_its_gradient(threads: int):
         for part in joined(draw(ours, [fixed, learning])):
             taught = taught + (part * torch.randn(part.shape, generator=random, dtype=torch.float64)).sum()
         results.append(torch.autograd.grad(taught, [*learned, learning.camera_from_grid]))
-    torch.set_num_threads(before)
     for found, wanted in zip(*results, strict=True):
         assert wanted.any()
         torch.testing.assert_close(found / wanted.abs().max(), wanted / wanted.abs().max(), atol=1e-4, rtol=1e-4)

@@ -60,19 +60,15 @@ def test_sparse_convolution_equals_dense_convolution(stride: int):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_equals_spconv_on_one_thread(stride: int):
+def test_equals_spconv_on_one_thread(stride: int, set_threads):
     """With one thread spconv's forward pass on the CPU is right; its weights and ours are the same tensor."""
     torch.manual_seed(0)
     features, index, _ = random_volume(16)
     block = SparseBlock(16, 32, stride=stride, share="test")
     block.norm = torch.nn.Identity()
     ours = block(sparse_volume(features, index, SHAPE, 2))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        theirs = block.convolution(sparse_volume(features.detach(), index, SHAPE, 2))
-    finally:
-        torch.set_num_threads(threads)
+    set_threads(1)
+    theirs = block.convolution(sparse_volume(features.detach(), index, SHAPE, 2))
     order = linear_index(theirs.indices, tuple(theirs.spatial_shape)).argsort()
     assert torch.equal(theirs.indices[order], ours.indices)
     torch.testing.assert_close(torch.relu(theirs.features[order]), ours.features, atol=1e-5, rtol=1e-5)

@@ -2,33 +2,22 @@ import multiprocessing
 import threading
 
 import pytest
-import torch
 
 from occ_core.rendering.threads import at_once
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("threads", [1, 3])
-def test_every_part_is_worked_on_once(threads: int):
-    before, seen = torch.get_num_threads(), []
-    torch.set_num_threads(threads)
-    try:
-        at_once(lambda first, end: seen.append((first, end)), [(0, 3), (3, 6), (6, 7), (7, 9)])
-        at_once(lambda: seen.append(()), [])
-    finally:
-        torch.set_num_threads(before)
+def test_every_part_is_worked_on_once(threads: int, set_threads):
+    set_threads(threads)
+    seen = []
+    at_once(lambda first, end: seen.append((first, end)), [(0, 3), (3, 6), (6, 7), (7, 9)])
+    at_once(lambda: seen.append(()), [])
     assert sorted(seen) == [(0, 3), (3, 6), (6, 7), (7, 9)]
 
 
-def test_parts_are_worked_on_at_once_by_threads_that_stay(two_threads: None):
+def test_parts_are_worked_on_at_once_by_threads_that_stay(set_threads):
     """The two meet at a barrier: one after the other they never would."""
+    set_threads(2)
     meeting, workers = threading.Barrier(2, timeout=30), []
 
     def work(_: int) -> None:
@@ -40,7 +29,8 @@ def test_parts_are_worked_on_at_once_by_threads_that_stay(two_threads: None):
     assert len(set(workers)) == 2 and set(workers[:2]) == set(workers[2:]) and threading.get_ident() not in workers
 
 
-def test_what_fails_in_a_part_is_told_when_the_others_ended(two_threads: None):
+def test_what_fails_in_a_part_is_told_when_the_others_ended(set_threads):
+    set_threads(2)
     failed, ended = threading.Event(), []
 
     def work(one: int) -> None:
@@ -55,7 +45,8 @@ def test_what_fails_in_a_part_is_told_when_the_others_ended(two_threads: None):
     assert sorted(ended) == [1, 2]
 
 
-def test_a_forked_process_has_threads_of_its_own(two_threads: None):
+def test_a_forked_process_has_threads_of_its_own(set_threads):
+    set_threads(2)
     at_once(lambda one: None, [(1,), (2,)])
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
