@@ -1,6 +1,7 @@
 """The package for colcon (ament_python) and for pip alike.
 
-The metadata stands here and not in pyproject.toml, which the setuptools of ROS 2 Humble's Ubuntu cannot read.
+The metadata stands here and not in pyproject.toml, which the setuptools of ROS 2 Humble's Ubuntu
+cannot read.
 """
 
 from glob import glob
@@ -9,7 +10,8 @@ from setuptools import find_packages, setup
 
 NAME = "occ_perception_ros"
 
-# ROS 2 Kilted as wheels, for machines without a ROS installation (Linux on x86_64, CPython 3.11 and newer).
+# ROS 2 Kilted as wheels, for machines without a ROS installation (Linux on x86_64, CPython 3.11 and
+# newer).
 ROS = [
     f"{wheel}; python_version >= '3.11'"
     for wheel in (
@@ -88,17 +90,18 @@ setup(
         "ros": ROS,
         "train": TRAIN,
         "test": TEST,
-        # spconv's CUDA build fills the same folders as its CPU build, so pip must put it over the other afterwards:
+        # spconv's CUDA build fills the same folders as its CPU build, so pip must put it over the
+        # other afterwards:
         #   pip install --force-reinstall --no-deps spconv-cu120 cumm-cu120
         "cuda": ["gsplat"],
     },
     entry_points={
         "console_scripts": [
             f"occupancy_node = {NAME}.occupancy_node:main",
-            f"nuscenes_to_bag = {NAME}.nuscenes_to_bag:main",
-            f"bag_check = {NAME}.bag_check:main",
-            f"bag_play = {NAME}.bag_play:main",
+            f"nuscenes_to_bag = {NAME}.bags.nuscenes_to_bag:main",
+            f"bag_check = {NAME}.bags.check:main",
+            f"bag_play = {NAME}.bags.play:main",
             f"occ_offline = {NAME}.offline:main",
-        ],
+        ]
     },
 )

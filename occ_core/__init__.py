@@ -4,9 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from occ_core.build import build_model
     from occ_core.checkpoint import load_checkpoint
-    from occ_core.inference import OccupancyEngine
-    from occ_core.model import OccupancyConfig, OccupancyModel, build_model
+    from occ_core.config import OccupancyConfig
+    from occ_core.engine import OccupancyEngine
+    from occ_core.model import OccupancyModel
     from occ_core.types import DriveContext, Frame, Occupancy
 
 __all__ = [
@@ -21,15 +23,19 @@ __all__ = [
 ]
 
 _MODULES = {
+    "build": ("build_model",),
     "checkpoint": ("load_checkpoint",),
-    "inference": ("OccupancyEngine",),
-    "model": ("OccupancyConfig", "OccupancyModel", "build_model"),
+    "config": ("OccupancyConfig",),
+    "engine": ("OccupancyEngine",),
+    "model": ("OccupancyModel",),
     "types": ("DriveContext", "Frame", "Occupancy"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Imports on first use: tools that only read data should not wait seconds for the network's packages."""
+    """Imports on first use: tools that only read data should not wait seconds for the network's
+    packages.
+    """
     for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(f"occ_core.{module}"), name)

@@ -24,7 +24,9 @@ class ImageEncoderConfig:
     """The backbone's shape and what the pyramid hands on."""
 
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)
-    """Blocks per stage: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-50, (3, 4, 23, 3) ResNet-101."""
+    """Blocks per stage: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-50, (3, 4, 23, 3)
+    ResNet-101.
+    """
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     """Channels per stage."""
     block: Literal["basic", "bottleneck"] = "basic"
@@ -52,7 +54,9 @@ class ImageEncoder(nn.Module):
         self.config = config
         first = {8: 1, 16: 2}[config.stride]  # stages 1, 2, 3 have strides 8, 16, 32
         self.stages = tuple(range(first, 4))
-        self.lateral = nn.ModuleList(nn.Conv2d(config.widths[stage], config.out_channels, 1) for stage in self.stages)
+        self.lateral = nn.ModuleList(
+            nn.Conv2d(config.widths[stage], config.out_channels, 1) for stage in self.stages
+        )
         self.out = nn.Sequential(
             nn.Conv2d(config.out_channels, config.out_channels, 3, padding=1, bias=False),
             nn.GroupNorm(8, config.out_channels),
@@ -64,62 +68,94 @@ class ImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
 
     def load_backbone(self, folder: Path) -> None:
-        """Loads backbone weights (ImageNet, say) from a local Hugging Face ResNet folder; nothing is downloaded.
+        """Loads backbone weights (ImageNet, say) from a local Hugging Face ResNet folder; nothing
+        is downloaded.
 
         Raises:
             FileNotFoundError: no such folder.
         """
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"backbone weights '{folder}' do not exist; give the folder of a saved transformers ResNetModel"
+                f"backbone weights '{folder}' do not exist; give the folder of a saved "
+                "transformers ResNetModel"
             )
-        self.backbone.load_state_dict(ResNetModel.from_pretrained(folder, local_files_only=True).state_dict())
+        self.backbone.load_state_dict(
+            ResNetModel.from_pretrained(folder, local_files_only=True).state_dict()
+        )
 
     def fold(self) -> None:
-        """Folds the backbone's normalisations into its convolutions: the same map, a tenth sooner, and nothing to train."""
+        """Folds the backbone's normalisations into its convolutions: the same map, a tenth sooner,
+        and nothing to train.
+        """
         for layer in self.backbone.modules():
-            convolution, norm = (getattr(layer, name, None) for name in ("convolution", "normalization"))
+            convolution, norm = (
+                getattr(layer, name, None) for name in ("convolution", "normalization")
+            )
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 layer.convolution = fuse_conv_bn_eval(convolution, norm)
                 layer.normalization = nn.Identity()
 
-    def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image channel h w"]:
+    def forward(
+        self, images: UInt8[Tensor, "image 3 height width"]
+    ) -> Float[Tensor, "image channel h w"]:
         if not len(images):
             return self.nothing(images, self.config.stride)
         return self.out(self.merged(images)[0])
 
-    def merged(self, images: UInt8[Tensor, "image 3 height width"]) -> list[Float[Tensor, "image channel _ _"]]:
+    def merged(
+        self, images: UInt8[Tensor, "image 3 height width"]
+    ) -> list[Float[Tensor, "image channel _ _"]]:
         """The pyramid before its last convolution, the finest level first."""
         normalised = (images.float() - self.mean) / self.std
-        normalised = normalised.contiguous(memory_format=torch.channels_last)  # a fifth faster on a CPU
-        stages = self.backbone(normalised, output_hidden_states=True).hidden_states[1:]  # strides 4, 8, 16, 32
+        normalised = normalised.contiguous(
+            memory_format=torch.channels_last
+        )  # a fifth faster on a CPU
+        stages = self.backbone(normalised, output_hidden_states=True).hidden_states[
+            1:
+        ]  # strides 4, 8, 16, 32
         levels = [self.lateral[-1](stages[self.stages[-1]])]
-        for lateral, stage in zip(reversed(self.lateral[:-1]), reversed(self.stages[:-1]), strict=True):
+        for lateral, stage in zip(
+            reversed(self.lateral[:-1]), reversed(self.stages[:-1]), strict=True
+        ):
             finer = lateral(stages[stage])
-            levels.insert(0, finer + F.interpolate(levels[0], size=finer.shape[-2:], mode="nearest"))
+            levels.insert(
+                0, finer + F.interpolate(levels[0], size=finer.shape[-2:], mode="nearest")
+            )
         return levels
 
-    def nothing(self, images: UInt8[Tensor, "image 3 height width"], stride: int) -> Float[Tensor, "image channel h w"]:
+    def nothing(
+        self, images: UInt8[Tensor, "image 3 height width"], stride: int
+    ) -> Float[Tensor, "image channel h w"]:
         """The map of no image at all, which normalisation in training does not take."""
         height, width = (-(-side // stride) for side in images.shape[2:])
         return self.mean.new_zeros(0, self.config.out_channels, height, width)
 
 
 class ImagePyramid(ImageEncoder):
-    """The same, of which several levels are handed on: strides 8, 16, ... (FPN with further levels by pooling)."""
+    """The same, of which several levels are handed on: strides 8, 16, ... (FPN with further levels
+    by pooling).
+    """
 
     def __init__(self, config: ImageEncoderConfig, levels: int) -> None:
         super().__init__(config)
         if config.stride != 8 or levels < 1:
-            raise ValueError(f"ImagePyramid starts at stride 8 and has a level or more, got {config.stride} and {levels}")
+            raise ValueError(
+                f"ImagePyramid starts at stride 8 and has a level or more, got {config.stride} and "
+                f"{levels}"
+            )
         self.count = levels
         self.outs = nn.ModuleList(copy.deepcopy(self.out) for _ in self.stages[1:levels])
 
-    def levels(self, images: UInt8[Tensor, "image 3 height width"]) -> list[Float[Tensor, "image channel _ _"]]:
+    def levels(
+        self, images: UInt8[Tensor, "image 3 height width"]
+    ) -> list[Float[Tensor, "image channel _ _"]]:
         """One map a level."""
         if not len(images):
             return [self.nothing(images, 8 * 2**level) for level in range(self.count)]
-        maps = [out(level) for out, level in zip((self.out, *self.outs), self.merged(images), strict=False)]
+        maps = [
+            out(level)
+            for out, level in zip((self.out, *self.outs), self.merged(images), strict=False)
+        ]
         while len(maps) < self.count:
             maps.append(F.max_pool2d(maps[-1], 1, stride=2))
         return maps

@@ -1,4 +1,6 @@
-"""Points -> LiDAR volume: voxelise, sparse 3D convolutions (SparseLiDAREnc8x of Co-Occ, TACOcc's [22])."""
+"""Points -> LiDAR volume: voxelise, sparse 3D convolutions (SparseLiDAREnc8x of Co-Occ, TACOcc's
+[22]).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from occ_core import voxelise_compiled
-from occ_core.sampling_compiled import is_for
-from occ_core.sparse import SparseBlock, SparseVolume, linear_index, sparse_volume, to_dense, unravel_index
+from occ_core.ops.cpu import voxelise as voxelise_compiled
+from occ_core.ops.cpu.interpolate import is_for
+from occ_core.ops.sparse import (
+    SparseBlock,
+    SparseVolume,
+    linear_index,
+    sparse_volume,
+    to_dense,
+    unravel_index,
+)
 from occ_core.voxel_grid import VoxelGrid
 
 POINT_FEATURES = 9
@@ -26,16 +35,20 @@ class LidarFeatures(NamedTuple):
 
 
 class LidarEncoder(nn.Module):
-    """Voxel features by a shared linear layer and the mean over each voxel's points, then stages of sparse convolutions.
+    """Voxel features by a shared linear layer and the mean over each voxel's points, then stages of
+    sparse convolutions.
 
     Args:
         channels: of the result; earlier stages have fewer.
-        voxels: grid in which points are gathered; its voxel size divides the fine grid's by a power of two.
+        voxels: grid in which points are gathered; its voxel size divides the fine grid's by a power
+            of two.
         fine: grid of the labels.
         coarse: grid of the resulting volume.
     """
 
-    def __init__(self, channels: int, voxels: VoxelGrid, fine: VoxelGrid, coarse: VoxelGrid) -> None:
+    def __init__(
+        self, channels: int, voxels: VoxelGrid, fine: VoxelGrid, coarse: VoxelGrid
+    ) -> None:
         super().__init__()
         self.voxels, self.coarse = voxels, coarse
         downs = _halvings(voxels, coarse)
@@ -44,11 +57,20 @@ class LidarEncoder(nn.Module):
         widths[self.fine_stage] = channels  # the head reads this stage
         hidden = max(16, widths[0] // 2)
         self.point = nn.Sequential(nn.Linear(POINT_FEATURES, hidden), nn.ReLU(inplace=True))
-        self.enter = nn.Sequential(nn.Linear(hidden, widths[0]), nn.LayerNorm(widths[0]), nn.ReLU(inplace=True))
+        self.enter = nn.Sequential(
+            nn.Linear(hidden, widths[0]), nn.LayerNorm(widths[0]), nn.ReLU(inplace=True)
+        )
         self.stages = nn.ModuleList()
         for stage in range(downs + 1):
-            blocks = [] if stage == 0 else [SparseBlock(widths[stage - 1], widths[stage], stride=2, share=f"down{stage}")]
-            blocks += [SparseBlock(widths[stage], widths[stage], stride=1, share=f"stage{stage}") for _ in range(2)]
+            blocks = (
+                []
+                if stage == 0
+                else [SparseBlock(widths[stage - 1], widths[stage], stride=2, share=f"down{stage}")]
+            )
+            blocks += [
+                SparseBlock(widths[stage], widths[stage], stride=1, share=f"stage{stage}")
+                for _ in range(2)
+            ]
             self.stages.append(nn.Sequential(*blocks))
 
     @torch.autocast("cpu", enabled=False)
@@ -58,29 +80,49 @@ class LidarEncoder(nn.Module):
         volume = self.voxelise(points)
         fine = volume
         for number, stage in enumerate(self.stages):
-            volume = stage(volume) if volume.features.shape[0] else self._nothing(volume, stage, number)
+            volume = (
+                stage(volume) if volume.features.shape[0] else self._nothing(volume, stage, number)
+            )
             if number == self.fine_stage:
                 fine = volume
         return LidarFeatures(to_dense(volume), fine)
 
     def voxelise(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> SparseVolume:
-        """Gathers points into voxels; a voxel's feature is made of the mean of its points' features."""
+        """Gathers points into voxels; a voxel's feature is made of the mean of its points'
+        features.
+        """
         if is_for(points[0], *points):
             linear = cast(nn.Linear, self.point[0])
-            mean, occupied = voxelise_compiled.voxelise(points, self.voxels, linear.weight, linear.bias)
+            mean, occupied = voxelise_compiled.voxelise(
+                points, self.voxels, linear.weight, linear.bias
+            )
         else:
             mean, occupied = self.mean_over_voxels(points)
-        return sparse_volume(self.enter(mean), unravel_index(occupied, self.voxels.shape), self.voxels.shape, len(points))
+        return sparse_volume(
+            self.enter(mean),
+            unravel_index(occupied, self.voxels.shape),
+            self.voxels.shape,
+            len(points),
+        )
 
     def mean_over_voxels(
         self, points: tuple[Float[Tensor, "_ 5"], ...]
     ) -> tuple[Float[Tensor, "voxel channel"], Int[Tensor, " voxel"]]:
-        """What ``voxelise_compiled`` computes: of each non-empty voxel the mean, and its place in the flattened [B, X, Y, Z]."""
+        """What ``voxelise_compiled`` computes: of each non-empty voxel the mean, and its place in
+        the flattened [B, X, Y, Z].
+        """
         x, y, z = shape = self.voxels.shape
-        sample = torch.cat([torch.full((len(cloud),), number, device=cloud.device) for number, cloud in enumerate(points)])
+        sample = torch.cat(
+            [
+                torch.full((len(cloud),), number, device=cloud.device)
+                for number, cloud in enumerate(points)
+            ]
+        )
         cloud = torch.cat(points)
         index = self.voxels.index(cloud[:, :3])
-        inside = self.voxels.contains(index).nonzero()[:, 0]  # rows, once: a mask would be searched for each of the three
+        inside = self.voxels.contains(index).nonzero()[
+            :, 0
+        ]  # rows, once: a mask would be searched for each of the three
         cloud, index, sample = cloud[inside], index[inside], sample[inside]
         linear = linear_index(torch.cat([sample[:, None], index], dim=1), shape)
         holds_points = torch.zeros(len(points) * x * y * z, dtype=torch.bool, device=cloud.device)
@@ -89,10 +131,15 @@ class LidarEncoder(nn.Module):
         voxel = (holds_points.cumsum(0) - 1)[linear]  # [P], row of each point's voxel in occupied
         count = torch.bincount(voxel, minlength=len(occupied))  # [V]
         hidden = self.point(self.describe(cloud, index, count[voxel]))  # [P, C]
-        return hidden.new_zeros(len(occupied), hidden.shape[1]).index_add(0, voxel, hidden) / count[:, None], occupied
+        return hidden.new_zeros(len(occupied), hidden.shape[1]).index_add(0, voxel, hidden) / count[
+            :, None
+        ], occupied
 
     def describe(
-        self, cloud: Float[Tensor, "point 5"], index: Int[Tensor, "point 3"], count: Int[Tensor, " point"]
+        self,
+        cloud: Float[Tensor, "point 5"],
+        index: Int[Tensor, "point 3"],
+        count: Int[Tensor, " point"],
     ) -> Float[Tensor, "point 9"]:
         """Each point's features, all of the order of 1."""
         offset = (cloud[:, :3] - self.voxels.centres(index)) / self.voxels.voxel_size_m
@@ -118,14 +165,20 @@ class LidarEncoder(nn.Module):
             module for module in reversed(list(stage.modules())) if isinstance(module, nn.LayerNorm)
         ).normalized_shape[0]
         shape = self.voxels.coarser(2**number).shape
-        return sparse_volume(volume.features.new_zeros(0, channels), volume.indices, shape, volume.batch_size)
+        return sparse_volume(
+            volume.features.new_zeros(0, channels), volume.indices, shape, volume.batch_size
+        )
 
 
 def _halvings(fine: VoxelGrid, coarse: VoxelGrid) -> int:
     """How often a grid is halved to reach another over the same range."""
     halvings = 0
     while fine.shape != coarse.shape:
-        if fine.range_m != coarse.range_m or any(cells % 2 for cells in fine.shape) or fine.voxel_size_m > coarse.voxel_size_m:
+        if (
+            fine.range_m != coarse.range_m
+            or any(cells % 2 for cells in fine.shape)
+            or fine.voxel_size_m > coarse.voxel_size_m
+        ):
             raise ValueError(f"{coarse} cannot be reached from {fine} by halving its resolution")
         fine, halvings = fine.coarser(2), halvings + 1
     return halvings

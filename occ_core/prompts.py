@@ -1,7 +1,8 @@
-"""The sentences that tell the model of the drive, and the table of their embeddings (VLMFusionOcc3D, Figs. 4 and 6).
+"""The sentences that tell the model of the drive, and the table of their embeddings
+(VLMFusionOcc3D, Figs. 4 and 6).
 
-Classes, regions and weathers are few, so every prompt there can be is embedded once and kept with the weights: the robot
-needs no text encoder, and a frame costs no run of one.
+Classes, regions and weathers are few, so every prompt there can be is embedded once and kept with
+the weights: the robot needs no text encoder, and a frame costs no run of one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from occ_core.types import DriveContext, HeadOutput
 BLOCK = 64
 """Voxels whose probabilities are compared at a time."""
 SEEN_ABOVE = 0.5
-"""A class is prompted from the frame on after one in which a voxel was given it with this probability ..."""
+"""A class is prompted from the frame on after one in which a voxel was given it with this
+probability ...
+"""
 UNSEEN_BELOW = 0.4
 """... and until the frame after one in which no voxel was given it with this."""
 
@@ -43,7 +46,8 @@ CLASSES: tuple[str, ...] = (
     "manmade structures: buildings, walls, poles and signs",
     "vegetation: trees, bushes and hedges",
 )
-"""What a prompt says of each class, in the order of ``taxonomy.CLASS_NAMES``; the first names none."""
+"""What a prompt says of each class, in the order of ``taxonomy.CLASS_NAMES``; the first names none.
+"""
 
 PLACES: dict[str, str] = {
     "unknown": "in a city",
@@ -90,7 +94,9 @@ class LanguageConfig:
 
     def __post_init__(self) -> None:
         if not (self.instances or self.weather):
-            raise ValueError("LanguageConfig: instances and weather are both off; prompts would change nothing")
+            raise ValueError(
+                "LanguageConfig: instances and weather are both off; prompts would change nothing"
+            )
         if self.width < 1:
             raise ValueError(f"LanguageConfig.width must be at least 1, got {self.width}")
 
@@ -120,22 +126,27 @@ class PromptTable(nn.Module):
         self.register_buffer("embeddings", torch.zeros(len(PROMPTS), width))
 
     def fill(self, embeddings: Float[Tensor, "prompt width"]) -> None:
-        """Takes over what a text encoder made of ``PROMPTS``; gradients pass, where that encoder learns.
+        """Takes over what a text encoder made of ``PROMPTS``; gradients pass, where that encoder
+        learns.
 
         Raises:
             ValueError: they are not as many, or not as wide, as the table.
         """
         if embeddings.shape != self.embeddings.shape:
             raise ValueError(
-                f"the text encoder's embeddings are {tuple(embeddings.shape)} [prompt, width], the model's table is "
+                f"the text encoder's embeddings are {tuple(embeddings.shape)} [prompt, width], the "
+                "model's table is "
                 f"{tuple(self.embeddings.shape)}; set LanguageConfig.width to the encoder's"
             )
         self.embeddings = embeddings.to(self.embeddings)
 
-    def forward(self, context: tuple[DriveContext, ...], classes: Bool[Tensor, "batch class"] | None) -> Prompts:
+    def forward(
+        self, context: tuple[DriveContext, ...], classes: Bool[Tensor, "batch class"] | None
+    ) -> Prompts:
         """
         Args:
-            classes: those to be named; None names none: the general prompt alone (the first frame's).
+            classes: those to be named; None names none: the general prompt alone (the first
+                frame's).
         """
         device = self.embeddings.device
         regions = torch.tensor([REGIONS.index(one.region) for one in context], device=device)
@@ -151,17 +162,25 @@ class PromptTable(nn.Module):
         return Prompts(told, said, weather, by_weather)
 
 
-def classes_seen(head: HeadOutput, before: Bool[Tensor, "batch class"] | None) -> Bool[Tensor, "batch class"]:
-    """The classes that the next frame is told of: the recursive prompt, from what the head says of this one.
+def classes_seen(
+    head: HeadOutput, before: Bool[Tensor, "batch class"] | None
+) -> Bool[Tensor, "batch class"]:
+    """The classes that the next frame is told of: the recursive prompt, from what the head says of
+    this one.
 
-    A class enters where some voxel most likely is of it, and leaves when none is even probably so: neither comes and goes
-    with every frame. That the model was told of a class is no reason to tell it again.
+    A class enters where some voxel most likely is of it, and leaves when none is even probably so:
+    neither comes and goes with every frame. That the model was told of a class is no reason to tell
+    it again.
     """
     probability = head.fine.detach().float().softmax(dim=1)  # [child, class]
     batch, classes = head.coarse.shape[:2]
     highest = probability.new_zeros(batch, classes)
-    for sample, children in enumerate(probability.split(torch.bincount(head.children[:, 0], minlength=batch).tolist())):
-        rows = F.pad(children, (0, 0, 0, -len(children) % BLOCK)).view(-1, BLOCK * classes)  # long rows: 20 times faster
+    for sample, children in enumerate(
+        probability.split(torch.bincount(head.children[:, 0], minlength=batch).tolist())
+    ):
+        rows = F.pad(children, (0, 0, 0, -len(children) % BLOCK)).view(
+            -1, BLOCK * classes
+        )  # long rows: 20 times faster
         if len(rows):
             highest[sample] = rows.amax(dim=0).view(BLOCK, classes).amax(dim=0)
     seen = highest > SEEN_ABOVE

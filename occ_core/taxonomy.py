@@ -1,7 +1,7 @@
 """Class ids, names and colours; drive weathers and regions.
 
-One order inside the library: 0 empty, 1..16 the nuScenes-lidarseg classes, 255 ignore. Each benchmark maps to it at
-its border.
+One order inside the library: 0 empty, 1..16 the nuScenes-lidarseg classes, 255 ignore. Each
+benchmark maps to it at its border.
 """
 
 from __future__ import annotations
@@ -86,11 +86,14 @@ LIDARSEG_CATEGORIES: dict[str, int] = {
     "static.vegetation": 16,
     "vehicle.ego": 0,
 }
-"""nuScenes category name -> class id in 1..16, or 0 where the benchmark has no class (noise). In nuScenes-lidarseg's index
-order, but resolve raw ids through the ``category`` table: its documents number some categories differently."""
+"""nuScenes category name -> class id in 1..16, or 0 where the benchmark has no class (noise). In
+nuScenes-lidarseg's index order, but resolve raw ids through the ``category`` table: its documents
+number some categories differently."""
 
 NOISE_LABEL = 0
-"""In SurroundOcc's files 0 means noise (-> ``IGNORE``), and voxels not listed are empty (-> ``EMPTY``)."""
+"""In SurroundOcc's files 0 means noise (-> ``IGNORE``), and voxels not listed are empty (->
+``EMPTY``).
+"""
 
 WEATHERS: tuple[str, ...] = ("unknown", "clear", "rain", "night", "rain at night")
 REGIONS: tuple[str, ...] = (
@@ -103,7 +106,9 @@ REGIONS: tuple[str, ...] = (
 
 
 def weather_from_description(description: str) -> str:
-    """The weather that a nuScenes ``scene.description`` tells by its words "rain" and "night"; "clear" without either."""
+    """The weather that a nuScenes ``scene.description`` tells by its words "rain" and "night";
+    "clear" without either.
+    """
     text = description.lower()
     rain, night = "rain" in text, "night" in text
     return "rain at night" if rain and night else "rain" if rain else "night" if night else "clear"

@@ -29,7 +29,8 @@ class DriveContext:
 class Frame:
     """One synchronised instant of all sensors, batched (the robot's batch is 1).
 
-    The *grid frame* is the frame in which the voxel grid is fixed (the LiDAR frame for SurroundOcc).
+    The *grid frame* is the frame in which the voxel grid is fixed (the LiDAR frame for
+    SurroundOcc).
     """
 
     images: UInt8[Tensor, "batch camera 3 height width"]
@@ -41,7 +42,9 @@ class Frame:
     grid_from_camera: Float[Tensor, "batch camera 4 4"]
     """Camera frame: x right, y down, z forward (optical)."""
     points: tuple[Float[Tensor, "_ 5"], ...]
-    """Per sample: x, y, z in metres in the grid frame, intensity in 0..255, age in seconds (0: this sweep)."""
+    """Per sample: x, y, z in metres in the grid frame, intensity in 0..255, age in seconds (0: this
+    sweep).
+    """
     world_from_grid: Float[Tensor, "batch 4 4"]
     """float64: world coordinates of a drive reach kilometres."""
     stamp_ns: tuple[int, ...]
@@ -49,9 +52,20 @@ class Frame:
 
     def __post_init__(self) -> None:
         batch = self.images.shape[0]
-        for name in ("camera_mask", "intrinsics", "grid_from_camera", "points", "world_from_grid", "stamp_ns", "context"):
+        for name in (
+            "camera_mask",
+            "intrinsics",
+            "grid_from_camera",
+            "points",
+            "world_from_grid",
+            "stamp_ns",
+            "context",
+        ):
             if len(getattr(self, name)) != batch:
-                raise ValueError(f"Frame.{name} holds {len(getattr(self, name))} samples, but Frame.images holds {batch}")
+                raise ValueError(
+                    f"Frame.{name} holds {len(getattr(self, name))} samples, but Frame.images "
+                    f"holds {batch}"
+                )
 
     @property
     def batch_size(self) -> int:
@@ -59,7 +73,11 @@ class Frame:
 
     def to(self, device: torch.device | str) -> Frame:
         """The same frame with every tensor on ``device``."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        moved = {
+            f.name: getattr(self, f.name).to(device)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
         return replace(self, **moved, points=tuple(points.to(device) for points in self.points))
 
 
@@ -71,10 +89,15 @@ def collate_frames(frames: list[Frame]) -> Frame:
     """
     sizes = {tuple(frame.images.shape[1:]) for frame in frames}
     if len(sizes) != 1:
-        raise ValueError(f"frames to be batched differ in [camera, 3, height, width]: {sorted(sizes)}; use one image size")
+        raise ValueError(
+            f"frames to be batched differ in [camera, 3, height, width]: {sorted(sizes)}; use one "
+            "image size"
+        )
     joined = {f.name: [getattr(frame, f.name) for frame in frames] for f in fields(Frame)}
     batched: dict[str, Any] = {
-        name: torch.cat(values) if isinstance(values[0], Tensor) else tuple(item for value in values for item in value)
+        name: torch.cat(values)
+        if isinstance(values[0], Tensor)
+        else tuple(item for value in values for item in value)
         for name, values in joined.items()
     }
     return Frame(**batched)
@@ -86,7 +109,9 @@ class HeadOutput(NamedTuple):
     coarse: Float[Tensor, "batch class x y z"]
     fine: Float[Tensor, "child class"]
     children: Int[Tensor, "child 4"]
-    """(batch, x, y, z) in the fine grid; in the order of the batch, no voxel twice, all or none of a parent's."""
+    """(batch, x, y, z) in the fine grid; in the order of the batch, no voxel twice, all or none of
+    a parent's.
+    """
 
     @classmethod
     def dense(cls, logits: Float[Tensor, "batch class x y z"]) -> HeadOutput:
@@ -124,7 +149,9 @@ class TemporalMemory:
 
 @dataclass(frozen=True, slots=True)
 class Gaussians:
-    """Anisotropic 3D Gaussians that carry features: colours, class probabilities, anything with channels (TACOcc, Eq. 3)."""
+    """Anisotropic 3D Gaussians that carry features: colours, class probabilities, anything with
+    channels (TACOcc, Eq. 3).
+    """
 
     means: Float[Tensor, "gaussian 3"]
     """Centres in metres, in the grid frame."""
@@ -152,6 +179,8 @@ class Occupancy:
     memory_reset: str | None = None
     """Why the model forgot the frames before this one, where it did of itself."""
     neighbour_shares: tuple[float, ...] = ()
-    """Of a model with the adaptive fuser: the share of its queries that chose each number of neighbours."""
+    """Of a model with the adaptive fuser: the share of its queries that chose each number of
+    neighbours.
+    """
     sensor_weights: tuple[float, ...] = ()
     """Of a model that heeds the weather: how far it trusts camera and LiDAR; their sum is 1."""

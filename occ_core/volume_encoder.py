@@ -1,4 +1,6 @@
-"""Fused volume -> context-aware volume: a 3D residual encoder and a feature pyramid (OpenOccupancy's ResNet3D and FPN3D)."""
+"""Fused volume -> context-aware volume: a 3D residual encoder and a feature pyramid
+(OpenOccupancy's ResNet3D and FPN3D).
+"""
 
 from __future__ import annotations
 
@@ -9,23 +11,43 @@ from torch import Tensor, nn
 
 
 class Pointwise(nn.Conv3d):
-    """A 1x1x1 convolution, computed as one matrix product over channels-last memory, where torch's own copies to and fro."""
+    """A 1x1x1 convolution, computed as one matrix product over channels-last memory, where torch's
+    own copies to and fro.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, volume: Float[Tensor, "batch c x y z"]) -> Float[Tensor, "batch c2 x y z"]:
-        return F.linear(volume.permute(0, 2, 3, 4, 1), self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
+        return F.linear(volume.permute(0, 2, 3, 4, 1), self.weight.flatten(1), self.bias).permute(
+            0, 4, 1, 2, 3
+        )
 
 
-def convolution(in_channels: int, out_channels: int, *, stride: int = 1, factorised: bool) -> nn.Sequential:
+def convolution(
+    in_channels: int, out_channels: int, *, stride: int = 1, factorised: bool
+) -> nn.Sequential:
     """3x3x3 convolution and GroupNorm; factorised: 3x3x1, then 1x1x3, at less than half the work."""
     if not factorised:
         layers = [nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)]
     else:
         layers = [
-            nn.Conv3d(in_channels, out_channels, (3, 3, 1), stride=(stride, stride, 1), padding=(1, 1, 0), bias=False),
-            nn.Conv3d(out_channels, out_channels, (1, 1, 3), stride=(1, 1, stride), padding=(0, 0, 1), bias=False),
+            nn.Conv3d(
+                in_channels,
+                out_channels,
+                (3, 3, 1),
+                stride=(stride, stride, 1),
+                padding=(1, 1, 0),
+                bias=False,
+            ),
+            nn.Conv3d(
+                out_channels,
+                out_channels,
+                (1, 1, 3),
+                stride=(1, 1, stride),
+                padding=(0, 0, 1),
+                bias=False,
+            ),
         ]
     return nn.Sequential(*layers, nn.GroupNorm(8, out_channels))
 
@@ -33,7 +55,9 @@ def convolution(in_channels: int, out_channels: int, *, stride: int = 1, factori
 class ResidualBlock(nn.Module):
     """Two convolutions and a shortcut."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, factorised: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int, factorised: bool
+    ) -> None:
         super().__init__()
         self.first = convolution(in_channels, out_channels, stride=stride, factorised=factorised)
         self.second = convolution(out_channels, out_channels, factorised=factorised)
@@ -46,13 +70,15 @@ class ResidualBlock(nn.Module):
 
 
 class VolumeEncoder(nn.Module):
-    """A residual stage per level, each at half the resolution of the one before, merged top-down at full resolution.
+    """A residual stage per level, each at half the resolution of the one before, merged top-down at
+    full resolution.
 
     Args:
         channels: of the volume that comes and goes.
-        blocks: residual blocks per level; level l works with ``channels * 2**l`` channels. Its number of levels minus one
-            halvings must divide the volume's shape. Level 0 may have none: its blocks cost most, and the sparse encoder has
-            convolved at this resolution already.
+        blocks: residual blocks per level; level l works with ``channels * 2**l`` channels. Its
+            number of levels minus one
+            halvings must divide the volume's shape. Level 0 may have none: its blocks cost most,
+            and the sparse encoder has convolved at this resolution already.
     """
 
     def __init__(self, channels: int, blocks: tuple[int, ...], *, factorised: bool) -> None:
@@ -72,9 +98,13 @@ class VolumeEncoder(nn.Module):
             self.levels.append(nn.Sequential(*stage))
             self.lateral.append(Pointwise(out, channels))
             width = out
-        self.out = nn.Sequential(convolution(channels, channels, factorised=factorised), nn.ReLU(inplace=True))
+        self.out = nn.Sequential(
+            convolution(channels, channels, factorised=factorised), nn.ReLU(inplace=True)
+        )
 
-    def forward(self, volume: Float[Tensor, "batch channel x y z"]) -> Float[Tensor, "batch channel x y z"]:
+    def forward(
+        self, volume: Float[Tensor, "batch channel x y z"]
+    ) -> Float[Tensor, "batch channel x y z"]:
         maps = []
         for level, lateral in zip(self.levels, self.lateral, strict=True):
             volume = level(volume)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class VoxelGrid:
-    """An axis-aligned grid of cubic voxels; voxel i spans ``min + i * size`` to ``min + (i + 1) * size``.
+    """An axis-aligned grid of cubic voxels; voxel i spans ``min + i * size`` to ``min + (i + 1) *
+    size``.
 
     Args:
         range_m: ``(x_min, y_min, z_min, x_max, y_max, z_max)`` in metres, in the grid frame.
@@ -25,21 +26,28 @@ class VoxelGrid:
     def __post_init__(self) -> None:
         if self.voxel_size_m <= 0:
             raise ValueError(f"VoxelGrid.voxel_size_m must be positive, got {self.voxel_size_m}")
-        if len(self.range_m) != 6 or any(low >= high for low, high in zip(self.range_m[:3], self.range_m[3:], strict=True)):
+        if len(self.range_m) != 6 or any(
+            low >= high for low, high in zip(self.range_m[:3], self.range_m[3:], strict=True)
+        ):
             raise ValueError(
-                f"VoxelGrid.range_m must be (x_min, y_min, z_min, x_max, y_max, z_max) with min < max, got {self.range_m}"
+                "VoxelGrid.range_m must be (x_min, y_min, z_min, x_max, y_max, z_max) with min < "
+                f"max, got {self.range_m}"
             )
         for axis, low, high in zip("xyz", self.range_m[:3], self.range_m[3:], strict=True):
             cells = (high - low) / self.voxel_size_m
             if abs(cells - round(cells)) > 1e-6:
                 raise ValueError(
-                    f"VoxelGrid.range_m along {axis} is {high - low} m, not a whole number of voxels of {self.voxel_size_m} m"
+                    f"VoxelGrid.range_m along {axis} is {high - low} m, not a whole number of "
+                    f"voxels of {self.voxel_size_m} m"
                 )
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y, z."""
-        x, y, z = (round((high - low) / self.voxel_size_m) for low, high in zip(self.range_m[:3], self.range_m[3:], strict=True))
+        x, y, z = (
+            round((high - low) / self.voxel_size_m)
+            for low, high in zip(self.range_m[:3], self.range_m[3:], strict=True)
+        )
         return x, y, z
 
     @property
@@ -61,7 +69,9 @@ class VoxelGrid:
         return VoxelGrid(self.range_m, self.voxel_size_m / ratio)
 
     def index(self, points_m: Float[Tensor, "*n 3"]) -> Int[Tensor, "*n 3"]:
-        """Voxel indices of points in metres; points outside give indices outside (see ``contains``)."""
+        """Voxel indices of points in metres; points outside give indices outside (see
+        ``contains``).
+        """
         return torch.floor((points_m - points_m.new_tensor(self.min_m)) / self.voxel_size_m).long()
 
     def contains(self, index: Int[Tensor, "*n 3"]) -> Bool[Tensor, "*n"]:
@@ -79,7 +89,9 @@ class VoxelGrid:
         return self.centres(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
 
     def numpy_index(self, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Voxel indices ``[K, 3]`` of the points ``[N, 3]`` inside the grid, and the mask ``[N]`` of those points."""
+        """Voxel indices ``[K, 3]`` of the points ``[N, 3]`` inside the grid, and the mask ``[N]``
+        of those points.
+        """
         index = np.floor((points_m - np.asarray(self.min_m)) / self.voxel_size_m).astype(np.int64)
         inside = ((index >= 0) & (index < np.asarray(self.shape))).all(-1)
         return index[inside], inside

@@ -1,4 +1,6 @@
-"""Where the sensors are: transforms between frames over time, and what a camera's CameraInfo says. No rclpy import."""
+"""Where the sensors are: transforms between frames over time, and what a camera's CameraInfo says.
+No rclpy import.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,15 @@ class PoseTrack:
     """``parent_from_child`` of a moving frame over time, interpolated between samples.
 
     Args:
-        tolerance_s: how far outside the samples the nearest one still stands for the pose asked for.
+        tolerance_s: how far outside the samples the nearest one still stands for the pose asked
+            for.
         max_gap_s: samples further apart than this are not interpolated between.
         capacity: samples kept.
     """
 
-    def __init__(self, tolerance_s: float = 0.06, max_gap_s: float = 1.0, capacity: int = 4000) -> None:
+    def __init__(
+        self, tolerance_s: float = 0.06, max_gap_s: float = 1.0, capacity: int = 4000
+    ) -> None:
         self._tolerance_ns = round(tolerance_s * NS)
         self._max_gap_ns = round(max_gap_s * NS)
         self._capacity = capacity
@@ -37,7 +42,9 @@ class PoseTrack:
         self._poses: dict[int, np.ndarray] = {}
 
     def add(self, stamp_ns: int, parent_from_child: np.ndarray, regression_s: float = 1.0) -> None:
-        """Adds a sample; one that is older than the newest by more than ``regression_s`` starts the track anew."""
+        """Adds a sample; one that is older than the newest by more than ``regression_s`` starts the
+        track anew.
+        """
         if self._stamps and stamp_ns < self._stamps[-1] - regression_s * NS:
             self._stamps, self._poses = [], {}
         if stamp_ns not in self._poses:
@@ -70,15 +77,23 @@ class PoseTrack:
         if 0 < after < len(self._stamps):
             low, high = self._stamps[after - 1], self._stamps[after]
             if high - low <= self._max_gap_ns:
-                return _interpolate(self._poses[low], self._poses[high], (stamp_ns - low) / (high - low))
-        nearest = min(self._stamps[max(after - 1, 0) : after + 1], key=lambda stamp: abs(stamp - stamp_ns))
+                return _interpolate(
+                    self._poses[low], self._poses[high], (stamp_ns - low) / (high - low)
+                )
+        nearest = min(
+            self._stamps[max(after - 1, 0) : after + 1], key=lambda stamp: abs(stamp - stamp_ns)
+        )
         if abs(nearest - stamp_ns) > self._tolerance_ns:
-            raise TransformError(f"wanted at {stamp_ns / NS:.3f} s, nearest sample at {nearest / NS:.3f} s")
+            raise TransformError(
+                f"wanted at {stamp_ns / NS:.3f} s, nearest sample at {nearest / NS:.3f} s"
+            )
         return self._poses[nearest]
 
 
 class TransformTree:
-    """Named frames, each with one parent; edges are static or move over time. Fed by TF, odometry or a file alike."""
+    """Named frames, each with one parent; edges are static or move over time. Fed by TF, odometry
+    or a file alike.
+    """
 
     def __init__(self, tolerance_s: float = 0.06) -> None:
         self._tolerance_s = tolerance_s
@@ -88,14 +103,18 @@ class TransformTree:
     def add_static(self, parent: str, child: str, parent_from_child: np.ndarray) -> None:
         self._static[child] = (parent, parent_from_child)
 
-    def add_moving(self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray) -> None:
+    def add_moving(
+        self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray
+    ) -> None:
         known = self._moving.get(child)
         if known is None or known[0] != parent:
             known = self._moving[child] = (parent, PoseTrack(self._tolerance_s))
         known[1].add(stamp_ns, parent_from_child)
 
     def keep_around(self, stamp_ns: int, window_s: float) -> None:
-        """Forgets the moving edges' samples further than ``window_s`` from the stamp; static edges stay."""
+        """Forgets the moving edges' samples further than ``window_s`` from the stamp; static edges
+        stay.
+        """
         for _, track in self._moving.values():
             track.keep_around(stamp_ns, window_s)
 
@@ -107,20 +126,32 @@ class TransformTree:
             return False
         if chain_a[-1] != chain_b[-1]:
             return False
-        return all(self._moving[frame][1].covers(stamp_ns) for frame in {*chain_a, *chain_b} if frame in self._moving)
+        return all(
+            self._moving[frame][1].covers(stamp_ns)
+            for frame in {*chain_a, *chain_b}
+            if frame in self._moving
+        )
 
     def lookup(self, a: str, b: str, stamp_ns: int) -> np.ndarray:
         """``a_from_b`` at the stamp, float64 ``[4, 4]``.
 
         Raises:
-            TransformError: the frames are not connected, or a moving edge is not known at the stamp.
+            TransformError: the frames are not connected, or a moving edge is not known at the
+                stamp.
         """
         chain_a, chain_b = self._chain(a), self._chain(b)
         if chain_a[-1] != chain_b[-1]:
-            known = ", ".join(sorted(f"{parent}->{child}" for child, (parent, _) in {**self._static, **self._moving}.items()))
+            known = ", ".join(
+                sorted(
+                    f"{parent}->{child}"
+                    for child, (parent, _) in {**self._static, **self._moving}.items()
+                )
+            )
             raise TransformError(
-                f"no transform from '{b}' to '{a}': '{b}' hangs under '{chain_b[-1]}', '{a}' under '{chain_a[-1]}' "
-                f"(known: {known or 'none'}). Publish it on /tf or /tf_static, or give it in calibration_file or by odometry"
+                f"no transform from '{b}' to '{a}': '{b}' hangs under '{chain_b[-1]}', '{a}' under "
+                f"'{chain_a[-1]}' "
+                f"(known: {known or 'none'}). Publish it on /tf or /tf_static, or give it in "
+                "calibration_file or by odometry"
             )
         return invert_pose(self._root_from(chain_a, stamp_ns)) @ self._root_from(chain_b, stamp_ns)
 
@@ -146,7 +177,9 @@ class TransformTree:
                 try:
                     parent_from_child = track.at(stamp_ns)
                 except TransformError as error:
-                    raise TransformError(f"no transform from '{child}' to '{parent}': {error}") from error
+                    raise TransformError(
+                        f"no transform from '{child}' to '{parent}': {error}"
+                    ) from error
             root_from_frame = parent_from_child @ root_from_frame
         return root_from_frame
 
@@ -173,26 +206,38 @@ def camera_model(camera: str, info: Any) -> CameraModel:
     r = np.array(_field(info, "r"), dtype=np.float64).reshape(3, 3)
     p = np.array(_field(info, "p"), dtype=np.float64).reshape(3, 4)
     if info.width == 0 or info.height == 0:
-        raise ValueError(f"camera_info of '{camera}' has the size {info.width}x{info.height}; set width and height")
+        raise ValueError(
+            f"camera_info of '{camera}' has the size {info.width}x{info.height}; set width and "
+            "height"
+        )
     intrinsics = p[:, :3] if p[0, 0] else k
     for name, matrix in (("K", k), ("P", intrinsics)):
         if not _is_pinhole(matrix):
             raise ValueError(
-                f"camera_info of '{camera}' has no usable {name}: {matrix.ravel().tolist()}; is the camera calibrated? "
+                f"camera_info of '{camera}' has no usable {name}: {matrix.ravel().tolist()}; is "
+                "the camera calibrated? "
                 "calibration_file can give its intrinsics"
             )
     if not np.allclose(r @ r.T, np.eye(3), atol=1e-3) or np.linalg.det(r) < 0:
         raise ValueError(
-            f"camera_info of '{camera}' has an R that is no rotation: {r.ravel().tolist()}; identity is right for a monocular "
+            f"camera_info of '{camera}' has an R that is no rotation: {r.ravel().tolist()}; "
+            "identity is right for a monocular "
             "camera. calibration_file can give its intrinsics"
         )
     rectified_from_camera = np.eye(4)
     rectified_from_camera[:3, :3] = r
-    return CameraModel((int(info.height), int(info.width)), intrinsics.copy(), rectified_from_camera)
+    return CameraModel(
+        (int(info.height), int(info.width)), intrinsics.copy(), rectified_from_camera
+    )
 
 
 def _is_pinhole(intrinsics: np.ndarray) -> bool:
-    return bool(np.isfinite(intrinsics).all() and intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0 and intrinsics[2, 2] == 1)
+    return bool(
+        np.isfinite(intrinsics).all()
+        and intrinsics[0, 0] > 0
+        and intrinsics[1, 1] > 0
+        and intrinsics[2, 2] == 1
+    )
 
 
 def transform_from_message(transform: Any) -> np.ndarray:
@@ -230,7 +275,10 @@ def load_calibration(path: Path, tree: TransformTree) -> dict[str, CameraModel]:
         ValueError: an entry is missing or malformed; names it.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"calibration_file {path} does not exist; nuscenes_to_bag writes calibration.yaml beside its bag")
+        raise FileNotFoundError(
+            f"calibration_file {path} does not exist; nuscenes_to_bag writes calibration.yaml "
+            "beside its bag"
+        )
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -240,7 +288,11 @@ def load_calibration(path: Path, tree: TransformTree) -> dict[str, CameraModel]:
     for frame, entry in content["frames"].items():
         try:
             x, y, z, w = entry["rotation_xyzw"]
-            tree.add_static(str(entry["parent"]), str(frame), pose_matrix([float(v) for v in entry["translation"]], (w, x, y, z)))
+            tree.add_static(
+                str(entry["parent"]),
+                str(frame),
+                pose_matrix([float(v) for v in entry["translation"]], (w, x, y, z)),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}, frames.{frame}: {_reason(error)}; "

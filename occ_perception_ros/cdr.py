@@ -1,7 +1,8 @@
 """Writes ROS messages as CDR bytes straight from numpy, without a Python object for every point.
 
-rclpy converts lists of sub-messages (``Point[]``) element by element; ``Publisher.publish`` takes the serialised bytes as well.
-Classic CDR, little-endian, as every ROS 2 middleware reads it (OMG DDSI-RTPS 10.2, representation 0x0001).
+rclpy converts lists of sub-messages (``Point[]``) element by element; ``Publisher.publish`` takes
+the serialised bytes as well. Classic CDR, little-endian, as every ROS 2 middleware reads it (OMG
+DDSI-RTPS 10.2, representation 0x0001).
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class CdrWriter:
         self._append(data)
 
     def sequence(self, items: np.ndarray) -> None:
-        """A sequence of numbers, or of structs of one kind of number (each row one), as ``Point[]`` is."""
+        """A sequence of numbers, or of structs of one kind of number (each row one), as ``Point[]``
+        is.
+        """
         self.numbers("I", len(items))
         if items.size:
             self._align(items.dtype.itemsize)

@@ -1,4 +1,6 @@
-"""The drive context (weather, region) from topics that may be absent, stale or wrong. No rclpy import."""
+"""The drive context (weather, region) from topics that may be absent, stale or wrong. No rclpy
+import.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,24 @@ from occ_core.taxonomy import REGIONS, WEATHERS
 from occ_core.types import UNKNOWN, DriveContext
 
 NS = 1_000_000_000
-_DRY = re.compile(r"\b(?:no rain|without rain|not raining|no longer raining|stopped raining|rain (?:has )?stopped)\b")
-_UNSURE = re.compile(r"\b(?:no|not|never|without|longer|stopped|yes|true|false|free|chance|percent)\b")
+_DRY = re.compile(
+    r"\b(?:no rain|without rain|not raining|no longer raining|stopped raining|rain (?:has )?stopped)\b"
+)
+_UNSURE = re.compile(
+    r"\b(?:no|not|never|without|longer|stopped|yes|true|false|free|chance|percent)\b"
+)
 """Words that turn the meaning of others around: what they say is not guessed at."""
-_FOREIGN = re.compile(r"\b(?:snow|hail|sleet|fog|mist|haz[ey]|dust|sand|smok|ic[ey]|frost|blizzard)\w*")
+_FOREIGN = re.compile(
+    r"\b(?:snow|hail|sleet|fog|mist|haz[ey]|dust|sand|smok|ic[ey]|frost|blizzard)\w*"
+)
 _WEATHER_WORDS = {
-    "rain": re.compile(r"\b(?:rain|raining|rainy|rains|rainfall|drizzl\w*|shower\w*|pouring|wet|storm\w*|thunder\w*)\b"),
+    "rain": re.compile(
+        r"\b(?:rain|raining|rainy|rains|rainfall|drizzl\w*|shower\w*|pouring|wet|storm\w*|thunder\w*)\b"
+    ),
     "night": re.compile(r"\b(?:night|nighttime|nocturnal|midnight|dark(?! cloud| sk)|darkness)\b"),
-    "clear": re.compile(r"\b(?:clear|sun|sunny|sunshine|dry|day|daytime|daylight|cloud\w*|overcast|fine|fair|bright)\b"),
+    "clear": re.compile(
+        r"\b(?:clear|sun|sunny|sunshine|dry|day|daytime|daylight|cloud\w*|overcast|fine|fair|bright)\b"
+    ),
 }
 _REGION_WORDS = {
     "boston-seaport": re.compile(r"\b(?:boston|usa|united states)\b"),
@@ -36,14 +48,20 @@ class ContextConfig:
     default_region: str = UNKNOWN
     """Taken while no region is known."""
     max_age_s: float = 30.0
-    """A value older than this is no longer believed; measured between sensor stamps, since a String has none of its own."""
+    """A value older than this is no longer believed; measured between sensor stamps, since a String
+    has none of its own.
+    """
 
     def __post_init__(self) -> None:
         problems = []
         if self.default_weather not in WEATHERS:
-            problems.append(f"default_weather must be one of {list(WEATHERS)}, got '{self.default_weather}'")
+            problems.append(
+                f"default_weather must be one of {list(WEATHERS)}, got '{self.default_weather}'"
+            )
         if self.default_region not in REGIONS:
-            problems.append(f"default_region must be one of {list(REGIONS)}, got '{self.default_region}'")
+            problems.append(
+                f"default_region must be one of {list(REGIONS)}, got '{self.default_region}'"
+            )
         if self.max_age_s <= 0:
             problems.append(f"max_age_s must be positive, got {self.max_age_s}")
         if problems:
@@ -51,7 +69,8 @@ class ContextConfig:
 
 
 def weather_from_text(text: str) -> str:
-    """One of ``taxonomy.WEATHERS`` from what somebody wrote: "Raining", "wet road, night-time", "no rain".
+    """One of ``taxonomy.WEATHERS`` from what somebody wrote: "Raining", "wet road, night-time", "no
+    rain".
 
     Raises:
         ValueError: the text tells of no weather, or of one that is not among them.
@@ -62,14 +81,18 @@ def weather_from_text(text: str) -> str:
     told = _DRY.sub("dry", words)
     found = {weather for weather, stems in _WEATHER_WORDS.items() if stems.search(told)}
     if not found or _FOREIGN.search(told) or _UNSURE.search(told):
-        raise ValueError(f"weather '{text}' is unknown; expected one of {list(WEATHERS)}, or plain words that say as much")
+        raise ValueError(
+            f"weather '{text}' is unknown; expected one of {list(WEATHERS)}, or plain words that "
+            "say as much"
+        )
     if {"rain", "night"} <= found:
         return "rain at night"
     return "rain" if "rain" in found else "night" if "night" in found else "clear"
 
 
 def region_from_text(text: str) -> str:
-    """One of ``taxonomy.REGIONS`` from what somebody wrote: "Boston", "Singapore, Holland Village", "USA".
+    """One of ``taxonomy.REGIONS`` from what somebody wrote: "Boston", "Singapore, Holland Village",
+    "USA".
 
     Raises:
         ValueError: the text names none of them.
@@ -80,8 +103,15 @@ def region_from_text(text: str) -> str:
     found = {region for region, names in _REGION_WORDS.items() if names.search(words)}
     if not found and _SINGAPORE.search(words):
         return "singapore-onenorth"  # the largest part stands for the city
-    if len(found) != 1 or _UNSURE.search(words) or (_SINGAPORE.search(words) and "boston-seaport" in found):
-        raise ValueError(f"region '{text}' is unknown; expected one of {list(REGIONS)}, or plain words that say as much")
+    if (
+        len(found) != 1
+        or _UNSURE.search(words)
+        or (_SINGAPORE.search(words) and "boston-seaport" in found)
+    ):
+        raise ValueError(
+            f"region '{text}' is unknown; expected one of {list(REGIONS)}, or plain words that say "
+            "as much"
+        )
     return found.pop()
 
 
@@ -100,7 +130,9 @@ class ContextCache:
     def __init__(self, config: ContextConfig) -> None:
         self._config = config
         self._values: dict[str, tuple[str, int | None]] = {}
-        """Topic -> label and sensor time at which it came; None: before any sensor, or before a jump in time."""
+        """Topic -> label and sensor time at which it came; None: before any sensor, or before a
+        jump in time.
+        """
 
     def set(self, topic: str, text: str, now_ns: int | None) -> None:
         """Stores what the topic ``"weather"`` or ``"region"`` said at sensor time ``now_ns``.
@@ -123,7 +155,9 @@ class ContextCache:
 
     def sources(self, stamp_ns: int) -> dict[str, str]:
         """Where the weather and the region of a frame of that stamp come from."""
-        found = dict.fromkeys(FROM_TEXT, "default: nothing came on the topic") | dict.fromkeys(self._values, "topic")
+        found = dict.fromkeys(FROM_TEXT, "default: nothing came on the topic") | dict.fromkeys(
+            self._values, "topic"
+        )
         late = f"default: the topic's is older than {self._config.max_age_s:g} s"
         return found | dict.fromkeys(self.stale(stamp_ns), late)
 
@@ -136,6 +170,10 @@ class ContextCache:
         if label is not None and came_ns is None:
             self._values[topic] = (label, stamp_ns)  # its age counts from the first frame on
             return label
-        if label is None or came_ns is None or abs(stamp_ns - came_ns) > self._config.max_age_s * NS:
+        if (
+            label is None
+            or came_ns is None
+            or abs(stamp_ns - came_ns) > self._config.max_age_s * NS
+        ):
             return None
         return label

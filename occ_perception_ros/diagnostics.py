@@ -1,4 +1,6 @@
-"""The node's health: per sensor and overall, as diagnostic_msgs. Time is a monotonic clock's, so that it works in any replay."""
+"""The node's health: per sensor and overall, as diagnostic_msgs. Time is a monotonic clock's, so
+that it works in any replay.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
+OK, WARN, ERROR, STALE = (
+    DiagnosticStatus.OK,
+    DiagnosticStatus.WARN,
+    DiagnosticStatus.ERROR,
+    DiagnosticStatus.STALE,
+)
 NS = 1_000_000_000
 
 
@@ -40,7 +47,9 @@ class Health:
         silence_s: without LiDAR, or without an answer to it, for this long, something is wrong.
     """
 
-    def __init__(self, name: str, topics: dict[str, str], silence_s: float, max_processing_ms: float) -> None:
+    def __init__(
+        self, name: str, topics: dict[str, str], silence_s: float, max_processing_ms: float
+    ) -> None:
         self._name = name
         self._silence_s = silence_s
         self._max_processing_ms = max_processing_ms
@@ -76,7 +85,9 @@ class Health:
         with self._lock:
             self._last_trouble = text
 
-    def answered(self, masked: dict[str, str], processing_ms: float, now_s: float, facts: dict[str, str]) -> None:
+    def answered(
+        self, masked: dict[str, str], processing_ms: float, now_s: float, facts: dict[str, str]
+    ) -> None:
         """A frame was published; ``facts`` are shown as they are."""
         with self._lock:
             self._last_output_s = now_s
@@ -95,7 +106,12 @@ class Health:
         with self._lock:
             return self._counts[name]
 
-    def tell(self, facts: dict[str, str] | None = None, clock_trouble: str = "", context_stale: list[str] | None = None) -> None:
+    def tell(
+        self,
+        facts: dict[str, str] | None = None,
+        clock_trouble: str = "",
+        context_stale: list[str] | None = None,
+    ) -> None:
         """Sets what the node knows beside its frames."""
         with self._lock:
             self._facts |= facts or {}
@@ -138,22 +154,46 @@ class Health:
             text = lidar.trouble or f"no point cloud on '{lidar.topic}' for {waited:.1f} s"
             return (ERROR if lidar.trouble else STALE if waited > self._silence_s else OK), text
         if now_s - lidar.arrivals_s[-1] > self._silence_s:
-            return STALE, f"no point cloud on '{lidar.topic}' for {now_s - lidar.arrivals_s[-1]:.1f} s"
+            return (
+                STALE,
+                f"no point cloud on '{lidar.topic}' for {now_s - lidar.arrivals_s[-1]:.1f} s",
+            )
         answered_s = self._first_sweep_s if self._last_output_s is None else self._last_output_s
         if now_s - answered_s > self._silence_s:
-            return ERROR, f"no output for {now_s - answered_s:.1f} s: {self._last_trouble or 'no set of sensors is complete'}"
+            return (
+                ERROR,
+                f"no output for {now_s - answered_s:.1f} s: "
+                f"{self._last_trouble or 'no set of sensors is complete'}",
+            )
         if self._last_trouble:
             return WARN, self._last_trouble
-        masked = [(sensor, health.reason) for sensor, health in self._sensors.items() if not health.is_fused]
-        warnings = [f"camera '{camera}' is masked: {reason}" for camera, reason in masked if self._last_output_s is not None]
+        masked = [
+            (sensor, health.reason)
+            for sensor, health in self._sensors.items()
+            if not health.is_fused
+        ]
+        warnings = [
+            f"camera '{camera}' is masked: {reason}"
+            for camera, reason in masked
+            if self._last_output_s is not None
+        ]
         if self._processing_ms > self._max_processing_ms:
-            warnings.append(f"a frame took {self._processing_ms:.0f} ms, more than {self._max_processing_ms:.0f} ms")
+            warnings.append(
+                f"a frame took {self._processing_ms:.0f} ms, more than "
+                f"{self._max_processing_ms:.0f} ms"
+            )
         if self._context_stale:
-            warnings.append(f"{' and '.join(self._context_stale)} are stale; their defaults are taken")
+            warnings.append(
+                f"{' and '.join(self._context_stale)} are stale; their defaults are taken"
+            )
         return (WARN, "; ".join(warnings)) if warnings else (OK, "running")
 
     def _sensor_status(self, sensor: str, health: SensorHealth, now_s: float) -> DiagnosticStatus:
-        values: dict[str, object] = {"topic": health.topic, "is_fused": health.is_fused, "rate_hz": f"{health.rate_hz():.1f}"}
+        values: dict[str, object] = {
+            "topic": health.topic,
+            "is_fused": health.is_fused,
+            "rate_hz": f"{health.rate_hz():.1f}",
+        }
         if health.last_stamp_ns is not None:
             values["last_stamp"] = f"{health.last_stamp_ns // NS}.{health.last_stamp_ns % NS:09d}"
             values["age_ms"] = f"{(now_s - health.arrivals_s[-1]) * 1e3:.0f}"
@@ -161,10 +201,14 @@ class Health:
         if health.trouble:
             return self._status(f"{self._name}: {sensor}", ERROR, health.trouble, values)
         if not health.arrivals_s or now_s - health.arrivals_s[-1] > self._silence_s:
-            return self._status(f"{self._name}: {sensor}", STALE, f"nothing on '{health.topic}'", values)
+            return self._status(
+                f"{self._name}: {sensor}", STALE, f"nothing on '{health.topic}'", values
+            )
         if self._last_output_s is not None and not health.is_fused:
             return self._status(f"{self._name}: {sensor}", WARN, health.reason, values)
-        return self._status(f"{self._name}: {sensor}", OK, "fused" if health.is_fused else "received", values)
+        return self._status(
+            f"{self._name}: {sensor}", OK, "fused" if health.is_fused else "received", values
+        )
 
     @staticmethod
     def _status(name: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:

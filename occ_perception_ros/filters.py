@@ -1,6 +1,7 @@
 """The collector as a message_filters filter, so that it composes with other filters.
 
-Where message_filters is not installed (the ROS wheels of PyPI have none), twins of its two classes that are needed stand in.
+Where message_filters is not installed (the ROS wheels of PyPI have none), twins of its two classes
+that are needed stand in.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ except ImportError:
                 callback(*message, *args)
 
     class Subscriber(SimpleFilter):  # type: ignore[no-redef]
-        """A subscription as the first of a chain of filters; arguments as of message_filters.Subscriber."""
+        """A subscription as the first of a chain of filters; arguments as of
+        message_filters.Subscriber.
+        """
 
         def __init__(self, node: Any, msg_type: Any, topic: str, **kwargs: Any) -> None:
             super().__init__()
@@ -39,7 +42,8 @@ except ImportError:
 
 
 class FrameCollector(SimpleFilter):
-    """Connects input filters to an assembler and signals a ``FrameParts`` for every frame that is complete.
+    """Connects input filters to an assembler and signals a ``FrameParts`` for every frame that is
+    complete.
 
     Args:
         on_error: called with exceptions of malformed messages, which are then left out.

@@ -1,7 +1,9 @@
-"""From messages to frames: the one way, for the live node and for ``occ_offline`` alike. No rclpy import.
+"""From messages to frames: the one way, for the live node and for ``occ_offline`` alike. No rclpy
+import.
 
-``FrameAssembler`` only stores what comes and says when a frame's parts are together; ``build_frame`` does the heavy work
-(decoding, joining sweeps) and may run in another thread, since the parts hold all it needs.
+``FrameAssembler`` only stores what comes and says when a frame's parts are together;
+``build_frame`` does the heavy work (decoding, joining sweeps) and may run in another thread, since
+the parts hold all it needs.
 """
 
 from __future__ import annotations
@@ -31,7 +33,12 @@ from occ_perception_ros.calibration import (
     transform_from_message,
 )
 from occ_perception_ros.context import ContextCache, ContextConfig
-from occ_perception_ros.messages import check_header, image_from_message, points_from_message, stamp_ns
+from occ_perception_ros.messages import (
+    check_header,
+    image_from_message,
+    points_from_message,
+    stamp_ns,
+)
 from occ_perception_ros.synchronizer import NS, LidarAnchoredSynchronizer, SensorSet, SyncConfig
 from occ_perception_ros.topics import CAMERAS
 
@@ -41,7 +48,7 @@ class FrameError(ValueError):
 
 
 class Engine(Protocol):
-    """What answers frames: ``occ_core.inference.OccupancyEngine``."""
+    """What answers frames: ``occ_core.engine.OccupancyEngine``."""
 
     def step(self, frame: Frame) -> Occupancy: ...
 
@@ -69,8 +76,8 @@ class AssemblerConfig:
     max_points: int = field(default=400_000, metadata={"range": (1, 100_000_000)})
     """A sweep's points above this number are thinned."""
     ego_box_m: tuple[float, ...] = EGO_BOX_M
-    """Returns in here come from the vehicle itself and are left out: x_min, y_min, z_min, x_max, y_max, z_max in the LiDAR's
-    frame; nuScenes' car by default."""
+    """Returns in here come from the vehicle itself and are left out: x_min, y_min, z_min, x_max,
+    y_max, z_max in the LiDAR's frame; nuScenes' car by default."""
     sync: SyncConfig = SyncConfig()
     context: ContextConfig = ContextConfig()
 
@@ -80,8 +87,13 @@ class AssemblerConfig:
             problems.append(f"cameras must be distinct names, got {list(self.cameras)}")
         if not self.grid_frame or not self.world_frame:
             problems.append("grid_frame and world_frame must be named")
-        if len(self.ego_box_m) != 6 or any(low > high for low, high in zip(self.ego_box_m[:3], self.ego_box_m[3:], strict=False)):
-            problems.append(f"ego_box_m must be x_min, y_min, z_min, x_max, y_max, z_max, got {list(self.ego_box_m)}")
+        if len(self.ego_box_m) != 6 or any(
+            low > high for low, high in zip(self.ego_box_m[:3], self.ego_box_m[3:], strict=False)
+        ):
+            problems.append(
+                "ego_box_m must be x_min, y_min, z_min, x_max, y_max, z_max, got "
+                f"{list(self.ego_box_m)}"
+            )
         for name, spec in self.__dataclass_fields__.items():
             if "range" in spec.metadata:
                 low, high = spec.metadata["range"]
@@ -154,23 +166,31 @@ class FrameReport:
 
 
 class FrameAssembler:
-    """Takes messages in the order of their coming, returns the parts of the frames that are complete.
+    """Takes messages in the order of their coming, returns the parts of the frames that are
+    complete.
 
     Args:
-        warn: called with a short key (the same for the same trouble) and the full text; ``None``: nobody listens.
+        warn: called with a short key (the same for the same trouble) and the full text; ``None``:
+            nobody listens.
 
     Raises:
         FileNotFoundError, ValueError: the calibration file; the configuration contradicts itself.
     """
 
-    def __init__(self, config: AssemblerConfig, warn: Callable[[str, str], None] | None = None) -> None:
+    def __init__(
+        self, config: AssemblerConfig, warn: Callable[[str, str], None] | None = None
+    ) -> None:
         self.config = config
         self.tree = TransformTree(config.pose_tolerance_s)
         self.context = ContextCache(config.context)
         self.synchronizer = LidarAnchoredSynchronizer(config.cameras, config.sync)
         self.counts: Counter[str] = Counter()
         self._warn = warn or (lambda key, text: None)
-        self._fixed_models = load_calibration(Path(config.calibration_file), self.tree) if config.calibration_file else {}
+        self._fixed_models = (
+            load_calibration(Path(config.calibration_file), self.tree)
+            if config.calibration_file
+            else {}
+        )
         self._models: dict[str, CameraModel] = {}
         self._info_keys: dict[str, tuple[Any, ...]] = {}
         self._bad_info: dict[str, str] = {}
@@ -183,11 +203,19 @@ class FrameAssembler:
     def add_image(self, camera: str, message: Any) -> list[FrameParts]:
         """An Image or CompressedImage."""
         stamp = self._stamp(camera, message)
-        return [] if stamp is None else self._collect(self.synchronizer.add_image(camera, stamp, message))
+        return (
+            []
+            if stamp is None
+            else self._collect(self.synchronizer.add_image(camera, stamp, message))
+        )
 
     def add_camera_info(self, camera: str, message: Any) -> list[FrameParts]:
         """A CameraInfo; a changed one replaces the old."""
-        key = (message.width, message.height, *(tuple(getattr(message, n, ())) for n in ("k", "r", "p", "K", "R", "P")))
+        key = (
+            message.width,
+            message.height,
+            *(tuple(getattr(message, n, ())) for n in ("k", "r", "p", "K", "R", "P")),
+        )
         if camera not in self._fixed_models and self._info_keys.get(camera) != key:
             self._info_keys[camera] = key
             try:
@@ -206,14 +234,20 @@ class FrameAssembler:
             return []
         if int(message.width) * int(message.height) == 0:
             self.counts["empty_clouds"] += 1
-            self._warn("empty cloud", f"the point cloud at {stamp / NS:.3f} s is empty; it is treated as missing")
+            self._warn(
+                "empty cloud",
+                f"the point cloud at {stamp / NS:.3f} s is empty; it is treated as missing",
+            )
             return []
         resets = self.synchronizer.counts["resets"]
         sets = self.synchronizer.add_sweep(stamp, Sweep(message, self.config.max_points))
         if self.synchronizer.counts["resets"] == resets:
             return self._collect(sets)
-        # What was released still belongs to the time before the jump: its poses are known now or never.
-        parts = self._collect([released for released in sets if released.stamp_ns != stamp], over=True)
+        # What was released still belongs to the time before the jump: its poses are known now or
+        # never.
+        parts = self._collect(
+            [released for released in sets if released.stamp_ns != stamp], over=True
+        )
         self._forget(stamp)
         return parts + self._collect([released for released in sets if released.stamp_ns == stamp])
 
@@ -226,7 +260,10 @@ class FrameAssembler:
             except ValueError as error:
                 self._warn("odometry", f"odometry at {stamp / NS:.3f} s is not usable: {error}")
             else:
-                parent, child = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
+                parent, child = (
+                    message.header.frame_id.lstrip("/"),
+                    message.child_frame_id.lstrip("/"),
+                )
                 self.tree.add_moving(parent, child, stamp, pose)
         return self._collect([])
 
@@ -237,7 +274,10 @@ class FrameAssembler:
             try:
                 transform = transform_from_message(stamped.transform)
             except ValueError as error:
-                self._warn(f"tf {child}", f"the transform from '{child}' to '{parent}' is not usable: {error}")
+                self._warn(
+                    f"tf {child}",
+                    f"the transform from '{child}' to '{parent}' is not usable: {error}",
+                )
                 continue
             if static:
                 self.tree.add_static(parent, child, transform)
@@ -265,7 +305,9 @@ class FrameAssembler:
             self.reset(f"the clock went back to {now_ns / NS:.3f} s", now_ns)
 
     def reset(self, reason: str, stamp_ns: int | None = None) -> None:
-        """Forgets what came (but calibration); with a stamp, what came around it stays. The next frame carries the reason."""
+        """Forgets what came (but calibration); with a stamp, what came around it stays. The next
+        frame carries the reason.
+        """
         self.synchronizer.restart(stamp_ns, reason)
         self._forget(stamp_ns)
 
@@ -332,12 +374,17 @@ class FrameAssembler:
                 masked[camera] = self._bad_info.get(camera, "no camera_info has come")
                 continue
             try:
-                world_from_camera = self.tree.lookup(world, message.header.frame_id.lstrip("/"), stamp)
+                world_from_camera = self.tree.lookup(
+                    world, message.header.frame_id.lstrip("/"), stamp
+                )
             except TransformError as error:
                 masked[camera] = str(error)
                 continue
-            # The vehicle moves between exposure and sweep: each camera is placed by the pose at its own stamp.
-            grid_from_camera = grid_from_world @ world_from_camera @ invert_pose(model.rectified_from_camera)
+            # The vehicle moves between exposure and sweep: each camera is placed by the pose at its
+            # own stamp.
+            grid_from_camera = (
+                grid_from_world @ world_from_camera @ invert_pose(model.rectified_from_camera)
+            )
             cameras[camera] = CameraPart(message, stamp, model, grid_from_camera)
         for camera, reason in masked.items():
             self._warn(f"masked {camera}", f"camera '{camera}' is masked: {reason}")
@@ -367,7 +414,9 @@ class FrameAssembler:
         return f"the vehicle jumped {metres:.1f} m in {seconds:.3f} s"
 
 
-def build_frame(parts: FrameParts, cameras: Sequence[str], image_size: tuple[int, int]) -> tuple[Frame, FrameReport]:
+def build_frame(
+    parts: FrameParts, cameras: Sequence[str], image_size: tuple[int, int]
+) -> tuple[Frame, FrameReport]:
     """Decodes and joins the parts to the model's frame; a camera whose image is corrupt is masked.
 
     Args:
@@ -381,8 +430,13 @@ def build_frame(parts: FrameParts, cameras: Sequence[str], image_size: tuple[int
     images: list[np.ndarray | None] = []
     intrinsics: list[np.ndarray | None] = []
     poses: list[np.ndarray | None] = []
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # images are decoded without Python's lock, beside the cloud
-        coming = {camera: pool.submit(_image, camera, part, image_size) for camera, part in parts.cameras.items()}
+    with ThreadPoolExecutor(
+        len(os.sched_getaffinity(0))
+    ) as pool:  # images are decoded without Python's lock, beside the cloud
+        coming = {
+            camera: pool.submit(_image, camera, part, image_size)
+            for camera, part in parts.cameras.items()
+        }
         points, dropped = _points(parts)
     for camera in cameras:
         image, matrix, pose = None, None, None
@@ -396,12 +450,21 @@ def build_frame(parts: FrameParts, cameras: Sequence[str], image_size: tuple[int
         intrinsics.append(matrix)
         poses.append(pose)
     frame = frame_from_sensors(
-        images, intrinsics, poses, points, parts.world_from_grid, parts.stamp_ns, parts.context, image_size
+        images,
+        intrinsics,
+        poses,
+        points,
+        parts.world_from_grid,
+        parts.stamp_ns,
+        parts.context,
+        image_size,
     )
     return frame, FrameReport(masked, len(points), dropped)
 
 
-def _image(camera: str, part: CameraPart, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _image(
+    camera: str, part: CameraPart, image_size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     image, matrix = image_from_message(camera, part.message, part.model, min_width=image_size[1])
     return fit_image(image, matrix, image_size)
 
@@ -416,10 +479,14 @@ def _points(parts: FrameParts) -> tuple[np.ndarray, dict[str, int]]:
         except ValueError as error:
             if stamp == parts.stamp_ns:
                 raise FrameError(str(error)) from error
-            continue  # an old sweep less is no reason to give no answer; its own frame, if any, told of it
+            # an old sweep less is no reason to give no answer; its own frame, if any, told of it
+            continue
         clouds.append((points, world_from_lidar, stamp))
         if stamp == parts.stamp_ns:
             dropped = sweep_dropped
             if len(points) == 0:
-                raise FrameError(f"the point cloud at {stamp / NS:.3f} s holds no usable point (left out: {dropped})")
+                raise FrameError(
+                    f"the point cloud at {stamp / NS:.3f} s holds no usable point (left out: "
+                    f"{dropped})"
+                )
     return accumulate_sweeps(clouds, parts.grid_from_lidar, parts.ego_box_m), dropped

@@ -1,4 +1,6 @@
-"""Occupancy as cubes for RViz: one CUBE_LIST a class, so that each class can be switched on and off."""
+"""Occupancy as cubes for RViz: one CUBE_LIST a class, so that each class can be switched on and
+off.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ CLASSES = tuple(label for label in range(NUM_CLASSES) if label != EMPTY)
 
 
 def cubes_by_class(labels: np.ndarray, grid: VoxelGrid) -> dict[int, np.ndarray]:
-    """Class id -> centres of its voxels in metres, float64 ``[N, 3]``; classes without a voxel are absent.
+    """Class id -> centres of its voxels in metres, float64 ``[N, 3]``; classes without a voxel are
+    absent.
 
     Args:
         labels: uint8 ``[X, Y, Z]``.
@@ -26,7 +29,11 @@ def cubes_by_class(labels: np.ndarray, grid: VoxelGrid) -> dict[int, np.ndarray]
     index = np.stack(np.unravel_index(occupied, labels.shape), axis=-1)
     centres = np.asarray(grid.min_m) + (index + 0.5) * grid.voxel_size_m
     classes, starts = np.unique(found, return_index=True)
-    return dict(zip(classes.tolist(), np.split(centres, starts[1:]), strict=True)) if len(classes) else {}
+    return (
+        dict(zip(classes.tolist(), np.split(centres, starts[1:]), strict=True))
+        if len(classes)
+        else {}
+    )
 
 
 def marker_array_bytes(labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame_id: str) -> bytes:
@@ -38,7 +45,9 @@ def marker_array_bytes(labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame
         points = cubes.get(label)
         cdr.header(stamp_ns, frame_id)
         cdr.string(CLASS_NAMES[label])
-        cdr.numbers("i", 0, Marker.CUBE_LIST, Marker.DELETE if points is None else Marker.ADD)  # id, type, action
+        cdr.numbers(
+            "i", 0, Marker.CUBE_LIST, Marker.DELETE if points is None else Marker.ADD
+        )  # id, type, action
         cdr.numbers("d", 0, 0, 0, 0, 0, 0, 1)  # pose
         cdr.numbers("d", *(grid.voxel_size_m,) * 3)  # scale
         cdr.numbers("f", *(channel / 255 for channel in PALETTE[label]), 1)  # colour
@@ -60,7 +69,8 @@ def marker_array_bytes(labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame
 
 
 def marker_array(labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame_id: str) -> MarkerArray:
-    """One marker a class, ``ns`` its name, id 0; DELETE where the class has no voxel. The readable twin of the above.
+    """One marker a class, ``ns`` its name, id 0; DELETE where the class has no voxel. The readable
+    twin of the above.
 
     Args:
         labels: uint8 ``[X, Y, Z]``.
@@ -74,8 +84,12 @@ def marker_array(labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame_id: s
         marker.action = Marker.ADD if label in cubes else Marker.DELETE
         marker.pose.orientation.w = 1.0
         marker.scale.x = marker.scale.y = marker.scale.z = grid.voxel_size_m
-        marker.color.r, marker.color.g, marker.color.b = (channel / 255 for channel in PALETTE[label])
+        marker.color.r, marker.color.g, marker.color.b = (
+            channel / 255 for channel in PALETTE[label]
+        )
         marker.color.a = 1.0
-        marker.points = [Point(x=x, y=y, z=z) for x, y, z in cubes.get(label, np.empty((0, 3))).tolist()]
+        marker.points = [
+            Point(x=x, y=y, z=z) for x, y, z in cubes.get(label, np.empty((0, 3))).tolist()
+        ]
         message.markers.append(marker)
     return message

@@ -1,4 +1,6 @@
-"""ROS messages to numpy and back. Works on rclpy's messages and on rosbags' alike: only attributes are read; no rclpy import."""
+"""ROS messages to numpy and back. Works on rclpy's messages and on rosbags' alike: only attributes
+are read; no rclpy import.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +36,19 @@ def check_header(topic: str, header: Any) -> int:
     """The stamp in nanoseconds of a header that can be used.
 
     Raises:
-        ValueError: the stamp is zero or the frame is not named; some nuScenes converters write such headers.
+        ValueError: the stamp is zero or the frame is not named; some nuScenes converters write such
+            headers.
     """
     stamp = stamp_ns(header)
     if stamp == 0:
         raise ValueError(
-            f"'{topic}' has a zero header stamp; sensors cannot be matched without stamps. Convert the bag with nuscenes_to_bag"
+            f"'{topic}' has a zero header stamp; sensors cannot be matched without stamps. Convert "
+            "the bag with nuscenes_to_bag"
         )
     if not header.frame_id:
         raise ValueError(
-            f"'{topic}' has an empty header.frame_id; its transform cannot be looked up. Convert the bag with nuscenes_to_bag"
+            f"'{topic}' has an empty header.frame_id; its transform cannot be looked up. Convert "
+            "the bag with nuscenes_to_bag"
         )
     return stamp
 
@@ -51,7 +56,8 @@ def check_header(topic: str, header: Any) -> int:
 def image_from_message(
     camera: str, message: Any, model: CameraModel, min_width: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """RGB uint8 ``[H, W, 3]`` of an Image or CompressedImage, and the intrinsics ``[3, 3]`` in its pixels.
+    """RGB uint8 ``[H, W, 3]`` of an Image or CompressedImage, and the intrinsics ``[3, 3]`` in its
+    pixels.
 
     Args:
         camera: name for error texts.
@@ -59,7 +65,8 @@ def image_from_message(
         min_width: a JPEG may come reduced, as long as it stays this wide.
 
     Raises:
-        ValueError: unknown encoding, sizes that do not fit, truncated or corrupt data; names the camera.
+        ValueError: unknown encoding, sizes that do not fit, truncated or corrupt data; names the
+            camera.
     """
     try:
         if hasattr(message, "encoding"):
@@ -78,35 +85,45 @@ def image_from_message(
 def _check_size(size: tuple[int, int], model: CameraModel) -> None:
     if size != model.size:
         raise ValueError(
-            f"it is {size[1]}x{size[0]}, but its camera_info is for {model.size[1]}x{model.size[0]}; "
+            f"it is {size[1]}x{size[0]}, but its camera_info is for "
+            f"{model.size[1]}x{model.size[0]}; "
             "publish camera_info for the images' size"
         )
 
 
 def _raw_image(message: Any) -> np.ndarray:
     if message.encoding not in _CHANNELS:
-        raise ValueError(f"encoding '{message.encoding}' is not supported; expected one of {list(_CHANNELS)}")
+        raise ValueError(
+            f"encoding '{message.encoding}' is not supported; expected one of {list(_CHANNELS)}"
+        )
     channels, pixel_bytes = _CHANNELS[message.encoding]
     height, width, step = int(message.height), int(message.width), int(message.step)
     if step < width * pixel_bytes:
         raise ValueError(f"step {step} is less than a row of {width} pixels of {pixel_bytes} bytes")
     data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
     if len(data) < height * step:
-        raise ValueError(f"{len(data)} bytes of data, but {height} rows of step {step} need {height * step}")
+        raise ValueError(
+            f"{len(data)} bytes of data, but {height} rows of step {step} need {height * step}"
+        )
     rows = data[: height * step].reshape(height, step)[:, : width * pixel_bytes]
     return np.ascontiguousarray(rows.reshape(height, width, pixel_bytes)[:, :, channels])
 
 
-def points_from_message(message: Any, max_points: int | None = None) -> tuple[np.ndarray, dict[str, int]]:
-    """Points float32 ``[N, 4]`` (x, y, z in metres in the sensor's frame, intensity) of a PointCloud2.
+def points_from_message(
+    message: Any, max_points: int | None = None
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Points float32 ``[N, 4]`` (x, y, z in metres in the sensor's frame, intensity) of a
+    PointCloud2.
 
-    Points that are not finite or exactly zero (drop-outs) are left out; intensity is 0 where the cloud has none.
+    Points that are not finite or exactly zero (drop-outs) are left out; intensity is 0 where the
+    cloud has none.
 
     Args:
         max_points: of more, every k-th is kept.
 
     Returns:
-        The points, and how many were left out: ``{"not_finite": ..., "zero": ..., "over_limit": ...}``.
+        The points, and how many were left out: ``{"not_finite": ..., "zero": ..., "over_limit":
+        ...}``.
 
     Raises:
         ValueError: a field is missing or of a wrong type, big-endian data, sizes that do not fit.
@@ -118,37 +135,53 @@ def points_from_message(message: Any, max_points: int | None = None) -> tuple[np
         return np.empty((0, 4), np.float32), dropped
     if message.is_bigendian:
         raise ValueError("the point cloud is big-endian; only little-endian clouds are supported")
-    layout = ", ".join(f"{field.name}:{_DATATYPES.get(field.datatype, field.datatype)}" for field in message.fields)
+    layout = ", ".join(
+        f"{field.name}:{_DATATYPES.get(field.datatype, field.datatype)}" for field in message.fields
+    )
     for name in "xyz":
         if name not in fields:
-            raise ValueError(f"the point cloud has no field '{name}' (it has {layout}); expected x, y, z as float32")
+            raise ValueError(
+                f"the point cloud has no field '{name}' (it has {layout}); expected x, y, z as "
+                "float32"
+            )
         if _DATATYPES.get(fields[name].datatype) not in ("<f4", "<f8"):
-            raise ValueError(f"the point cloud's '{name}' is no float (it has {layout}); expected x, y, z as float32")
+            raise ValueError(
+                f"the point cloud's '{name}' is no float (it has {layout}); expected x, y, z as "
+                "float32"
+            )
     names = [name for name in ("x", "y", "z", "intensity") if name in fields]
     for name in names:
         if fields[name].datatype not in _DATATYPES or fields[name].count > 1:
             raise ValueError(f"the point cloud's '{name}' is no single number (it has {layout})")
     point_step, row_step = int(message.point_step), int(message.row_step)
-    ends = [fields[name].offset + np.dtype(_DATATYPES[fields[name].datatype]).itemsize for name in names]
+    ends = [
+        fields[name].offset + np.dtype(_DATATYPES[fields[name].datatype]).itemsize for name in names
+    ]
     if max(ends) > point_step or row_step < width * point_step:
         raise ValueError(
-            f"the point cloud's sizes do not fit: fields end at byte {max(ends)}, point_step {point_step}, "
+            f"the point cloud's sizes do not fit: fields end at byte {max(ends)}, point_step "
+            f"{point_step}, "
             f"row_step {row_step}, width {width}"
         )
     data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
     if len(data) < height * row_step:
         raise ValueError(
-            f"the point cloud is truncated: {len(data)} bytes, but {height} rows of {row_step} need {height * row_step}"
+            f"the point cloud is truncated: {len(data)} bytes, but {height} rows of {row_step} "
+            f"need {height * row_step}"
         )
-    dtype = np.dtype({
-        "names": names,
-        "formats": [_DATATYPES[fields[name].datatype] for name in names],
-        "offsets": [fields[name].offset for name in names],
-        "itemsize": point_step,
-    })
+    dtype = np.dtype(
+        {
+            "names": names,
+            "formats": [_DATATYPES[fields[name].datatype] for name in names],
+            "offsets": [fields[name].offset for name in names],
+            "itemsize": point_step,
+        }
+    )
     rows = data[: height * row_step].reshape(height, row_step)[:, : width * point_step]
     cloud = np.ascontiguousarray(rows).view(dtype).reshape(-1)
-    rows = np.zeros((4, len(cloud)), np.float32)  # coordinate rows: numpy works several times faster along them
+    rows = np.zeros(
+        (4, len(cloud)), np.float32
+    )  # coordinate rows: numpy works several times faster along them
     for row, name in zip(rows, names, strict=False):  # intensity may be missing
         row[:] = cloud[name]
     finite = np.isfinite(rows).all(axis=0)

@@ -26,7 +26,14 @@ from visualization_msgs.msg import MarkerArray
 from occ_core.types import Occupancy
 from occ_perception_ros.diagnostics import Health
 from occ_perception_ros.filters import FrameCollector, Subscriber
-from occ_perception_ros.frames import Engine, FrameAssembler, FrameError, FrameParts, FrameReport, build_frame
+from occ_perception_ros.frames import (
+    Engine,
+    FrameAssembler,
+    FrameError,
+    FrameParts,
+    FrameReport,
+    build_frame,
+)
 from occ_perception_ros.markers import marker_array_bytes
 from occ_perception_ros.messages import stamp_ns
 from occ_perception_ros.outputs import occupancy_grid, occupancy_points_bytes
@@ -53,7 +60,9 @@ EngineFactory = Callable[[NodeConfig], tuple[Engine, tuple[int, int]]]
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A frame's parts on their way to the worker, with the monotonic times of its sweep's arrival and of its completion."""
+    """A frame's parts on their way to the worker, with the monotonic times of its sweep's arrival
+    and of its completion.
+    """
 
     parts: FrameParts
     arrived_s: float
@@ -93,7 +102,9 @@ class OccupancyNode(Node):
         self._last_diagnostics_s = 0.0
         self._started_s = time.monotonic()
         self._mailbox: Mailbox[_Job] = Mailbox(_keep_reset)
-        self.worker: Worker[_Job] = Worker(self._mailbox, self._answer, self._on_failure, self.config.max_failures)
+        self.worker: Worker[_Job] = Worker(
+            self._mailbox, self._answer, self._on_failure, self.config.max_failures
+        )
         self.collector = FrameCollector(self.assembler, self._on_malformed)
         self.collector.registerCallback(self._submit)
         self._subscribe()
@@ -101,7 +112,9 @@ class OccupancyNode(Node):
         # Wall time: with use_sim_time and no /clock, a timer of the node's clock would never fire.
         self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._clock_jumps = self.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
+            ),
             post_callback=self._on_clock_jump,
         )
         self.worker.start()
@@ -134,9 +147,17 @@ class OccupancyNode(Node):
             self._subscribe_to_transforms()
 
     def _input(
-        self, kind: Any, name: str, qos: QoSProfile, sensor: str | None, key: str | None, add: Callable[..., list[FrameParts]]
+        self,
+        kind: Any,
+        name: str,
+        qos: QoSProfile,
+        sensor: str | None,
+        key: str | None,
+        add: Callable[..., list[FrameParts]],
     ) -> None:
-        """One input as a filter. ``sensor``: its name in the diagnostics; ``key``: the first argument of ``add``."""
+        """One input as a filter. ``sensor``: its name in the diagnostics; ``key``: the first
+        argument of ``add``.
+        """
         topic = self.resolve_topic_name(f"~/input/{name}")
 
         def on_incompatible(event: Any) -> None:
@@ -146,9 +167,12 @@ class OccupancyNode(Node):
             self._warn(f"qos {topic}", text)
 
         source = Subscriber(
-            self, kind, f"~/input/{name}", qos_profile=qos,
+            self,
+            kind,
+            f"~/input/{name}",
+            qos_profile=qos,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=on_incompatible),
-        )  # fmt: skip
+        )
 
         def store(message: Any) -> list[FrameParts]:
             now_s = time.monotonic()
@@ -169,8 +193,10 @@ class OccupancyNode(Node):
             from tf2_msgs.msg import TFMessage
         except ImportError as error:
             raise ParameterError(
-                "tf2_msgs is not installed, so /tf and /tf_static cannot be read; give calibration_file (nuscenes_to_bag writes "
-                "calibration.yaml into its bag's folder) and keep pose_source:=odometry, or install ros-<distro>-tf2-msgs"
+                "tf2_msgs is not installed, so /tf and /tf_static cannot be read; give "
+                "calibration_file (nuscenes_to_bag writes "
+                "calibration.yaml into its bag's folder) and keep pose_source:=odometry, or "
+                "install ros-<distro>-tf2-msgs"
             ) from error
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         static = Subscriber(self, TFMessage, "/tf_static", qos_profile=latched)
@@ -187,7 +213,10 @@ class OccupancyNode(Node):
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.assembler.reset("requested by ~/reset")
-        response.success, response.message = True, "everything but calibration is forgotten; the next frame is a first one"
+        response.success, response.message = (
+            True,
+            "everything but calibration is forgotten; the next frame is a first one",
+        )
         return response
 
     def _on_clock_jump(self, jump: Any) -> None:
@@ -195,7 +224,10 @@ class OccupancyNode(Node):
 
     def _on_malformed(self, error: Exception) -> None:
         self.health.count("malformed")
-        self._warn(f"malformed {type(error).__name__}", f"a message is left out: {type(error).__name__}: {error}")
+        self._warn(
+            f"malformed {type(error).__name__}",
+            f"a message is left out: {type(error).__name__}: {error}",
+        )
 
     # --- the worker ---
 
@@ -203,7 +235,9 @@ class OccupancyNode(Node):
         try:
             self._answer_frame(job)
         except FrameError as error:
-            self._on_failure(error)  # the sensor's fault, however often: only failures of our own end the node
+            self._on_failure(
+                error
+            )  # the sensor's fault, however often: only failures of our own end the node
 
     def _answer_frame(self, job: _Job) -> None:
         parts = job.parts
@@ -220,18 +254,31 @@ class OccupancyNode(Node):
         stepped_s = time.monotonic()
         if occupancy.memory_reset is not None:
             self._tell_reset(occupancy.memory_reset)
-        self._outputs.publish(occupancy, parts.stamp_ns, self.config.grid_frame, self.config.vehicle_height_m)
+        self._outputs.publish(
+            occupancy, parts.stamp_ns, self.config.grid_frame, self.config.vehicle_height_m
+        )
         now_s = time.monotonic()
         collect_s, total_s = job.released_s - job.arrived_s, now_s - started_s
-        stages_s = (collect_s, decoded_s - started_s, stepped_s - decoded_s, now_s - stepped_s, total_s)
-        times_ms = {f"processing_time/{stage}_ms": seconds * 1e3 for stage, seconds in zip(STAGES, stages_s, strict=True)}
+        stages_s = (
+            collect_s,
+            decoded_s - started_s,
+            stepped_s - decoded_s,
+            now_s - stepped_s,
+            total_s,
+        )
+        times_ms = {
+            f"processing_time/{stage}_ms": seconds * 1e3
+            for stage, seconds in zip(STAGES, stages_s, strict=True)
+        }
         times_ms["pipeline_latency_ms"] = (now_s - job.arrived_s) * 1e3
         if self._last_published_s is not None:
             times_ms["cyclic_time_ms"] = (now_s - self._last_published_s) * 1e3
         self._last_published_s = now_s
         self._outputs.publish_times(times_ms)
         self.health.count("frames_out")
-        self.health.answered(report.masked, (now_s - started_s) * 1e3, now_s, _facts(parts, report, occupancy))
+        self.health.answered(
+            report.masked, (now_s - started_s) * 1e3, now_s, _facts(parts, report, occupancy)
+        )
 
     def _tell_reset(self, reason: str) -> None:
         self.get_logger().info(f"memory reset: {reason}")
@@ -250,17 +297,23 @@ class OccupancyNode(Node):
     # --- health ---
 
     def _make_health(self) -> Health:
-        topics = {camera: self.resolve_topic_name(f"~/input/{camera}/image") for camera in self.config.cameras}
+        topics = {
+            camera: self.resolve_topic_name(f"~/input/{camera}/image")
+            for camera in self.config.cameras
+        }
         topics["points"] = self.resolve_topic_name("~/input/points")
         silence_s = max(2.0, 3 * self.config.sync.frame_period_s)
         return Health(self.get_name(), topics, silence_s, self.config.max_processing_ms)
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        # Ticks that found nothing new, not seconds: where the processor was taken away, messages are still in the queues.
+        # Ticks that found nothing new, not seconds: where the processor was taken away, messages
+        # are still in the queues.
         self._silent_ticks += 1
         if self._silent_ticks == ceil(max(1.0, 2 * self.config.sync.timeout_s) / TICK_S):
-            self.collector.signal(self.assembler.flush())  # the inputs went silent: no stamp will end the waiting
+            self.collector.signal(
+                self.assembler.flush()
+            )  # the inputs went silent: no stamp will end the waiting
         self._notice_refusals()
         self._suggest_offsets()
         stale, sources = [], {}
@@ -268,12 +321,16 @@ class OccupancyNode(Node):
         if newest is not None:
             stale = self.assembler.context.stale(newest)
             sources = self.assembler.context.sources(newest)
-        facts = self._input_counts() | {f"context_{topic}_from": source for topic, source in sources.items()}
+        facts = self._input_counts() | {
+            f"context_{topic}_from": source for topic, source in sources.items()
+        }
         self.health.tell(facts, self._clock_trouble(now_s), stale)
         level, _ = self.health.overall(now_s)
         if level != self._last_level or now_s - self._last_diagnostics_s >= DIAGNOSTICS_PERIOD_S:
             self._last_level, self._last_diagnostics_s = level, now_s
-            self._outputs.diagnostics.publish(self.health.message(self.get_clock().now().nanoseconds, now_s))
+            self._outputs.diagnostics.publish(
+                self.health.message(self.get_clock().now().nanoseconds, now_s)
+            )
 
     def _notice_refusals(self) -> None:
         """Says why sweeps got no answer, where the collector refused them."""
@@ -297,9 +354,17 @@ class OccupancyNode(Node):
             return
         self._told_offsets = True
         configured, found = synchronizer.offsets_s(), synchronizer.suggested_offsets_s()
-        if any(abs(offset - configured[camera]) > self.config.sync.tolerance_s / 2 for camera, offset in found.items()):
-            suggestion = [round(found.get(camera, configured[camera]), 3) for camera in self.config.cameras]
-            self.get_logger().info(f"measured camera stamps minus LiDAR stamps suggest sync.camera_offsets_s:={suggestion}")
+        if any(
+            abs(offset - configured[camera]) > self.config.sync.tolerance_s / 2
+            for camera, offset in found.items()
+        ):
+            suggestion = [
+                round(found.get(camera, configured[camera]), 3) for camera in self.config.cameras
+            ]
+            self.get_logger().info(
+                "measured camera stamps minus LiDAR stamps suggest "
+                f"sync.camera_offsets_s:={suggestion}"
+            )
 
     def _clock_trouble(self, now_s: float) -> str:
         if not self.get_parameter("use_sim_time").value or self.get_clock().now().nanoseconds:
@@ -312,7 +377,15 @@ class OccupancyNode(Node):
 
     def _input_counts(self) -> dict[str, str]:
         counts = self.assembler.synchronizer.counts + self.assembler.counts
-        names = ("idle", "below_min_cameras", "out_of_order", "duplicates", "no_pose", "bad_headers", "empty_clouds")
+        names = (
+            "idle",
+            "below_min_cameras",
+            "out_of_order",
+            "duplicates",
+            "no_pose",
+            "bad_headers",
+            "empty_clouds",
+        )
         return {name: str(counts[name]) for name in names} | {
             name: str(self.health.counted(name)) for name in ("corrupt_images", "malformed")
         }
@@ -339,17 +412,28 @@ class _Outputs:
         self._points = node.create_publisher(PointCloud2, "~/output/occupancy_points", 5)
         self._grid = node.create_publisher(OccupancyGrid, "~/output/occupancy_grid", 1)
         self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        names = [f"processing_time/{stage}_ms" for stage in STAGES] + ["pipeline_latency_ms", "cyclic_time_ms"]
+        names = [f"processing_time/{stage}_ms" for stage in STAGES] + [
+            "pipeline_latency_ms",
+            "cyclic_time_ms",
+        ]
         self._shares = node.create_publisher(Float64MultiArray, "~/debug/neighbour_shares", 10)
         self._weights = node.create_publisher(Float64MultiArray, "~/debug/sensor_weights", 10)
-        self._times = {name: node.create_publisher(Float64, f"~/debug/{name}", 10) for name in names}
+        self._times = {
+            name: node.create_publisher(Float64, f"~/debug/{name}", 10) for name in names
+        }
 
-    def publish(self, occupancy: Occupancy, stamp: int, frame_id: str, vehicle_height_m: float) -> None:
+    def publish(
+        self, occupancy: Occupancy, stamp: int, frame_id: str, vehicle_height_m: float
+    ) -> None:
         labels, grid = occupancy.labels[0].numpy(), occupancy.grid
         if self._markers.get_subscription_count():
             self._markers.publish(marker_array_bytes(labels, grid, stamp, frame_id))
         if self._points.get_subscription_count():
-            self._points.publish(occupancy_points_bytes(labels, occupancy.probability[0].numpy(), grid, stamp, frame_id))
+            self._points.publish(
+                occupancy_points_bytes(
+                    labels, occupancy.probability[0].numpy(), grid, stamp, frame_id
+                )
+            )
         if self._grid.get_subscription_count():
             self._grid.publish(occupancy_grid(labels, grid, stamp, frame_id, vehicle_height_m))
         if occupancy.neighbour_shares:
@@ -364,7 +448,9 @@ class _Outputs:
 
 def _keep_reset(old: _Job, new: _Job) -> _Job:
     """The newer frame wins, but a reset that the older one carried still has to happen."""
-    return replace(new, parts=replace(new.parts, reset_reason=new.parts.reset_reason or old.parts.reset_reason))
+    return replace(
+        new, parts=replace(new.parts, reset_reason=new.parts.reset_reason or old.parts.reset_reason)
+    )
 
 
 def _asked(qos: QoSProfile) -> str:
@@ -372,7 +458,9 @@ def _asked(qos: QoSProfile) -> str:
 
 
 def _facts(parts: FrameParts, report: FrameReport, occupancy: Occupancy) -> dict[str, str]:
-    weights = zip(("weight_camera", "weight_lidar"), occupancy.sensor_weights, strict=False)  # none without WeathFusion
+    weights = zip(
+        ("weight_camera", "weight_lidar"), occupancy.sensor_weights, strict=False
+    )  # none without WeathFusion
     return {
         "context_weather": parts.context.weather,
         "context_region": parts.context.region,

@@ -29,7 +29,8 @@ Semantic 3D occupancy of cameras and LiDAR. Parameters: ros2 param list /occupan
 def main() -> NoReturn:
     """The program: ``run``, and then the end of the process."""
     code = run(sys.argv[1:])
-    # Everything is closed. Taking torch and DDS apart costs another second of processor time, on a busy machine more than a
+    # Everything is closed. Taking torch and DDS apart costs another second of processor time, on a
+    # busy machine more than a
     # launch waits after Ctrl-C before it kills.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -37,8 +38,11 @@ def main() -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the node until SIGINT or SIGTERM; the process's exit code: 0, or 1 after one line of reason."""
-    # Imports and weights take seconds, on a busy machine longer than a launch waits before it kills. Until the node spins
+    """Runs the node until SIGINT or SIGTERM; the process's exit code: 0, or 1 after one line of
+    reason.
+    """
+    # Imports and weights take seconds, on a busy machine longer than a launch waits before it
+    # kills. Until the node spins
     # there is nothing to tidy up: Ctrl-C ends the program at once.
     _on_signal(lambda: os._exit(0))
     if "-h" in arguments or "--help" in arguments:
@@ -57,19 +61,23 @@ def _spin(arguments: list[str]) -> int:
     from rclpy.signals import SignalHandlerOptions
     from rclpy.utilities import remove_ros_args
 
-    from occ_core.allocator import keep_freed_memory
     from occ_core.checkpoint import CheckpointError
+    from occ_core.ops.allocator import keep_freed_memory
     from occ_perception_ros.node import OccupancyNode
     from occ_perception_ros.parameters import ParameterError
 
     keep_freed_memory()
     try:
-        rclpy.init(args=["occupancy_node", *arguments], signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=["occupancy_node", *arguments], signal_handler_options=SignalHandlerOptions.NO
+        )
     except Exception as error:  # rcl's parser of --ros-args has several classes of errors
         return _fail(str(error))
     if unknown := remove_ros_args(["occupancy_node", *arguments])[1:]:
         rclpy.try_shutdown()
-        return _fail(f"unknown arguments {unknown}; parameters and remappings follow --ros-args, see --help")
+        return _fail(
+            f"unknown arguments {unknown}; parameters and remappings follow --ros-args, see --help"
+        )
     try:
         node = OccupancyNode(load_engine)
     except (ParameterError, CheckpointError) as error:
@@ -79,7 +87,9 @@ def _spin(arguments: list[str]) -> int:
     executor.add_node(node)
     stopping = threading.Event()
     _on_signal(stopping.set)
-    node.get_logger().info(f"ready; waiting for point clouds on '{node.resolve_topic_name('~/input/points')}'")
+    node.get_logger().info(
+        f"ready; waiting for point clouds on '{node.resolve_topic_name('~/input/points')}'"
+    )
     while rclpy.ok() and not stopping.is_set() and not node.worker.given_up:
         executor.spin_once(timeout_sec=0.1)
     gave_up = node.worker.given_up
@@ -105,8 +115,10 @@ def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
         CheckpointError: the checkpoint is not usable.
         ParameterError: the device is not there.
     """
-    # A thread that ends: OpenMP gives every thread that computes helpers of its own, and where they all are more than the
-    # processor's cores they sleep between two operations instead of waiting awake. The worker would take twice the time.
+    # A thread that ends: OpenMP gives every thread that computes helpers of its own, and where they
+    # all are more than the
+    # processor's cores they sleep between two operations instead of waiting awake. The worker would
+    # take twice the time.
     with ThreadPoolExecutor(max_workers=1) as passing:
         return passing.submit(_load_engine, config).result()
 
@@ -117,7 +129,7 @@ def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
 
     from occ_core.checkpoint import SHIPPED
     from occ_core.datasets.frames import frame_from_sensors
-    from occ_core.inference import OccupancyEngine, best_device
+    from occ_core.engine import OccupancyEngine, best_device
     from occ_core.types import DriveContext
     from occ_perception_ros.parameters import ParameterError
 
@@ -127,7 +139,9 @@ def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
     elif device.startswith("cuda"):
         count = torch.cuda.device_count()
         if (torch.device(device).index or 0) >= count:
-            raise ParameterError(f"device is '{device}', but torch sees {count} CUDA devices; use device:=cpu")
+            raise ParameterError(
+                f"device is '{device}', but torch sees {count} CUDA devices; use device:=cpu"
+            )
     engine = OccupancyEngine.from_checkpoint(config.checkpoint or SHIPPED, device, config.precision)
     height, width = image_size = engine.model.config.image_size
     cameras = len(config.cameras)
@@ -135,15 +149,22 @@ def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
     intrinsics = [np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]])] * cameras
     points = np.array([[10.0, 10.0, -1.0, 10.0, 0.0]], np.float32)
     poses = [np.eye(4)] * cameras
-    # The first step allocates and picks kernels, the second those of the memory: better now than in the drive's first frames.
+    # The first step allocates and picks kernels, the second those of the memory: better now than in
+    # the drive's first frames.
     for stamp_ns in (1, 500_000_001):
-        engine.step(frame_from_sensors(images, intrinsics, poses, points, np.eye(4), stamp_ns, DriveContext(), image_size))
+        engine.step(
+            frame_from_sensors(
+                images, intrinsics, poses, points, np.eye(4), stamp_ns, DriveContext(), image_size
+            )
+        )
     engine.reset("start")
     return engine, image_size
 
 
 def _with_preset(arguments: list[str]) -> list[str]:
-    """The arguments with ``--topics PRESET`` turned into remapping rules; what the command line says beside it wins."""
+    """The arguments with ``--topics PRESET`` turned into remapping rules; what the command line
+    says beside it wins.
+    """
     if "--topics" not in arguments:
         return arguments
     position = arguments.index("--topics")
@@ -153,7 +174,9 @@ def _with_preset(arguments: list[str]) -> list[str]:
     preset = preset_arguments(arguments[position + 1])
     # rcl takes the first rule that matches a name, and the last value of a parameter.
     rules = [part for i, part in enumerate(preset) if part == "-r" or (i and preset[i - 1] == "-r")]
-    values = [part for i, part in enumerate(preset) if part == "-p" or (i and preset[i - 1] == "-p")]
+    values = [
+        part for i, part in enumerate(preset) if part == "-p" or (i and preset[i - 1] == "-p")
+    ]
     return ["--ros-args", *values, "--", *others, "--ros-args", *rules]
 
 

@@ -1,4 +1,6 @@
-"""Runs a bag through the node's own collector, frame building and model, deterministically and without ROS."""
+"""Runs a bag through the node's own collector, frame building and model, deterministically and
+without ROS.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,18 @@ import tyro
 from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED, CheckpointError
-from occ_core.inference import OccupancyEngine, Precision
+from occ_core.engine import OccupancyEngine, Precision
 from occ_core.types import Occupancy
-from occ_perception_ros.bag_reader import BagError, BagReader
-from occ_perception_ros.frames import AssemblerConfig, Engine, FrameAssembler, FrameError, FrameParts, FrameReport, build_frame
+from occ_perception_ros.bags.reader import BagError, BagReader
+from occ_perception_ros.frames import (
+    AssemblerConfig,
+    Engine,
+    FrameAssembler,
+    FrameError,
+    FrameParts,
+    FrameReport,
+    build_frame,
+)
 from occ_perception_ros.topics import PRESETS, TopicPreset
 
 LOGGER = logging.getLogger(__name__)
@@ -42,7 +52,9 @@ class OfflineConfig:
     checkpoint: Path = SHIPPED
     """Model weights, a .safetensors file with its .json beside it."""
     out: Path | None = None
-    """New folder for the answers, <stamp_ns>.npz each, with stamp_ns, labels [X, Y, Z] and probability [X, Y, Z]."""
+    """New folder for the answers, <stamp_ns>.npz each, with stamp_ns, labels [X, Y, Z] and
+    probability [X, Y, Z].
+    """
     json: Path | None = None
     """File for the summary."""
     topics: Preset = "nuscenes"
@@ -54,7 +66,9 @@ class OfflineConfig:
     precision: Precision = "auto"
     """Arithmetic of the model; auto: bfloat16 where the processor has it."""
     assembler: AssemblerConfig = AssemblerConfig()
-    """How messages become frames; what the node's parameters of these names say gives the node's frames."""
+    """How messages become frames; what the node's parameters of these names say gives the node's
+    frames.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +108,24 @@ class OfflineRun:
         preset = PRESETS[topics]
         self.config = with_frames_of(preset, config)
         self.counts: Counter[str] = Counter()
-        """``frames`` and ``failed`` (could not be built); once the bag is over, the collector's counts beside."""
+        """``frames`` and ``failed`` (could not be built); once the bag is over, the collector's
+        counts beside.
+        """
         self._bag, self._engine, self._image_size = bag, engine, image_size
         self._told: set[str] = set()
         self._assembler = FrameAssembler(self.config, self._warn)
         inputs = dict(preset.remappings())
         source = preset.parameters.get("pose_source", pose_source)
-        self._takes = self._routes({name.removeprefix("~/input/"): topic for name, topic in inputs.items()}, str(source))
+        self._takes = self._routes(
+            {name.removeprefix("~/input/"): topic for name, topic in inputs.items()}, str(source)
+        )
         images = [topic for name, topic in inputs.items() if name.endswith("/image")]
         for what, wanted in (("point cloud", [preset.points]), ("image", images)):
             if not bag.topics.keys() & set(wanted):
-                raise BagError(f"{bag.path} has no {what} on {', '.join(wanted)}; choose its kind with --topics, see bag_check")
+                raise BagError(
+                    f"{bag.path} has no {what} on {', '.join(wanted)}; choose its kind with "
+                    "--topics, see bag_check"
+                )
 
     def __iter__(self) -> Iterator[OfflineFrame]:
         for message in self._bag.messages(self._takes):
@@ -131,9 +152,16 @@ class OfflineRun:
                 continue
             decoded_s = time.perf_counter()
             occupancy = self._engine.step(frame)
-            decode_ms, model_ms = (decoded_s - started_s) * 1e3, (time.perf_counter() - decoded_s) * 1e3
+            decode_ms, model_ms = (
+                (decoded_s - started_s) * 1e3,
+                (time.perf_counter() - decoded_s) * 1e3,
+            )
             self.counts["frames"] += 1
-            yield OfflineFrame(occupancy, report, {"decode": decode_ms, "model": model_ms, "total": decode_ms + model_ms})
+            yield OfflineFrame(
+                occupancy,
+                report,
+                {"decode": decode_ms, "model": model_ms, "total": decode_ms + model_ms},
+            )
 
     def _routes(self, topic_of: dict[str, str], pose_source: str) -> dict[str, Take]:
         """What is done with the messages of each topic; the same inputs as the node subscribes to."""
@@ -159,7 +187,9 @@ class OfflineRun:
 
 
 def with_frames_of(preset: TopicPreset, config: AssemblerConfig) -> AssemblerConfig:
-    """The configuration with the frame names of a kind of bag, where it does not ask for others itself."""
+    """The configuration with the frame names of a kind of bag, where it does not ask for others
+    itself.
+    """
     default = AssemblerConfig()
     for name in ("grid_frame", "world_frame"):
         if name in preset.parameters and getattr(config, name) == getattr(default, name):
@@ -168,7 +198,9 @@ def with_frames_of(preset: TopicPreset, config: AssemblerConfig) -> AssemblerCon
 
 
 def write_answer(folder: Path, occupancy: Occupancy) -> Path:
-    """One ``<stamp_ns>.npz`` with ``stamp_ns``, ``labels`` uint8 and ``probability`` float32 ``[X, Y, Z]``; its path."""
+    """One ``<stamp_ns>.npz`` with ``stamp_ns``, ``labels`` uint8 and ``probability`` float32 ``[X,
+    Y, Z]``; its path.
+    """
     path = folder / f"{occupancy.stamp_ns[0]}.npz"
     np.savez_compressed(
         path,
@@ -187,14 +219,23 @@ def run_offline(config: OfflineConfig) -> dict[str, object]:
     """
     if config.out is not None:
         if config.out.exists() and any(config.out.iterdir()):
-            raise FileExistsError(f"{config.out} is not empty; remove it or name another folder for the answers")
+            raise FileExistsError(
+                f"{config.out} is not empty; remove it or name another folder for the answers"
+            )
         config.out.mkdir(parents=True, exist_ok=True)
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
     stamps_ns: list[int] = []
     masked: Counter[str] = Counter()
     times_ms: dict[str, list[float]] = {"decode": [], "model": [], "total": []}
     with BagReader(config.bag) as bag:
-        run = OfflineRun(bag, engine, engine.model.config.image_size, config.assembler, config.topics, config.pose_source)
+        run = OfflineRun(
+            bag,
+            engine,
+            engine.model.config.image_size,
+            config.assembler,
+            config.topics,
+            config.pose_source,
+        )
         for frame in tqdm(run, desc="frames", unit="", disable=None):
             if config.out is not None:
                 write_answer(config.out, frame.occupancy)
@@ -208,8 +249,12 @@ def run_offline(config: OfflineConfig) -> dict[str, object]:
         "frames": len(stamps_ns),
         "counts": dict(run.counts),
         "masked": dict(masked),
-        "latency_ms": {f"p{q}": float(np.percentile(times_ms["total"], q)) for q in (50, 99)} if stamps_ns else {},
-        "stage_ms": {stage: float(np.median(values)) for stage, values in times_ms.items() if values},
+        "latency_ms": {f"p{q}": float(np.percentile(times_ms["total"], q)) for q in (50, 99)}
+        if stamps_ns
+        else {},
+        "stage_ms": {
+            stage: float(np.median(values)) for stage, values in times_ms.items() if values
+        },
         "stamps_ns": stamps_ns,
     }
     if config.json is not None:
@@ -226,9 +271,14 @@ def main() -> None:
         result = run_offline(config)
     except (BagError, CheckpointError, OSError, ValueError) as error:
         sys.exit(f"occ_offline: {error}")
-    print(json.dumps({name: value for name, value in result.items() if name != "stamps_ns"}, indent=2))
+    print(
+        json.dumps({name: value for name, value in result.items() if name != "stamps_ns"}, indent=2)
+    )
     if not result["frames"]:
-        sys.exit(f"occ_offline: no frame came out of {config.bag}; `bag_check {config.bag}` tells what it lacks")
+        sys.exit(
+            f"occ_offline: no frame came out of {config.bag}; `bag_check {config.bag}` tells what "
+            "it lacks"
+        )
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ from occ_core.taxonomy import CLASS_ID, EMPTY
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.cdr import CdrWriter
 
-_POINT = np.dtype({
-    "names": ["x", "y", "z", "label", "probability"],
-    "formats": ["<f4", "<f4", "<f4", "u1", "<f4"],
-    "offsets": [0, 4, 8, 12, 16],
-    "itemsize": 20,
-})
+_POINT = np.dtype(
+    {
+        "names": ["x", "y", "z", "label", "probability"],
+        "formats": ["<f4", "<f4", "<f4", "u1", "<f4"],
+        "offsets": [0, 4, 8, 12, 16],
+        "itemsize": 20,
+    }
+)
 _FIELDS = (("x", 7), ("y", 7), ("z", 7), ("label", 2), ("probability", 7))
 """Names and sensor_msgs/PointField datatypes: 7 FLOAT32, 2 UINT8."""
 
@@ -34,7 +36,9 @@ def voxel_points(labels: np.ndarray, probability: np.ndarray, grid: VoxelGrid) -
     """
     occupied = np.flatnonzero(labels)
     points = np.zeros(len(occupied), _POINT)
-    for name, index, low in zip("xyz", np.unravel_index(occupied, labels.shape), grid.min_m, strict=True):
+    for name, index, low in zip(
+        "xyz", np.unravel_index(occupied, labels.shape), grid.min_m, strict=True
+    ):
         points[name] = low + (index + 0.5) * grid.voxel_size_m
     points["label"] = labels.reshape(-1)[occupied]
     points["probability"] = probability.reshape(-1)[occupied]
@@ -65,9 +69,16 @@ def occupancy_points_bytes(
 def occupancy_points(
     labels: np.ndarray, probability: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame_id: str
 ) -> PointCloud2:
-    """A cloud of the occupied voxels' centres, each with its label and probability. The readable twin of the above."""
+    """A cloud of the occupied voxels' centres, each with its label and probability. The readable
+    twin of the above.
+    """
     points = voxel_points(labels, probability, grid)
-    message = PointCloud2(height=1, width=len(points), point_step=_POINT.itemsize, row_step=len(points) * _POINT.itemsize)
+    message = PointCloud2(
+        height=1,
+        width=len(points),
+        point_step=_POINT.itemsize,
+        row_step=len(points) * _POINT.itemsize,
+    )
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
     message.header.frame_id = frame_id
     message.fields = [
@@ -79,22 +90,27 @@ def occupancy_points(
     return message
 
 
-def drivable_map(labels: np.ndarray, grid: VoxelGrid, vehicle_height_m: float) -> tuple[np.ndarray, float]:
+def drivable_map(
+    labels: np.ndarray, grid: VoxelGrid, vehicle_height_m: float
+) -> tuple[np.ndarray, float]:
     """What each column of voxels is to a vehicle: ``FREE``, ``OCCUPIED`` or ``UNKNOWN``.
 
-    Free: driveable surface with nothing standing between it and ``vehicle_height_m`` above it (a bridge higher up is passed
-    under). Unknown: nothing occupied in the column, or only things that hang higher than the vehicle over the road's height.
-    Occupied: everything else, pavements and terrain too, since a road vehicle does not drive there.
+    Free: driveable surface with nothing standing between it and ``vehicle_height_m`` above it (a
+    bridge higher up is passed under). Unknown: nothing occupied in the column, or only things that
+    hang higher than the vehicle over the road's height. Occupied: everything else, pavements and
+    terrain too, since a road vehicle does not drive there.
 
     Returns:
-        int8 ``[X, Y]``, and the road's height in metres in the grid frame: the median top of driveable surface (the grid's bottom
-        where there is none).
+        int8 ``[X, Y]``, and the road's height in metres in the grid frame: the median top of
+        driveable surface (the grid's bottom where there is none).
     """
     level = np.arange(labels.shape[2])
     driveable = labels == CLASS_ID["driveable_surface"]
     standing = (labels != EMPTY) & ~np.isin(labels, _FLAT)
     has_road = driveable.any(axis=2)
-    road_top = np.argmax(driveable, axis=2)  # lowest driveable voxel of the column: what lies higher is a bridge, or a mistake
+    road_top = np.argmax(
+        driveable, axis=2
+    )  # lowest driveable voxel of the column: what lies higher is a bridge, or a mistake
     typical_top = int(np.median(road_top[has_road])) if has_road.any() else 0
     base = np.where(has_road, road_top, typical_top)
     clearance = int(np.ceil(vehicle_height_m / grid.voxel_size_m))

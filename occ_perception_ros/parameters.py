@@ -1,4 +1,6 @@
-"""ROS parameters from the same frozen dataclasses that the code takes: declared, checked and read back in one walk."""
+"""ROS parameters from the same frozen dataclasses that the code takes: declared, checked and read
+back in one walk.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class NodeConfig(AssemblerConfig):
     """All parameters of the node."""
 
     checkpoint: str = ""
-    """Model weights, a .safetensors file with its .json beside it; empty: the small model that comes with the package."""
+    """Model weights, a .safetensors file with its .json beside it; empty: the small model that
+    comes with the package.
+    """
     device: str = "auto"
     """Where the model runs: auto (CUDA where there is one), cpu, cuda or cuda:N."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -35,7 +39,9 @@ class NodeConfig(AssemblerConfig):
     compressed_images: bool = True
     """Images come as sensor_msgs/CompressedImage (JPEG); false: as sensor_msgs/Image."""
     input_qos: Literal["sensor_data", "reliable"] = "sensor_data"
-    """Reliability asked of the inputs; sensor_data (best effort) fits every publisher, reliable loses nothing of a bag."""
+    """Reliability asked of the inputs; sensor_data (best effort) fits every publisher, reliable
+    loses nothing of a bag.
+    """
     pose_source: Literal["odometry", "tf"] = "odometry"
     """Where the vehicle's motion comes from: ~/input/odometry, or /tf (needs tf2_msgs)."""
     vehicle_height_m: float = field(default=2.5, metadata={"range": (0.0, 10.0)})
@@ -51,26 +57,32 @@ class NodeConfig(AssemblerConfig):
             super().__post_init__()
         except ValueError as error:
             problems.append(str(error))
-        if self.device not in ("auto", "cpu", "cuda") and not (self.device.startswith("cuda:") and self.device[5:].isdigit()):
+        if self.device not in ("auto", "cpu", "cuda") and not (
+            self.device.startswith("cuda:") and self.device[5:].isdigit()
+        ):
             problems.append(f"device must be auto, cpu, cuda or cuda:N, got '{self.device}'")
         if problems:
             raise ValueError("; ".join(problems))
 
 
 def declare(node: Node, config_class: type[ConfigT]) -> ConfigT:
-    """Declares every field of the dataclass as a parameter, and returns the dataclass of the values given to the node.
+    """Declares every field of the dataclass as a parameter, and returns the dataclass of the values
+    given to the node.
 
-    Fields of dataclass type become a prefix (``sync.timeout_s``). All parameters are read-only: what they set up is fixed at
-    the start.
+    Fields of dataclass type become a prefix (``sync.timeout_s``). All parameters are read-only:
+    what they set up is fixed at the start.
 
     Raises:
-        ParameterError: values out of range or of a wrong type, parameters that do not exist; all of them in one text.
+        ParameterError: values out of range or of a wrong type, parameters that do not exist; all of
+            them in one text.
     """
     problems: list[str] = []
     config: ConfigT = _declare(node, config_class, "", problems)
     known = {"use_sim_time", *(name for name, _, _ in describe(config_class))}
     for name in node._parameter_overrides:
-        if name not in known and not name.startswith(("qos_overrides.", "start_type_description_service")):
+        if name not in known and not name.startswith(
+            ("qos_overrides.", "start_type_description_service")
+        ):
             problems.append(f"parameter '{name}' does not exist")
     if problems:
         raise ParameterError("; ".join(problems))
@@ -83,7 +95,10 @@ def describe(config_class: Any) -> list[tuple[str, Any, str]]:
     documents, hints = _field_documents(config_class), get_type_hints(config_class)
     for spec in fields(config_class):
         if is_dataclass(hints[spec.name]):
-            rows += [(f"{spec.name}.{name}", default, text) for name, default, text in describe(hints[spec.name])]
+            rows += [
+                (f"{spec.name}.{name}", default, text)
+                for name, default, text in describe(hints[spec.name])
+            ]
         else:
             rows.append((spec.name, spec.default, documents.get(spec.name, "")))
     return rows
@@ -91,7 +106,9 @@ def describe(config_class: Any) -> list[tuple[str, Any, str]]:
 
 def _declare(node: Node, config_class: Any, prefix: str, problems: list[str]) -> Any:
     documents, hints = _field_documents(config_class), get_type_hints(config_class)
-    values: dict[str, Any] = {}  # what cannot be used keeps its default, so that the rest is still checked
+    values: dict[
+        str, Any
+    ] = {}  # what cannot be used keeps its default, so that the rest is still checked
     for spec in fields(config_class):
         kind, name = hints[spec.name], f"{prefix}{spec.name}"
         if is_dataclass(kind):
@@ -108,7 +125,9 @@ def _declare(node: Node, config_class: Any, prefix: str, problems: list[str]) ->
             if isinstance(error, ParameterException):
                 override = node._parameter_overrides.get(name)
                 shown = override.value if isinstance(override, Parameter) else default
-                problems.append(f"{name}: {shown!r} is no {_expected(kind, spec.metadata.get('range'))}")
+                problems.append(
+                    f"{name}: {shown!r} is no {_expected(kind, spec.metadata.get('range'))}"
+                )
             else:
                 problems.append(f"{name}: {error}")
     try:
@@ -150,9 +169,13 @@ def _descriptor(text: str, kind: Any, limits: tuple[float, float] | None) -> Par
     if get_origin(kind) is Literal:
         descriptor.additional_constraints = f"one of {list(get_args(kind))}"
     if limits and kind is float:
-        descriptor.floating_point_range = [FloatingPointRange(from_value=float(limits[0]), to_value=float(limits[1]))]
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(limits[0]), to_value=float(limits[1]))
+        ]
     if limits and kind is int:
-        descriptor.integer_range = [IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]), step=1)]
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]), step=1)
+        ]
     return descriptor
 
 

@@ -1,9 +1,11 @@
-"""Collects one LiDAR sweep and the camera images that belong to it. Pure Python: neither ROS nor torch.
+"""Collects one LiDAR sweep and the camera images that belong to it. Pure Python: neither ROS nor
+torch.
 
-The LiDAR sweep is the anchor. A camera belongs to a sweep when its stamp lies within ``tolerance_s`` of the sweep's stamp plus
-that camera's ``offset`` (two-sided: an image from the future is as wrong as an old one). A set leaves at once when every
-camera is in; otherwise when nothing more can be expected, decided by the stamps of later sweeps, so that a live run and a
-replay of the same bag give the same sets.
+The LiDAR sweep is the anchor. A camera belongs to a sweep when its stamp lies within
+``tolerance_s`` of the sweep's stamp plus that camera's ``offset`` (two-sided: an image from the
+future is as wrong as an old one). A set leaves at once when every camera is in; otherwise when
+nothing more can be expected, decided by the stamps of later sweeps, so that a live run and a replay
+of the same bag give the same sets.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from typing import Any
 NS = 1_000_000_000
 
 NUSCENES_OFFSETS_S = (-0.043, -0.035, -0.028, -0.001, -0.010, -0.020)
-"""Camera stamp minus LiDAR stamp of nuScenes' rig (front left, front, front right, back left, back, back right): a sweep is
-stamped at its end, and a camera fires when the beam passes its centre."""
+"""Camera stamp minus LiDAR stamp of nuScenes' rig (front left, front, front right, back left, back,
+back right): a sweep is stamped at its end, and a camera fires when the beam passes its centre."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +30,21 @@ class SyncConfig:
     """When a LiDAR sweep and which images make a set."""
 
     frame_period_s: float = field(default=0.5, metadata={"range": (0.0, 60.0)})
-    """At most one set every period, a quarter of it early at most; sweeps between are only accumulated. 0: every sweep."""
+    """At most one set every period, a quarter of it early at most; sweeps between are only
+    accumulated. 0: every sweep.
+    """
     camera_offsets_s: tuple[float, ...] = NUSCENES_OFFSETS_S
     """Camera stamp minus LiDAR stamp, one a camera, or a single one for all."""
     tolerance_s: float = field(default=0.045, metadata={"range": (0.0, 10.0)})
-    """Largest deviation from the offset, either way; below the sweep interval, or two sweeps claim one image."""
+    """Largest deviation from the offset, either way; below the sweep interval, or two sweeps claim
+    one image.
+    """
     timeout_s: float = field(default=0.1, metadata={"range": (0.0, 10.0)})
     """How long, after the sweep, a camera that is alive is waited for."""
     silence_s: float = field(default=1.2, metadata={"range": (0.0, 60.0)})
-    """A camera without an image for this long is lost: it is no longer waited for until it comes back."""
+    """A camera without an image for this long is lost: it is no longer waited for until it comes
+    back.
+    """
     startup_grace_s: float = field(default=2.0, metadata={"range": (0.0, 60.0)})
     """From the first sweep on, how long a camera that never came holds sets back."""
     min_cameras: int = field(default=1, metadata={"range": (0, 32)})
@@ -44,7 +52,9 @@ class SyncConfig:
     sweeps: int = field(default=10, metadata={"range": (1, 100)})
     """How many sweeps, the anchor included, a set carries."""
     regression_s: float = field(default=0.5, metadata={"range": (0.01, 3600.0)})
-    """A sweep older than the newest by more than this is a new pass (a bag's loop), by less a straggler that is dropped."""
+    """A sweep older than the newest by more than this is a new pass (a bag's loop), by less a
+    straggler that is dropped.
+    """
     max_memory_gap_s: float = field(default=2.0, metadata={"range": (0.1, 3600.0)})
     """Sweeps further apart than this share no memory."""
 
@@ -57,7 +67,9 @@ class SyncConfig:
             if not low <= getattr(self, name) <= high
         ]
         if not self.camera_offsets_s or any(abs(offset) > 10 for offset in self.camera_offsets_s):
-            problems.append(f"camera_offsets_s must hold offsets below 10 s, got {self.camera_offsets_s}")
+            problems.append(
+                f"camera_offsets_s must hold offsets below 10 s, got {self.camera_offsets_s}"
+            )
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -107,7 +119,8 @@ class _Stream:
 
 
 class LidarAnchoredSynchronizer:
-    """The collector. Give it stamps and anything (it looks only at stamps); take the sets it returns.
+    """The collector. Give it stamps and anything (it looks only at stamps); take the sets it
+    returns.
 
     Args:
         cameras: names, in the order of ``config.camera_offsets_s``.
@@ -117,18 +130,26 @@ class LidarAnchoredSynchronizer:
     _PENDING_KEPT = 64
 
     def __init__(self, cameras: Sequence[str], config: SyncConfig) -> None:
-        offsets = config.camera_offsets_s * len(cameras) if len(config.camera_offsets_s) == 1 else config.camera_offsets_s
+        offsets = (
+            config.camera_offsets_s * len(cameras)
+            if len(config.camera_offsets_s) == 1
+            else config.camera_offsets_s
+        )
         if len(offsets) != len(cameras):
             raise ValueError(
-                f"camera_offsets_s holds {len(offsets)} offsets, but there are {len(cameras)} cameras {list(cameras)}; "
+                f"camera_offsets_s holds {len(offsets)} offsets, but there are {len(cameras)} "
+                f"cameras {list(cameras)}; "
                 "give one a camera, or one for all"
             )
         if config.min_cameras > len(cameras):
-            raise ValueError(f"min_cameras is {config.min_cameras}, but there are only {len(cameras)} cameras")
+            raise ValueError(
+                f"min_cameras is {config.min_cameras}, but there are only {len(cameras)} cameras"
+            )
         self.config = config
         self.counts: Counter[str] = Counter()
         self._streams = {
-            camera: _Stream(round(offset * NS), self._IMAGES_KEPT) for camera, offset in zip(cameras, offsets, strict=True)
+            camera: _Stream(round(offset * NS), self._IMAGES_KEPT)
+            for camera, offset in zip(cameras, offsets, strict=True)
         }
         self._tolerance_ns = round(config.tolerance_s * NS)
         self._sweeps: deque[tuple[int, Any]] = deque(maxlen=config.sweeps + self._PENDING_KEPT)
@@ -136,7 +157,9 @@ class LidarAnchoredSynchronizer:
         self._first_ns: int | None = None
         self._newest_ns: int | None = None
         self._due_ns: int | None = None
-        """When the next set is due; before the first set of a pass, the stamp of the pass's first sweep."""
+        """When the next set is due; before the first set of a pass, the stamp of the pass's first
+        sweep.
+        """
         self._reset_reason: str | None = None
 
     def add_image(self, camera: str, stamp_ns: int, image: Any) -> list[SensorSet]:
@@ -184,11 +207,15 @@ class LidarAnchoredSynchronizer:
         return released + self._release()
 
     def flush(self) -> list[SensorSet]:
-        """Nothing more will come (the end of a bag, or silence): the sets whose time is over by that."""
+        """Nothing more will come (the end of a bag, or silence): the sets whose time is over by
+        that.
+        """
         return self._release(over=True)
 
     def restart(self, stamp_ns: int | None, reason: str) -> list[SensorSet]:
-        """Forgets everything that does not belong around ``stamp_ns`` (``None``: everything); returns what was still pending."""
+        """Forgets everything that does not belong around ``stamp_ns`` (``None``: everything);
+        returns what was still pending.
+        """
         released = self.flush()
         self._pending.clear()
         self._sweeps.clear()
@@ -199,7 +226,8 @@ class LidarAnchoredSynchronizer:
             near = [
                 image
                 for image in stream.images
-                if stamp_ns is not None and abs(image[0] - stamp_ns) <= self.config.regression_s * NS
+                if stamp_ns is not None
+                and abs(image[0] - stamp_ns) <= self.config.regression_s * NS
             ]
             stream.images = deque(near, self._IMAGES_KEPT)
             if stream.last_ns is not None and stamp_ns is not None:
@@ -222,7 +250,9 @@ class LidarAnchoredSynchronizer:
         Over the last sets; before the first, over the sweeps that met no image.
         """
         return {
-            camera: statistics.median(stream.offsets_ns) / NS for camera, stream in self._streams.items() if stream.offsets_ns
+            camera: statistics.median(stream.offsets_ns) / NS
+            for camera, stream in self._streams.items()
+            if stream.offsets_ns
         }
 
     def _is_due(self, stamp_ns: int) -> bool:
@@ -235,14 +265,20 @@ class LidarAnchoredSynchronizer:
             if not self._is_due(stamp_ns):  # a set released just now moved the due time
                 self._pending.remove(stamp_ns)
                 continue
-            states = {camera: self._state(stream, stamp_ns) for camera, stream in self._streams.items()}
-            verdict = self._verdict(stamp_ns, set(states.values()), sum(s is _Camera.IN for s in states.values()), over)
+            states = {
+                camera: self._state(stream, stamp_ns) for camera, stream in self._streams.items()
+            }
+            verdict = self._verdict(
+                stamp_ns, set(states.values()), sum(s is _Camera.IN for s in states.values()), over
+            )
             if verdict == "wait":
                 continue
             self.counts[verdict] += 1
             if verdict != "sets":
                 if verdict == "idle" and not self.counts["sets"]:
-                    self._note_offsets(stamp_ns)  # no sweep has ever met its images: the configured offsets may be wrong
+                    self._note_offsets(
+                        stamp_ns
+                    )  # no sweep has ever met its images: the configured offsets may be wrong
                 self._pending.remove(stamp_ns)
                 continue
             if self.counts["sets"] == 1:
@@ -274,9 +310,14 @@ class LidarAnchoredSynchronizer:
         """``"sets"``: release; ``"wait"``; or the name under which a refused anchor is counted."""
         if states == {_Camera.IN}:
             return "sets"
-        assert self._newest_ns is not None and self._first_ns is not None and self._due_ns is not None  # a sweep is pending
+        assert (
+            self._newest_ns is not None and self._first_ns is not None and self._due_ns is not None
+        )  # a sweep is pending
         over = over or self._newest_ns - stamp_ns >= self.config.timeout_s * NS
-        starting = 0 <= stamp_ns - self._first_ns < self.config.startup_grace_s * NS and _Camera.UNSEEN in states
+        starting = (
+            0 <= stamp_ns - self._first_ns < self.config.startup_grace_s * NS
+            and _Camera.UNSEEN in states
+        )
         if not over and (_Camera.LATE in states or starting):
             return "wait"
         if starting:
@@ -296,13 +337,20 @@ class LidarAnchoredSynchronizer:
             nearest = stream.nearest(stamp_ns)
             if nearest is not None and states[camera] is _Camera.IN:
                 images[camera] = nearest
-        # Due times advance by whole periods, so that sets that come a little early and late keep the mean rate.
-        self._due_ns = max(stamp_ns, self._due_ns or stamp_ns) + round(self.config.frame_period_s * NS)
+        # Due times advance by whole periods, so that sets that come a little early and late keep
+        # the mean rate.
+        self._due_ns = max(stamp_ns, self._due_ns or stamp_ns) + round(
+            self.config.frame_period_s * NS
+        )
         reason, self._reset_reason = self._reset_reason, None
         return SensorSet(
             stamp_ns=stamp_ns,
             images=images,
-            missing={camera: state.value for camera, state in states.items() if state is not _Camera.IN},
-            sweeps=tuple(sweep for sweep in self._sweeps if sweep[0] <= stamp_ns)[-self.config.sweeps :],
+            missing={
+                camera: state.value for camera, state in states.items() if state is not _Camera.IN
+            },
+            sweeps=tuple(sweep for sweep in self._sweeps if sweep[0] <= stamp_ns)[
+                -self.config.sweeps :
+            ],
             reset_reason=reason,
         )

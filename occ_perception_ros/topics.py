@@ -1,17 +1,28 @@
-"""Topic names of the nuScenes bags that are around, as remapping rules for the node's private names."""
+"""Topic names of the nuScenes bags that are around, as remapping rules for the node's private
+names.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
+CAMERAS = (
+    "cam_front_left",
+    "cam_front",
+    "cam_front_right",
+    "cam_back_left",
+    "cam_back",
+    "cam_back_right",
+)
 """nuScenes' cameras, in the order of ``occ_core.datasets.nuscenes.NUSCENES_CAMERAS``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopicPreset:
-    """Where a kind of bag has the node's inputs; ``{camera}`` is the camera's name, ``{CAMERA}`` in capitals."""
+    """Where a kind of bag has the node's inputs; ``{camera}`` is the camera's name, ``{CAMERA}`` in
+    capitals.
+    """
 
     description: str
     image: str
@@ -25,7 +36,9 @@ class TopicPreset:
 
     def images(self) -> dict[str, str]:
         """Image topic of every camera."""
-        return {camera: self.image.format(camera=camera, CAMERA=camera.upper()) for camera in CAMERAS}
+        return {
+            camera: self.image.format(camera=camera, CAMERA=camera.upper()) for camera in CAMERAS
+        }
 
     def remappings(self) -> list[tuple[str, str]]:
         """``(private name, topic)`` pairs."""
@@ -33,7 +46,12 @@ class TopicPreset:
         for camera, image in self.images().items():
             info = self.camera_info.format(camera=camera, CAMERA=camera.upper())
             pairs += [(f"~/input/{camera}/image", image), (f"~/input/{camera}/camera_info", info)]
-        inputs = {"points": self.points, "odometry": self.odometry, "weather": self.weather, "region": self.region}
+        inputs = {
+            "points": self.points,
+            "odometry": self.odometry,
+            "weather": self.weather,
+            "region": self.region,
+        }
         return pairs + [(f"~/input/{name}", topic) for name, topic in inputs.items()]
 
 
@@ -67,7 +85,12 @@ PRESETS: dict[str, TopicPreset] = {
         camera_info="/nuscenes/{CAMERA}/camera_info",
         points="/nuscenes/LIDAR_TOP/data",
         odometry="/odom",
-        parameters={"compressed_images": False, "grid_frame": "LIDAR_TOP", "world_frame": "world", "pose_source": "tf"},
+        parameters={
+            "compressed_images": False,
+            "grid_frame": "LIDAR_TOP",
+            "world_frame": "world",
+            "pose_source": "tf",
+        },
     ),
 }
 
@@ -86,5 +109,8 @@ def preset_arguments(name: str) -> list[str]:
     for source, target in PRESETS[name].remappings():
         arguments += ["-r", f"{source}:={target}"]
     for parameter, value in PRESETS[name].parameters.items():
-        arguments += ["-p", f"{parameter}:={str(value).lower() if isinstance(value, bool) else value}"]
+        arguments += [
+            "-p",
+            f"{parameter}:={str(value).lower() if isinstance(value, bool) else value}",
+        ]
     return arguments

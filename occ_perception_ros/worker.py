@@ -47,7 +47,8 @@ class Mailbox(Generic[ItemT]):
 class Worker(Generic[ItemT]):
     """Handles the mailbox's items one after another until it is stopped.
 
-    An exception in one item is told and does not hinder the next; ``max_failures`` in a row end the worker.
+    An exception in one item is told and does not hinder the next; ``max_failures`` in a row end the
+    worker.
 
     Args:
         handle: the work on one item.

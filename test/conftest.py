@@ -11,7 +11,8 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-# Must come before the first import of occ_core: from here on a wrong shape fails at the function's border.
+# Must come before the first import of occ_core: from here on a wrong shape fails at the function's
+# border.
 install_import_hook("occ_core", "beartype.beartype")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -24,7 +25,8 @@ settings.load_profile("repository")
 
 def pytest_configure() -> None:
     torch.set_num_threads(min(2, os.cpu_count() or 1))
-    # The processes that tests start inherit these, so neither another graph on this machine nor a second test run is heard.
+    # The processes that tests start inherit these, so neither another graph on this machine nor a
+    # second test run is heard.
     # Linux has free ports for the domains 0..101; 0 is everybody's.
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -54,26 +56,47 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The nuScenes dataroot of one real keyframe: the folder ``nuscenes`` in ``$OCC_REAL_DATA``."""
-    folder = Path(os.environ.get("OCC_REAL_DATA", REPOSITORY.parent / "shared" / "real")) / "nuscenes"
+    folder = (
+        Path(os.environ.get("OCC_REAL_DATA", REPOSITORY.parent / "shared" / "real")) / "nuscenes"
+    )
     if not folder.is_dir():
-        pytest.skip(f"no real keyframe at {folder}; set OCC_REAL_DATA to the folder that holds 'nuscenes'")
+        pytest.skip(
+            f"no real keyframe at {folder}; set OCC_REAL_DATA to the folder that holds 'nuscenes'"
+        )
     return folder
 
 
 @pytest.fixture(scope="session")
 def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP text tower of two small layers, its weights random, with a tokenizer of letters, as a Hugging Face folder."""
+    """A CLIP text tower of two small layers, its weights random, with a tokenizer of letters, as a
+    Hugging Face folder.
+    """
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
     folder = tmp_path_factory.mktemp("clip")
     letters = "abcdefghijklmnopqrstuvwxyz,.:;"
-    pieces = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    CLIPTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, merges=[]).save_pretrained(folder)
+    pieces = [
+        *letters,
+        *(f"{letter}</w>" for letter in letters),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
+    CLIPTokenizer(
+        vocab={piece: number for number, piece in enumerate(pieces)}, merges=[]
+    ).save_pretrained(folder)
     start, end = len(pieces) - 2, len(pieces) - 1
     config = CLIPTextConfig(
-        vocab_size=len(pieces), hidden_size=32, intermediate_size=64, projection_dim=24, num_hidden_layers=2,
-        num_attention_heads=4, max_position_embeddings=160, bos_token_id=start, eos_token_id=end, pad_token_id=end,
-    )  # fmt: skip
+        vocab_size=len(pieces),
+        hidden_size=32,
+        intermediate_size=64,
+        projection_dim=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=160,
+        bos_token_id=start,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
     torch.manual_seed(0)
     CLIPTextModelWithProjection(config).save_pretrained(folder)
     return folder

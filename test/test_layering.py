@@ -4,12 +4,23 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-ROS = ("rclpy", "tf2_ros", "message_filters", "sensor_msgs_py", "launch", "launch_ros", "ament_index_python", "rosbag2_py")
+ROS = (
+    "rclpy",
+    "tf2_ros",
+    "message_filters",
+    "sensor_msgs_py",
+    "launch",
+    "launch_ros",
+    "ament_index_python",
+    "rosbag2_py",
+)
 TRAINING_ONLY = ("occ_core.losses", "occ_core.rendering")
 
 
 def imports(path: Path, root: Path) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of everything that a file imports, anywhere in it; relative names made absolute."""
+    """Line and dotted name of everything that a file imports, anywhere in it; relative names made
+    absolute.
+    """
     package = path.relative_to(root).parent.parts
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
@@ -26,16 +37,24 @@ def within(name: str, package: str) -> bool:
 
 def forbidden(importer: str, name: str) -> bool:
     top = name.split(".")[0]
-    if importer.startswith("occ_core/") and (top in ("occ_perception_ros", "training", *ROS) or top.endswith("_msgs")):
+    if importer.startswith("occ_core/") and (
+        top in ("occ_perception_ros", "training", *ROS) or top.endswith("_msgs")
+    ):
         return True
     if importer.startswith("occ_perception_ros/") and top == "training":
         return True
     allowed = ("training/", "occ_core/metrics/", "occ_core/losses/", "occ_core/rendering/")
-    return any(within(name, package) for package in TRAINING_ONLY) and not importer.startswith(allowed)
+    return any(within(name, package) for package in TRAINING_ONLY) and not importer.startswith(
+        allowed
+    )
 
 
 def violations(root: Path) -> list[str]:
-    files = sorted(file for package in ("occ_core", "occ_perception_ros", "training") for file in (root / package).rglob("*.py"))
+    files = sorted(
+        file
+        for package in ("occ_core", "occ_perception_ros", "training")
+        for file in (root / package).rglob("*.py")
+    )
     return [
         f"{file.relative_to(root)}:{line} imports {name}"
         for file in files

@@ -18,9 +18,22 @@ OURS = ("occ_core", NAME, "training")
 FOLDERS = ("occ_core", NAME, "launch", "config", "rviz", "resource")
 FILES = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE")
 # import name -> name on PyPI, where they differ
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "lightning": "lightning-fabric", "PIL": "pillow"}
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "yaml": "pyyaml",
+    "lightning": "lightning-fabric",
+    "PIL": "pillow",
+}
 # Optional by design: imported inside a function, with a message or a twin for those who lack them.
-OPTIONAL = {"ament-index-python", "gsplat", "message-filters", "rosbag2-py", "sensor-msgs-py", "tf2-msgs", "tf2-ros"}
+OPTIONAL = {
+    "ament-index-python",
+    "gsplat",
+    "message-filters",
+    "rosbag2-py",
+    "sensor-msgs-py",
+    "tf2-msgs",
+    "tf2-ros",
+}
 # Imported by training alone (test_layering): they may need its extra.
 TRAINING_ONLY = ("occ_core/losses/", "occ_core/rendering/")
 # ROS packages whose rosdep key is not the import's name.
@@ -32,17 +45,29 @@ def wheel(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> zipfile
     """The wheel that pip builds, from a copy, so that no old build/ folder leaks into it."""
     copy = tmp_path_factory.mktemp("source")
     for name in FOLDERS:
-        shutil.copytree(repository / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            repository / name, copy / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in FILES:
         shutil.copy(repository / name, copy)
-    pip_wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    pip_wheel = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
     subprocess.run([*pip_wheel, "--wheel-dir", copy / "dist", copy], check=True)
     return zipfile.ZipFile(next((copy / "dist").glob("*.whl")))
 
 
 @pytest.fixture(scope="module")
 def metadata(wheel: zipfile.ZipFile) -> email.message.Message:
-    return email.message_from_bytes(wheel.read(next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))))
+    return email.message_from_bytes(
+        wheel.read(next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +97,9 @@ def imported(folder: Path) -> Iterator[tuple[str, str]]:
                     yield f"{file.relative_to(folder.parent)}:{node.lineno}", top
 
 
-def test_the_two_manifests_agree(manifest: ElementTree.Element, metadata: email.message.Message, repository: Path) -> None:
+def test_the_two_manifests_agree(
+    manifest: ElementTree.Element, metadata: email.message.Message, repository: Path
+) -> None:
     maintainer = manifest.find("maintainer")
     assert manifest.get("format") == "3"
     assert manifest.findtext("export/build_type") == "ament_python"
@@ -88,10 +115,18 @@ def test_the_two_manifests_agree(manifest: ElementTree.Element, metadata: email.
 def test_every_console_script_has_a_main(wheel: zipfile.ZipFile) -> None:
     text = wheel.read(next(n for n in wheel.namelist() if n.endswith("entry_points.txt"))).decode()
     scripts = dict(re.findall(r"^(\w+) = ([\w.]+):main$", text, re.MULTILINE))
-    assert set(scripts) == {"occupancy_node", "nuscenes_to_bag", "bag_check", "bag_play", "occ_offline"}
+    assert set(scripts) == {
+        "occupancy_node",
+        "nuscenes_to_bag",
+        "bag_check",
+        "bag_play",
+        "occ_offline",
+    }
     for module in scripts.values():
         tree = ast.parse(wheel.read(module.replace(".", "/") + ".py"))
-        assert "main" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, module
+        assert "main" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, (
+            module
+        )
 
 
 def test_the_wheel_holds_what_a_robot_needs(wheel: zipfile.ZipFile, repository: Path) -> None:
@@ -108,7 +143,9 @@ def test_the_wheel_holds_what_a_robot_needs(wheel: zipfile.ZipFile, repository: 
     assert not [name for name in names if name.startswith(("training/", "test/", "launch/"))]
 
 
-@pytest.mark.parametrize(("package", "extras"), [("occ_core", ()), (NAME, ("ros",)), ("training", ("ros", "train"))])
+@pytest.mark.parametrize(
+    ("package", "extras"), [("occ_core", ()), (NAME, ("ros",)), ("training", ("ros", "train"))]
+)
 def test_pip_brings_every_import(
     package: str, extras: tuple[str, ...], metadata: email.message.Message, repository: Path
 ) -> None:
@@ -126,9 +163,19 @@ def test_pip_brings_every_import(
 
 
 @pytest.mark.parametrize("folder", [NAME, "launch"])
-def test_rosdep_brings_every_ros_import(folder: str, manifest: ElementTree.Element, repository: Path) -> None:
+def test_rosdep_brings_every_ros_import(
+    folder: str, manifest: ElementTree.Element, repository: Path
+) -> None:
     keys = {element.text for element in manifest.findall("exec_depend")}
-    ros = {"launch", "launch_ros", "message_filters", "rclpy", "tf2_ros", "ament_index_python", "sensor_msgs_py"}
+    ros = {
+        "launch",
+        "launch_ros",
+        "message_filters",
+        "rclpy",
+        "tf2_ros",
+        "ament_index_python",
+        "sensor_msgs_py",
+    }
     missing = [
         f"{where} imports {name}, which package.xml does not list"
         for where, name in imported(repository / folder)
@@ -144,4 +191,6 @@ def test_no_folder_shadows_an_installed_package(folder: str, repository: Path) -
 
 def test_test_files_have_names_of_their_own(repository: Path) -> None:
     names = [file.name for file in (repository / "test").rglob("test_*.py")]
-    assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)
+    assert len(names) == len(set(names)), sorted(
+        name for name in set(names) if names.count(name) > 1
+    )

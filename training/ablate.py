@@ -1,8 +1,10 @@
-"""Re-runs a paper's ablation on generated towns: ``python -m training.ablate tacocc [--seeds 1 2 3]``.
+"""Re-runs a paper's ablation on generated towns: ``python -m training.ablate tacocc [--seeds 1 2
+3]``.
 
-Every row is trained at the size ``nano`` on the same data with the same seeds, then scored on towns that no training saw. It can
-be stopped at any time: the same command goes on where it was. What ``docs/results/<table>.json`` holds is done already, on this
-machine or another; to train it all again, give another ``--results`` and another ``--out``.
+Every row is trained at the size ``nano`` on the same data with the same seeds, then scored on towns
+that no training saw. It can be stopped at any time: the same command goes on where it was. What
+``docs/results/<table>.json`` holds is done already, on this machine or another; to train it all
+again, give another ``--results`` and another ``--out``.
 """
 
 from __future__ import annotations
@@ -22,19 +24,19 @@ import numpy as np
 import torch
 import tyro
 
-from occ_core.allocator import keep_freed_memory
+from occ_core.build import build_model
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.inference import OccupancyEngine
-from occ_core.model import build_model
+from occ_core.engine import OccupancyEngine
+from occ_core.files import write_whole
+from occ_core.ops.allocator import keep_freed_memory
 from occ_core.taxonomy import WEATHERS
 from occ_core.types import Frame, TemporalMemory
-from training.ablations import TABLES, Row
+from training.ablation_tables import TABLES, Row
 from training.benchmark import machine, medians_ms
 from training.evaluate import EvaluateConfig, evaluate
-from training.language import LanguageTraining
+from training.learning.prompt_noise import LanguageTraining
 from training.recipes import FORGET, TrainConfig, nano_town
 from training.train import train
-from training.world.tables import write_whole
 
 SMALL = ("pedestrian", "traffic_cone", "bicycle", "motorcycle")
 
@@ -53,7 +55,9 @@ class AblateConfig:
     steps: int = 800
     """Of two keyframes each; some rows take several times as many."""
     rows: tuple[str, ...] = ()
-    """What is trained now: these, with the rows that they are compared to; all rows where none is named."""
+    """What is trained now: these, with the rows that they are compared to; all rows where none is
+    named.
+    """
     out: Path = Path("out/ablate")
     """Checkpoints and states."""
     results: Path = Path("docs/results")
@@ -75,10 +79,12 @@ class AblateConfig:
 
 
 def ablate(config: AblateConfig) -> dict[str, Any]:
-    """Trains and scores what is missing, seed by seed, and returns what ``<results>/<table>.json`` holds.
+    """Trains and scores what is missing, seed by seed, and returns what ``<results>/<table>.json``
+    holds.
 
     Raises:
-        ValueError: the table there is of other towns or other trainings, or so is a training's folder.
+        ValueError: the table there is of other towns or other trainings, or so is a training's
+            folder.
     """
     for seed in config.seeds:
         for row in config.chosen:
@@ -89,15 +95,18 @@ def ablate(config: AblateConfig) -> dict[str, Any]:
     table = _save(config)
     scored = [row["name"] for row in table["rows"]]
     if list(table["latency"].get("ms", {})) != scored:
-        table = _save(config, latency([row for row in TABLES[config.table]() if row.name in scored], config))
+        table = _save(
+            config, latency([row for row in TABLES[config.table]() if row.name in scored], config)
+        )
     return table
 
 
 def latency(rows: list[Row], config: AblateConfig) -> dict[str, Any]:
     """Milliseconds a keyframe takes in the rows' models, in turns: their ratios are of one run.
 
-    The weights are untrained, so that no checkpoint is needed: the head then refines the voxels that hold LiDAR returns alone,
-    which makes a keyframe shorter, and what a row adds to it a larger share, than after training.
+    The weights are untrained, so that no checkpoint is needed: the head then refines the voxels
+    that hold LiDAR returns alone, which makes a keyframe shorter, and what a row adds to it a
+    larger share, than after training.
     """
     sides: dict[str, Callable[[], object]] = {}
     torch.manual_seed(0)
@@ -121,10 +130,18 @@ def _step(engine: OccupancyEngine, memory: TemporalMemory | None, frame: Frame) 
 
 
 def _done(config: AblateConfig) -> dict[str, dict[int, dict[str, float]]]:
-    """Scores by row and seed: those of the table as it stands, and those beside a checkpoint, which count before them."""
-    scores: dict[str, dict[int, dict[str, float]]] = {row.name: {} for row in TABLES[config.table]()}
+    """Scores by row and seed: those of the table as it stands, and those beside a checkpoint, which
+    count before them.
+    """
+    scores: dict[str, dict[int, dict[str, float]]] = {
+        row.name: {} for row in TABLES[config.table]()
+    }
     for kept in _stored(config).get("rows", []):
-        values = {name: each["values"] for name, each in kept["metrics"].items() if not name.endswith("_over_first")}
+        values = {
+            name: each["values"]
+            for name, each in kept["metrics"].items()
+            if not name.endswith("_over_first")
+        }
         for number, seed in enumerate(kept["seeds"]):
             scores[kept["name"]][seed] = {name: each[number] for name, each in values.items()}
     for row in TABLES[config.table]():
@@ -139,17 +156,28 @@ def _done(config: AblateConfig) -> dict[str, dict[int, dict[str, float]]]:
 
 
 def _stored(config: AblateConfig) -> dict[str, Any]:
-    """The table as it stands, empty if there is none; one that this run would not go on with is refused, not overwritten."""
+    """The table as it stands, empty if there is none; one that this run would not go on with is
+    refused, not overwritten.
+    """
     path = config.results / f"{config.table}.json"
     if not path.exists():
         return {}
     table: dict[str, Any] = json.loads(path.read_text())
     if table.get("test") != str(config.test):
-        raise ValueError(f"'{path}' was scored on '{table.get('test')}', not on '{config.test}'; give another --results")
-    trainings = {row.name: fingerprint(_recipe(row, config.seeds[0], config)) for row in TABLES[config.table]()}
+        raise ValueError(
+            f"'{path}' was scored on '{table.get('test')}', not on '{config.test}'; give another "
+            "--results"
+        )
+    trainings = {
+        row.name: fingerprint(_recipe(row, config.seeds[0], config))
+        for row in TABLES[config.table]()
+    }
     for kept in table["rows"]:
         if trainings.get(kept["name"]) != kept.get("training"):
-            raise ValueError(f"'{path}' holds '{kept['name']}' of another training than this one's; give another --results")
+            raise ValueError(
+                f"'{path}' holds '{kept['name']}' of another training than this one's; give "
+                "another --results"
+            )
     return table
 
 
@@ -157,9 +185,14 @@ def _train_and_score(row: Row, seed: int, config: AblateConfig) -> None:
     folder = _folder(row, seed, config)
     recipe = _recipe(row, seed, config)
     if (folder / "config.json").exists() and _fingerprint_of(folder) != fingerprint(recipe):
-        raise ValueError(f"'{folder}' holds a training of another configuration; move it away, or give another --out")
+        raise ValueError(
+            f"'{folder}' holds a training of another configuration; move it away, or give another "
+            "--out"
+        )
     checkpoint = train(recipe, resume=True)
-    measured = evaluate(EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=_rendered(config)))
+    measured = evaluate(
+        EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=_rendered(config))
+    )
     _write(measured | {"test": str(config.test)}, _scores_path(folder, config))
 
 
@@ -182,7 +215,9 @@ def _fingerprint_of(folder: Path) -> str:
 
 
 def _digest(config: dict[str, Any]) -> str:
-    compared = {name: value for name, value in _switched_on(config).items() if name not in ("seed", "out")}
+    compared = {
+        name: value for name, value in _switched_on(config).items() if name not in ("seed", "out")
+    }
     return hashlib.sha256(json.dumps(compared, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -190,19 +225,37 @@ def _switched_on(config: Any) -> Any:
     """Without what is off: a training is the same whether an option was off or not there yet."""
     if not isinstance(config, dict):
         return config
-    return {name: _switched_on(value) for name, value in config.items() if value is not None and value is not False}
+    return {
+        name: _switched_on(value)
+        for name, value in config.items()
+        if value is not None and value is not False
+    }
 
 
 def _columns(measured: dict[str, Any]) -> dict[str, float]:
     small = [measured["per_class"][name] for name in SMALL]
-    ranges = {f"miou_{side}": values["miou"] for side, values in measured["by_range"].items() if side != "100"}
-    columns = {"iou": measured["iou"], "miou": measured["miou"], "miou_small": math.fsum(small) / len(small)} | ranges
+    ranges = {
+        f"miou_{side}": values["miou"]
+        for side, values in measured["by_range"].items()
+        if side != "100"
+    }
+    columns = {
+        "iou": measured["iou"],
+        "miou": measured["miou"],
+        "miou_small": math.fsum(small) / len(small),
+    } | ranges
     columns["flicker"] = measured["flicker"]
     if "by_weather" in measured:  # not where it was scored before there was such a thing
-        columns |= {f"miou_{weather}": values["miou"] for weather, values in measured["by_weather"].items()}
+        columns |= {
+            f"miou_{weather}": values["miou"] for weather, values in measured["by_weather"].items()
+        }
     if "bev" in measured:
         columns |= {"ray_iou": measured["ray_iou"], "depth_l1_m": measured["depth_l1_m"]}
-        columns |= {f"{what}_{name}": value for what in ("bev", "image") for name, value in measured[what].items()}
+        columns |= {
+            f"{what}_{name}": value
+            for what in ("bev", "image")
+            for name, value in measured[what].items()
+        }
     return columns
 
 
@@ -236,7 +289,9 @@ def _folder(row: Row, seed: int, config: AblateConfig) -> Path:
 
 
 def _save(config: AblateConfig, latency: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Writes and returns the table of all that is done; a table that says so already stays as it is."""
+    """Writes and returns the table of all that is done; a table that says so already stays as it
+    is.
+    """
     stored, scores = _stored(config), _done(config)
     rows = []
     for row in (row for row in TABLES[config.table]() if scores[row.name]):
@@ -252,7 +307,9 @@ def _save(config: AblateConfig, latency: dict[str, Any] | None = None) -> dict[s
                 "metrics": compared(scores[row.name], scores[over]),
             }
         )
-    if latency is None and stored and json.dumps(rows) == json.dumps(stored["rows"]):  # NaN equals no NaN
+    if (
+        latency is None and stored and json.dumps(rows) == json.dumps(stored["rows"])
+    ):  # NaN equals no NaN
         return stored
     options = {"--steps": config.steps, "--data": config.data, "--test": config.test}
     words = [str(word) for option in options.items() for word in option]
@@ -272,16 +329,25 @@ def _write(values: dict[str, Any], path: Path) -> None:
     write_whole(path, json.dumps(values, indent=2) + "\n")
 
 
-def compared(done: dict[int, dict[str, float]], first: dict[int, dict[str, float]]) -> dict[str, dict[str, Any]]:
-    """Summaries over the seeds; ``..._over_first`` those of the differences to another row, where both have a seed.
+def compared(
+    done: dict[int, dict[str, float]], first: dict[int, dict[str, float]]
+) -> dict[str, dict[str, Any]]:
+    """Summaries over the seeds; ``..._over_first`` those of the differences to another row, where
+    both have a seed.
 
     Of the metrics that every seed has; values are in the order of the seeds.
     """
     paired = [seed for seed in sorted(done) if seed in first]
-    names = [name for name in next(iter(done.values())) if all(name in columns for columns in done.values())]
+    names = [
+        name
+        for name in next(iter(done.values()))
+        if all(name in columns for columns in done.values())
+    ]
     summaries = {name: summary([done[seed][name] for seed in sorted(done)]) for name in names}
     for name in (name for name in names if paired and all(name in first[seed] for seed in paired)):
-        summaries[f"{name}_over_first"] = summary([done[seed][name] - first[seed][name] for seed in paired])
+        summaries[f"{name}_over_first"] = summary(
+            [done[seed][name] - first[seed][name] for seed in paired]
+        )
     return summaries
 
 
@@ -292,10 +358,23 @@ def summary(values: list[float]) -> dict[str, Any]:
 
 
 def text(table: dict[str, Any]) -> str:
-    """The table to be read: percentages, +- one standard error of the paired difference to the row that each is compared to."""
-    titles = {"iou": "IoU", "miou": "mIoU", "miou_small": "small", "flicker": "flicker", "ray_iou": "RayIoU", "bev_iou": "BEV"}
+    """The table to be read: percentages, +- one standard error of the paired difference to the row
+    that each is compared to.
+    """
+    titles = {
+        "iou": "IoU",
+        "miou": "mIoU",
+        "miou_small": "small",
+        "flicker": "flicker",
+        "ray_iou": "RayIoU",
+        "bev_iou": "BEV",
+    }
     titles |= {f"miou_{weather}": weather for weather in WEATHERS}
-    shown = {name: title for name, title in titles.items() if any(name in row["metrics"] for row in table["rows"])}
+    shown = {
+        name: title
+        for name, title in titles.items()
+        if any(name in row["metrics"] for row in table["rows"])
+    }
     lines = [f"{'':28}" + "".join(f"{title:>8}{'difference':>15}" for title in shown.values())]
     first = table["rows"][0]
     for row in table["rows"]:
@@ -303,8 +382,15 @@ def text(table: dict[str, Any]) -> str:
         cells = []
         for name in shown:
             cells.append(f"{metrics[name]['mean']:8.2%}" if name in metrics else f"{'':8}")
-            cells.append(f"{signed(metrics[f'{name}_over_first']):>15}" if f"{name}_over_first" in metrics else f"{'':15}")
-        notes = {f"to '{row['over']}'": row["over"] != first["name"], f"{row['steps']} steps": row["steps"] != first["steps"]}
+            cells.append(
+                f"{signed(metrics[f'{name}_over_first']):>15}"
+                if f"{name}_over_first" in metrics
+                else f"{'':15}"
+            )
+        notes = {
+            f"to '{row['over']}'": row["over"] != first["name"],
+            f"{row['steps']} steps": row["steps"] != first["steps"],
+        }
         told = ", ".join(note for note, differs in notes.items() if differs)
         lines.append(f"{row['name']:28}{''.join(cells)}  {told}".rstrip())
     return "\n".join(lines)

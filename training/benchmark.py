@@ -1,6 +1,7 @@
 """Our way against the plain ways, on the same input: ``python -m training.benchmark [NAME ...]``.
 
-Each benchmark first checks that both sides give the same result, then times them in turn and writes ``OUT/<name>.json``.
+Each benchmark first checks that both sides give the same result, then times them in turn and writes
+``OUT/<name>.json``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from training.contests import CONTESTS
+from training.benchmarks.ros import CONTESTS
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         unknown = set(self.names) - set(CONTESTS)
         if unknown:
-            raise ValueError(f"no benchmark is named {sorted(unknown)}; there are {sorted(CONTESTS)}")
+            raise ValueError(
+                f"no benchmark is named {sorted(unknown)}; there are {sorted(CONTESTS)}"
+            )
         if self.repeats < 1:
             raise ValueError(f"BenchmarkConfig.repeats must be at least 1, got {self.repeats}")
 
@@ -57,12 +60,17 @@ class BenchmarkConfig:
 def machine() -> str:
     """Processor, cores and versions, for who reads the figures elsewhere."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    processor = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
     return f"{processor}, {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def medians_ms(sides: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median time of each side; the sides take turns, so that a busy moment of the machine falls on all of them."""
+    """Median time of each side; the sides take turns, so that a busy moment of the machine falls on
+    all of them.
+    """
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, side in sides.items():
@@ -77,7 +85,9 @@ def run(name: str, repeats: int) -> Result:
     with CONTESTS[name]() as contest:
         ours = contest.ours()
         equal = all(contest.same(ours, rival()) for rival in contest.rivals.values())
-        medians = medians_ms({"ours": contest.ours, **contest.rivals}, min(repeats, contest.most_repeats))
+        medians = medians_ms(
+            {"ours": contest.ours, **contest.rivals}, min(repeats, contest.most_repeats)
+        )
     ours_ms = medians.pop("ours")
     return Result(name, equal, ours_ms, medians, min(medians.values()) / ours_ms, machine())
 
@@ -91,7 +101,10 @@ def main() -> None:
         result = run(name, config.repeats)
         (config.out / f"{name}.json").write_text(json.dumps(asdict(result), indent=2) + "\n")
         rivals = ", ".join(f"{rival} {median:.2f} ms" for rival, median in result.rivals_ms.items())
-        print(f"{'equal' if result.equal else 'DIFFERENT'}; ours {result.ours_ms:.2f} ms, {rivals}; ratio {result.ratio:.2f}")
+        print(
+            f"{'equal' if result.equal else 'DIFFERENT'}; ours {result.ours_ms:.2f} ms, {rivals}; "
+            f"ratio {result.ratio:.2f}"
+        )
         if not result.equal:
             differing.append(name)
     if differing:

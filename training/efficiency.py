@@ -1,7 +1,9 @@
-"""TACOcc's Table VII: image size and backbone against memory and time; mIoU where a model was trained.
+"""TACOcc's Table VII: image size and backbone against memory and time; mIoU where a model was
+trained.
 
 ``python -m training.efficiency [--rows tiny ...]`` runs each row in a process of its own and writes
-``docs/results/efficiency.json``. Weights of rows without mIoU are random; time and memory hardly depend on them.
+``docs/results/efficiency.json``. Weights of rows without mIoU are random; time and memory hardly
+depend on them.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ import torch
 import tyro
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
-from occ_core.allocator import keep_freed_memory
+from occ_core.build import build_model
 from occ_core.checkpoint import SHIPPED, load_checkpoint
+from occ_core.config import OccupancyConfig, base, small, tiny
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.inference import OccupancyEngine, best_device
-from occ_core.model import OccupancyConfig, base, build_model, small, tiny
+from occ_core.engine import OccupancyEngine, best_device
+from occ_core.ops.allocator import keep_freed_memory
 from occ_core.temporal import TemporalConfig
 from training.benchmark import machine, medians_ms
 from training.evaluate import EvaluateConfig, evaluate
@@ -82,7 +85,9 @@ def measure(config: EfficiencyConfig) -> dict[str, Any]:
         if row.image_size is not None:
             wanted = replace(wanted, image_size=row.image_size)
         if row.tacocc:
-            wanted = replace(wanted, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())
+            wanted = replace(
+                wanted, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig()
+            )
         torch.manual_seed(0)
         model = build_model(wanted).eval()
     if model.image_encoder is not None:
@@ -104,7 +109,9 @@ def measure(config: EfficiencyConfig) -> dict[str, Any]:
     height, width = shape.image_size
     miou = None
     if row.model is None:
-        miou = evaluate(EvaluateConfig(data=config.data, checkpoint=SHIPPED, rendered=False))["miou"]
+        miou = evaluate(EvaluateConfig(data=config.data, checkpoint=SHIPPED, rendered=False))[
+            "miou"
+        ]
     return {
         "image": f"{height}x{width}",
         "backbone": f"ResNet {'-'.join(map(str, encoder.depths))}, {encoder.block}, {encoder.widths[-1]} channels",
@@ -125,10 +132,23 @@ def efficiency(config: EfficiencyConfig) -> dict[str, Any]:
         "rows": [],
     }
     for name in config.rows:
-        command = [sys.executable, "-m", "training.efficiency", "--here", "--rows", name, "--data", str(config.data)]
-        done = subprocess.run([*command, "--repeats", str(config.repeats)], stdout=subprocess.PIPE, text=True)
+        command = [
+            sys.executable,
+            "-m",
+            "training.efficiency",
+            "--here",
+            "--rows",
+            name,
+            "--data",
+            str(config.data),
+        ]
+        done = subprocess.run(
+            [*command, "--repeats", str(config.repeats)], stdout=subprocess.PIPE, text=True
+        )
         if done.returncode:
-            raise RuntimeError(f"row '{name}' ended with exit status {done.returncode}; its messages are above")
+            raise RuntimeError(
+                f"row '{name}' ended with exit status {done.returncode}; its messages are above"
+            )
         table["rows"].append({"name": name} | json.loads(done.stdout.splitlines()[-1]))
         print(line(table["rows"][-1]), flush=True)
         config.out.parent.mkdir(parents=True, exist_ok=True)

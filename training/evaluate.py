@@ -1,9 +1,10 @@
-"""Scores a checkpoint: ``python -m training.evaluate --checkpoint C --data D --benchmark surroundocc --json scores.json``.
+"""Scores a checkpoint: ``python -m training.evaluate --checkpoint C --data D --benchmark
+surroundocc --json scores.json``.
 
-``surroundocc``: IoU and mIoU of labelled keyframes, dataset-level, the IoU of the voxelised LiDAR points beside it, RayIoU,
-flicker, and what cameras see.
-``keyframe``: keyframes without labels, such as real ones, against their own LiDAR points and boxes.
-``preprocessing``: no model; sky masks and the LiDAR filter, against what generated towns know of both.
+``surroundocc``: IoU and mIoU of labelled keyframes, dataset-level, the IoU of the voxelised LiDAR
+points beside it, RayIoU, flicker, and what cameras see. ``keyframe``: keyframes without labels,
+such as real ones, against their own LiDAR points and boxes. ``preprocessing``: no model; sky masks
+and the LiDAR filter, against what generated towns know of both.
 """
 
 from __future__ import annotations
@@ -24,8 +25,16 @@ from occ_core.checkpoint import SHIPPED
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
-from occ_core.inference import OccupancyEngine, Precision
-from occ_core.metrics import BevScore, Flicker, ImageScore, OccupancyScore, RayIoU, ray_origins, visible_only
+from occ_core.engine import OccupancyEngine, Precision
+from occ_core.metrics import (
+    BevScore,
+    Flicker,
+    ImageScore,
+    OccupancyScore,
+    RayIoU,
+    ray_origins,
+    visible_only,
+)
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
 from occ_core.metrics.label_sets import LabelSet
 from occ_core.metrics.occupancy import OccupancyScores
@@ -33,7 +42,7 @@ from occ_core.rendering.cameras import frame_cameras
 from occ_core.taxonomy import WEATHERS
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
-from training.pictures import keyframe_picture, write_picture
+from training.figures.keyframe import keyframe_picture, write_picture
 from training.score_preprocessing import score_preprocessing
 
 BOX_SIDES_M = (25, 50, 100)
@@ -66,14 +75,22 @@ class EvaluateConfig:
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """The scores; see the module for their meaning."""
-    scenes = None if config.split is None else split_scenes(config.data, config.version, config.split)
+    scenes = (
+        None if config.split is None else split_scenes(config.data, config.version, config.split)
+    )
     if config.benchmark == "preprocessing":
-        return score_preprocessing(config.data, NuScenes(config.data, config.version).keyframes(scenes, 0), config.pictures)
+        return score_preprocessing(
+            config.data, NuScenes(config.data, config.version).keyframes(scenes, 0), config.pictures
+        )
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
     model = engine.model.config
-    frames = NuScenesFrames(config.data, config.version, scenes, model.image_size, config.sweeps, model.grid)
+    frames = NuScenesFrames(
+        config.data, config.version, scenes, model.image_size, config.sweeps, model.grid
+    )
     if config.benchmark == "surroundocc":
-        return score_frames(engine, frames, range(len(frames)), config.pictures, rendered=config.rendered)
+        return score_frames(
+            engine, frames, range(len(frames)), config.pictures, rendered=config.rendered
+        )
     return score_keyframes(engine, frames, config.pictures)
 
 
@@ -85,20 +102,26 @@ def score_frames(
     *,
     rendered: bool = False,
 ) -> dict[str, Any]:
-    """IoU and mIoU by SurroundOcc's protocol over the keyframes at ``indices``; keyframes without labels are an error.
+    """IoU and mIoU by SurroundOcc's protocol over the keyframes at ``indices``; keyframes without
+    labels are an error.
 
-    ``lidar_iou`` is that of the voxels which hold a LiDAR point (all sweeps joined), ``iou_over_lidar`` the ratio to it;
-    ``flicker`` see ``occ_core.metrics.flicker``; ``by_range`` has the scores within boxes of 25, 50 and 100 m (TACOcc, Table VI),
-    ``by_weather`` those of the keyframes of each weather (VLMFusionOcc3D, Table VI);
-    ``ray_iou`` see ``occ_core.metrics.ray_iou``. ``rendered`` adds what cameras see: from above (``bev``) and the vehicle's own,
-    at the model's image size (``image``, ``depth_l1_m``). ``visible`` has the same of the voxels that a camera's ray
-    reached, where the data know.
+    ``lidar_iou`` is that of the voxels which hold a LiDAR point (all sweeps joined),
+    ``iou_over_lidar`` the ratio to it; ``flicker`` see ``occ_core.metrics.flicker``; ``by_range``
+    has the scores within boxes of 25, 50 and 100 m (TACOcc, Table VI), ``by_weather`` those of the
+    keyframes of each weather (VLMFusionOcc3D, Table VI); ``ray_iou`` see
+    ``occ_core.metrics.ray_iou``. ``rendered`` adds what cameras see: from above (``bev``) and the
+    vehicle's own, at the model's image size (``image``, ``depth_l1_m``). ``visible`` has the same
+    of the voxels that a camera's ray reached, where the data know.
     """
     rays, bev, image = RayIoU(frames.grid), BevScore(frames.grid), ImageScore(frames.grid)
     lidar_m: dict[str, list[np.ndarray]] = {}
     for keyframe in frames.keyframes:
         lidar_m.setdefault(keyframe.scene_name, []).append(keyframe.lidar.world_from_lidar[:3, 3])
-    score, lidar_score, flicker = OccupancyScore(), OccupancyScore(LabelSet(("empty", "hit"))), Flicker(frames.grid)
+    score, lidar_score, flicker = (
+        OccupancyScore(),
+        OccupancyScore(LabelSet(("empty", "hit"))),
+        Flicker(frames.grid),
+    )
     boxes = {side: (OccupancyScore(), _box(frames.grid, side)) for side in BOX_SIDES_M}
     weathers: dict[str, OccupancyScore] = {}
     in_view: tuple[OccupancyScore, BevScore, ImageScore] | None = None
@@ -106,14 +129,23 @@ def score_frames(
     for index in tqdm(indices, desc="evaluate", unit="frame", leave=False):
         frame, labels = frames[index]
         if labels is None:
-            raise FileNotFoundError(f"{frames.keyframes[index].lidar.path} has no occupancy labels; use --benchmark keyframe")
-        if before is None or index != before + 1 or frames.keyframes[before].scene_name != frames.keyframes[index].scene_name:
+            raise FileNotFoundError(
+                f"{frames.keyframes[index].lidar.path} has no occupancy labels; use --benchmark "
+                "keyframe"
+            )
+        if (
+            before is None
+            or index != before + 1
+            or frames.keyframes[before].scene_name != frames.keyframes[index].scene_name
+        ):
             engine.reset("the frames before are of another place")
             flicker.cut()
         before = index
         prediction = engine.step(frame).labels[0]
         score.update(prediction, labels)
-        weathers.setdefault(frames.keyframes[index].context.weather, OccupancyScore()).update(prediction, labels)
+        weathers.setdefault(frames.keyframes[index].context.weather, OccupancyScore()).update(
+            prediction, labels
+        )
         flicker.update(prediction, labels, frame.world_from_grid[0])
         along = torch.from_numpy(np.stack(lidar_m[frames.keyframes[index].scene_name]))
         visible = frames.visible(index)
@@ -124,7 +156,11 @@ def score_frames(
             if rendered:
                 in_view[1].update(prediction, truth_in_view)
                 in_view[2].update(prediction, truth_in_view, frame_cameras(frame, 0))
-        rays.update(prediction, labels, ray_origins(torch.linalg.inv(frame.world_from_grid[0]), along, frames.grid))
+        rays.update(
+            prediction,
+            labels,
+            ray_origins(torch.linalg.inv(frame.world_from_grid[0]), along, frames.grid),
+        )
         if rendered:
             bev.update(prediction, labels)
             image.update(prediction, labels, frame_cameras(frame, 0))
@@ -148,14 +184,24 @@ def score_frames(
         "iou_over_lidar": scores["iou"] / lidar_iou,
         "flicker": flicker.compute(),
         "ray_iou": rays.compute()["ray_iou"],
-        "by_weather": {weather: _means(weathers[weather].compute()) for weather in WEATHERS if weather in weathers},
-        "by_range": {str(side): _means(box_score.compute()) for side, (box_score, _) in boxes.items()},
+        "by_weather": {
+            weather: _means(weathers[weather].compute())
+            for weather in WEATHERS
+            if weather in weathers
+        },
+        "by_range": {
+            str(side): _means(box_score.compute()) for side, (box_score, _) in boxes.items()
+        },
     }
 
 
 def _seen(bev: BevScore, image: ImageScore) -> dict[str, Any]:
     above, seen = bev.compute(), image.compute()
-    return {"bev": _means(above["semantics"]), "image": _means(seen["semantics"]), "depth_l1_m": seen["depth_l1_m"]}
+    return {
+        "bev": _means(above["semantics"]),
+        "image": _means(seen["semantics"]),
+        "depth_l1_m": seen["depth_l1_m"],
+    }
 
 
 def _means(scores: OccupancyScores) -> dict[str, float]:
@@ -172,28 +218,47 @@ def _box(grid: VoxelGrid, side_m: float) -> tuple[slice, slice]:
     return slices[0], slices[1]
 
 
-def score_keyframes(engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None = None) -> dict[str, Any]:
-    """Means over all keyframes of ``hit_recall`` and ``car_point_accuracy`` (see ``occ_core.metrics.keyframe``)."""
+def score_keyframes(
+    engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None = None
+) -> dict[str, Any]:
+    """Means over all keyframes of ``hit_recall`` and ``car_point_accuracy`` (see
+    ``occ_core.metrics.keyframe``).
+    """
     recalls, accuracies = [], []
     for index in tqdm(range(len(frames)), desc="evaluate", unit="frame", leave=False):
         frame, _ = frames[index]
         prediction = engine.step(frame).labels[0].numpy()
         points = frame.points[0][frame.points[0][:, 4] < NEWEST_S].numpy()
         recalls.append(hit_recall(prediction, points, frames.grid))
-        accuracies.append(car_point_accuracy(prediction, points, frames.keyframes[index].boxes, frames.grid))
+        accuracies.append(
+            car_point_accuracy(prediction, points, frames.keyframes[index].boxes, frames.grid)
+        )
         _picture(pictures, index, frame, prediction, None, engine)
-    return {"hit_recall": float(np.nanmean(recalls)), "car_point_accuracy": float(np.nanmean(accuracies)), "frames": len(frames)}
+    return {
+        "hit_recall": float(np.nanmean(recalls)),
+        "car_point_accuracy": float(np.nanmean(accuracies)),
+        "frames": len(frames),
+    }
 
 
 def _picture(
-    folder: Path | None, index: int, frame: Frame, prediction: np.ndarray, truth: np.ndarray | None, engine: OccupancyEngine
+    folder: Path | None,
+    index: int,
+    frame: Frame,
+    prediction: np.ndarray,
+    truth: np.ndarray | None,
+    engine: OccupancyEngine,
 ) -> None:
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     images = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]
     picture = keyframe_picture(
-        images, prediction, truth, engine.model.config.grid, title=f"{frame.context[0].region}, {frame.context[0].weather}"
+        images,
+        prediction,
+        truth,
+        engine.model.config.grid,
+        title=f"{frame.context[0].region}, {frame.context[0].weather}",
     )
     write_picture(picture, folder / f"{index:04d}.png")
 

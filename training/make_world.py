@@ -1,7 +1,8 @@
-"""Makes synthetic drives in the official nuScenes v1.0 layout: ``python -m training.make_world OUT --scenes N --seed S``.
+"""Makes synthetic drives in the official nuScenes v1.0 layout: ``python -m training.make_world OUT
+--scenes N --seed S``.
 
-A killed run continues where it was: a drive counts once its records are in ``OUT/.parts``. The same seed gives the same
-bytes, whatever the number of workers.
+A killed run continues where it was: a drive counts once its records are in ``OUT/.parts``. The same
+seed gives the same bytes, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import cv2
 import tyro
 from tqdm import tqdm
 
-from training.world import tables
+from training.world.nuscenes import tables
+from training.world.nuscenes.writer import SceneOptions, SceneWriter
 from training.world.town import make_drive
-from training.world.writer import SceneOptions, SceneWriter
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class WorldConfig:
     weathers: tuple[Literal["clear", "rain", "night", "rain at night"], ...] = ()
     """Every drive becomes a scene in each of these; without any, it has one weather, of its own."""
     consecutive: bool = False
-    """A drive's scenes follow one another: it goes from one weather into the next. Otherwise it is driven anew in each."""
+    """A drive's scenes follow one another: it goes from one weather into the next. Otherwise it is
+    driven anew in each.
+    """
     region: str | None = None
     """``log.location`` of all drives; without it they differ."""
     version: str = "v1.0-town"
@@ -53,11 +56,15 @@ class WorldConfig:
     def __post_init__(self) -> None:
         for name in ("scenes", "workers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"WorldConfig.{name} must be at least 1, got {getattr(self, name)}")
+                raise ValueError(
+                    f"WorldConfig.{name} must be at least 1, got {getattr(self, name)}"
+                )
         if len(set(self.weathers)) < len(self.weathers):
             raise ValueError(f"WorldConfig.weathers names a weather twice: {self.weathers}")
         if self.consecutive and len(self.weathers) < 2:
-            raise ValueError(f"WorldConfig.consecutive needs two weathers or more, got {self.weathers}")
+            raise ValueError(
+                f"WorldConfig.consecutive needs two weathers or more, got {self.weathers}"
+            )
         if self.seed < 0:
             raise ValueError(f"WorldConfig.seed must not be negative, got {self.seed}")
 
@@ -74,7 +81,9 @@ class WorldConfig:
     def scene_options(self, number: int) -> SceneOptions:
         """Of the scenes in the weather of that number."""
         first = number * self.keyframes if self.consecutive else 0
-        return SceneOptions(version=self.version, keyframes=self.keyframes, image_size=self.image_size, first=first)
+        return SceneOptions(
+            version=self.version, keyframes=self.keyframes, image_size=self.image_size, first=first
+        )
 
     @property
     def duration_s(self) -> float:
@@ -90,11 +99,17 @@ def part_path(out: Path, index: int) -> Path:
 def make_scene(config: WorldConfig, index: int) -> None:
     """Writes drive ``index`` and, as the last thing, its records."""
     town, number = divmod(index, len(config.weather_of_drives))
-    drive = make_drive(config.seed, town, config.weather_of_drives[number], config.region, config.duration_s)
+    drive = make_drive(
+        config.seed, town, config.weather_of_drives[number], config.region, config.duration_s
+    )
     if len(config.weathers) > 1:
         drive = dataclasses.replace(drive, name=f"{drive.name}-{drive.weather.replace(' ', '-')}")
-    when = index - number if config.consecutive else index  # scenes of one drive lie on one time line
-    records = SceneWriter(config.out, drive, config.seed, when, config.scene_options(number)).write(_count_keyframe)
+    when = (
+        index - number if config.consecutive else index
+    )  # scenes of one drive lie on one time line
+    records = SceneWriter(config.out, drive, config.seed, when, config.scene_options(number)).write(
+        _count_keyframe
+    )
     tables.write_json(part_path(config.out, index), records)
 
 
@@ -124,7 +139,9 @@ def make_world(config: WorldConfig) -> None:
                 if result.ready():
                     result.get()  # an error in a worker ends the run here
             time.sleep(0.2)
-    tables.assemble(config.out, config.version, [part_path(config.out, index) for index in range(config.drives)])
+    tables.assemble(
+        config.out, config.version, [part_path(config.out, index) for index in range(config.drives)]
+    )
 
 
 _counter: Synchronized[int] | None = None
@@ -150,12 +167,19 @@ def _check_same_world(config: WorldConfig) -> None:
     path = config.out / ".parts" / "settings.json"
     earlier = json.loads(path.read_text()) if path.exists() else settings
     earlier.setdefault("consecutive", False)
-    if "weathers" not in earlier and earlier.pop("weather", "") is None:  # made before a drive could be made in several
+    if (
+        "weathers" not in earlier and earlier.pop("weather", "") is None
+    ):  # made before a drive could be made in several
         earlier["weathers"] = []
     if earlier != settings:
-        differing = {name: (earlier.get(name), value) for name, value in settings.items() if earlier.get(name) != value}
+        differing = {
+            name: (earlier.get(name), value)
+            for name, value in settings.items()
+            if earlier.get(name) != value
+        }
         raise ValueError(
-            f"{config.out} holds a world made with other settings (earlier, now): {differing}; choose another folder"
+            f"{config.out} holds a world made with other settings (earlier, now): {differing}; "
+            "choose another folder"
         )
     tables.write_json(path, settings)
 

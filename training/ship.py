@@ -1,7 +1,8 @@
-"""Ships a trained model with the package: ``python -m training.ship RUN/model.safetensors --data TOWNS [--keyframes REAL]``.
+"""Ships a trained model with the package: ``python -m training.ship RUN/model.safetensors --data
+TOWNS [--keyframes REAL]``.
 
-The weights are stored as float16, scored as stored, and written to ``occ_core/checkpoints`` with the command and seed that made
-them.
+The weights are stored as float16, scored as stored, and written to ``occ_core/checkpoints`` with
+the command and seed that made them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class ShipConfig:
     keyframes: Path | None = None
     """nuScenes data root of real keyframes, scored by ``--benchmark keyframe``."""
     refine_above: float = 0.5
-    """Coarse voxels likelier than this to be occupied are refined; in training more are, to learn from."""
+    """Coarse voxels likelier than this to be occupied are refined; in training more are, to learn
+    from.
+    """
     to: Path = SHIPPED
     note: str = ""
     """What else a user should know of how it was made."""
@@ -38,7 +41,10 @@ class ShipConfig:
 def ship(config: ShipConfig) -> dict[str, Any]:
     """Writes the shipped checkpoint and returns its scores."""
     trained = load_file(config.checkpoint)
-    weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in trained.items()}
+    weights = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in trained.items()
+    }
     description = json.loads(config.checkpoint.with_suffix(".json").read_text())
     description["config"]["refine_above"] = config.refine_above
     config.to.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +53,9 @@ def ship(config: ShipConfig) -> dict[str, Any]:
     unseen = EvaluateConfig(data=config.data, checkpoint=config.to)
     scores = {"unseen_towns": evaluate(unseen)}
     if config.keyframes is not None:
-        scores["real_keyframes"] = evaluate(replace(unseen, data=config.keyframes, benchmark="keyframe"))
+        scores["real_keyframes"] = evaluate(
+            replace(unseen, data=config.keyframes, benchmark="keyframe")
+        )
     kept = ("command", "seed", "step", "text_encoder")
     made_by = {key: value for key, value in description["made_by"].items() if key in kept}
     _write(config.to, description | {"made_by": made_by | {"note": config.note, "scores": scores}})

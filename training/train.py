@@ -1,4 +1,6 @@
-"""Trains a recipe: ``python -m training.train tiny_town [--steps 100] [--resume]``. The loop is below, top to bottom."""
+"""Trains a recipe: ``python -m training.train tiny_town [--steps 100] [--resume]``. The loop is
+below, top to bottom.
+"""
 
 from __future__ import annotations
 
@@ -23,34 +25,44 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from occ_core.adaptive_fusion import AdaptiveFusion
-from occ_core.allocator import keep_freed_memory
+from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint, start_from
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
-from occ_core.inference import OccupancyEngine, best_device, bf16_is_fast
+from occ_core.engine import OccupancyEngine, best_device, bf16_is_fast
+from occ_core.interface import Prediction, VoxelModel
 from occ_core.losses.cross_entropy import class_weights
-from occ_core.losses.gauss_render import GaussRenderLoss
-from occ_core.losses.truth_cache import TruthCache
-from occ_core.model import Prediction, VoxelModel, build_model
+from occ_core.losses.gauss_render.loss import GaussRenderLoss
+from occ_core.losses.gauss_render.truth_cache import TruthCache
+from occ_core.losses.sequential.renderer import SequentialRenderer, View
+from occ_core.ops.allocator import keep_freed_memory
 from occ_core.prompts import PROMPTS
 from occ_core.rendering.cameras import Cameras, frame_cameras
-from occ_core.rendering.sequential_renderer import SequentialRenderer, View
 from occ_core.types import Frame, HeadOutput, TemporalMemory
-from training.data import ClipSampler, Example, StepSampler, TrainingExamples, collate, count_voxels, drives
 from training.evaluate import score_frames
-from training.language import tell
-from training.objective import objective
-from training.pictures import keyframe_picture, write_picture
+from training.figures.keyframe import keyframe_picture, write_picture
+from training.learning.examples import (
+    ClipSampler,
+    Example,
+    StepSampler,
+    TrainingExamples,
+    collate,
+    count_voxels,
+    drives,
+)
+from training.learning.objective import objective
+from training.learning.prompt_noise import tell
+from training.learning.sequential_rendering import Past, render, total
+from training.learning.text_encoder import TextEncoder, learned, text_encoder
 from training.recipes import RECIPES, TrainConfig
-from training.rendering import Past, render, total
-from training.text_encoder import TextEncoder, learned, text_encoder
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
     """Runs a training to its end and returns the checkpoint with the averaged weights.
 
-    ``resume`` continues from ``config.out/state.pt``; on the CPU the result is the same to the last bit as without the stop.
+    ``resume`` continues from ``config.out/state.pt``; on the CPU the result is the same to the last
+    bit as without the stop.
 
     Raises:
         FileNotFoundError: data are missing.
@@ -58,15 +70,25 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     """
     state_path = config.out / "state.pt"
     if state_path.exists() and not resume:
-        raise FileExistsError(f"'{config.out}' holds a training already; continue it with --resume or give another --out")
+        raise FileExistsError(
+            f"'{config.out}' holds a training already; continue it with --resume or give another "
+            "--out"
+        )
     device = best_device() if config.device == "auto" else torch.device(config.device)
-    fabric = Fabric(accelerator=device.type, devices="auto" if device.type != "cpu" else 1, precision=_precision(config, device))
+    fabric = Fabric(
+        accelerator=device.type,
+        devices="auto" if device.type != "cpu" else 1,
+        precision=_precision(config, device),
+    )
     fabric.launch()
-    # on the CPU too some gradients are added by threads in any order; only so is a resumed run the same to the last bit
+    # on the CPU too some gradients are added by threads in any order; only so is a resumed run the
+    # same to the last bit
     torch.use_deterministic_algorithms(fabric.device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+    (config.out / "config.json").write_text(
+        json.dumps(asdict(config), indent=2, default=str) + "\n"
+    )
 
     torch.manual_seed(config.seed)
     raw_model = build_model(config.model)
@@ -77,14 +99,22 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     encoder = None if config.language is None else text_encoder(config.language.clip)
     if raw_model.prompts is not None and encoder is not None:
         raw_model.prompts.fill(encoder(list(PROMPTS)).detach())
-    average = AveragedModel(raw_model, multi_avg_fn=partial(_average, config.ema_decay), use_buffers=True).to(fabric.device)
+    average = AveragedModel(
+        raw_model, multi_avg_fn=partial(_average, config.ema_decay), use_buffers=True
+    ).to(fabric.device)
     renderer = _renderer(config).to(fabric.device) if config.rendering is not None else None
     parameters = [*raw_model.parameters(), *(renderer.parameters() if renderer is not None else ())]
     if encoder is not None:
         parameters += [weight for weight in encoder.parameters() if weight.requires_grad]  # LoRA's
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _warmup_cosine(step, config))
-    model, optimiser = fabric.setup(_PastFabric(raw_model, renderer, encoder if learned(encoder) else None), optimiser)
+    optimiser = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: _warmup_cosine(step, config)
+    )
+    model, optimiser = fabric.setup(
+        _PastFabric(raw_model, renderer, encoder if learned(encoder) else None), optimiser
+    )
 
     gauss_render = None
     if config.gauss_render is not None:
@@ -111,7 +141,13 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         torch.set_rng_state(state["rng"].cpu())  # last: the loader has drawn a number too
 
     writer = SummaryWriter(config.out / "curves", purge_step=first_step)
-    bar = tqdm(total=config.steps, initial=first_step, unit="step", dynamic_ncols=True, disable=not fabric.is_global_zero)
+    bar = tqdm(
+        total=config.steps,
+        initial=first_step,
+        unit="step",
+        dynamic_ncols=True,
+        disable=not fabric.is_global_zero,
+    )
     for step, clip in enumerate(examples, start=first_step + 1):
         model.train()
         if isinstance(raw_model.fusion, AdaptiveFusion):
@@ -128,26 +164,41 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             forgets = drawn.random() < (config.forget or 0)
             memory = memories.pop(example.drive, None)
             carried = SimpleNamespace(
-                frame=frame, named=named, begins_step=number == 0, around=[one.to(fabric.device) for one in example.around],
-                memory=None if forgets else memory, past=pasts.pop(example.drive, None),
-            )  # fmt: skip
+                frame=frame,
+                named=named,
+                begins_step=number == 0,
+                around=[one.to(fabric.device) for one in example.around],
+                memory=None if forgets else memory,
+                past=pasts.pop(example.drive, None),
+            )
             prediction = model(carried)
-            per_frame.append(objective(prediction, frame, labels, coarse_labels, weights, config.losses, config.model))
+            per_frame.append(
+                objective(
+                    prediction, frame, labels, coarse_labels, weights, config.losses, config.model
+                )
+            )
             if config.rendering is not None:
                 per_frame[-1] |= carried.rendering._asdict()
-                per_frame[-1]["total"] = total(per_frame[-1]["total"], carried.rendering, config.rendering)
+                per_frame[-1]["total"] = total(
+                    per_frame[-1]["total"], carried.rendering, config.rendering
+                )
             if gauss_render is not None and step > (config.gauss_render_from or 0) * config.steps:
                 random = np.random.default_rng([config.seed, step, number])
-                per_frame[-1] = _projective(gauss_render, prediction, frame, labels, random, per_frame[-1], config)
+                per_frame[-1] = _projective(
+                    gauss_render, prediction, frame, labels, random, per_frame[-1], config
+                )
             if config.model.temporal is not None and not example.ends_drive:
                 memories[example.drive] = carried.memory
                 if carried.past is not None:
                     pasts[example.drive] = carried.past
         memories = {drive: memory.detach() for drive, memory in memories.items()}
-        losses = {name: torch.stack([one[name] for one in per_frame]).mean() for name in per_frame[0]}
+        losses = {
+            name: torch.stack([one[name] for one in per_frame]).mean() for name in per_frame[0]
+        }
         if not torch.isfinite(losses["total"]):
             raise FloatingPointError(
-                f"the loss of step {step} is not finite: { {name: float(loss) for name, loss in losses.items()} }"
+                f"the loss of step {step} is not finite: "
+                f"{ {name: float(loss) for name, loss in losses.items()} }"
             )
         optimiser.zero_grad()
         fabric.backward(losses["total"])
@@ -158,25 +209,42 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
         bar.update()
         if step % 20 == 0:
-            bar.set_postfix({name: f"{loss.item():.3f}" for name, loss in losses.items() if name in ("total", "fine_lovasz")})
+            bar.set_postfix(
+                {
+                    name: f"{loss.item():.3f}"
+                    for name, loss in losses.items()
+                    if name in ("total", "fine_lovasz")
+                }
+            )
             for name, loss in losses.items():
                 writer.add_scalar(f"loss/{name}", loss.item(), step)
             writer.add_scalar("learning_rate", schedule.get_last_lr()[0], step)
             if config.model.adaptive_fusion is not None:
-                for k, share in zip(config.model.adaptive_fusion.candidates, prediction.neighbour_shares(), strict=True):
+                for k, share in zip(
+                    config.model.adaptive_fusion.candidates,
+                    prediction.neighbour_shares(),
+                    strict=True,
+                ):
                     writer.add_scalar(f"neighbours/k{k}", share, step)
         if step % config.epoch_steps == 0 or step == config.steps:
-            unfinished = state_path.with_suffix(".part")  # a stop while it is written must not cost the last one
+            unfinished = state_path.with_suffix(
+                ".part"
+            )  # a stop while it is written must not cost the last one
             fabric.save(
                 unfinished,
                 {
-                    "model": raw_model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
-                    "schedule": schedule.state_dict(), "rng": torch.get_rng_state(), "step": step,
+                    "model": raw_model.state_dict(),
+                    "average": average.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "rng": torch.get_rng_state(),
+                    "step": step,
                     "memories": {drive: _fields(memory) for drive, memory in memories.items()},
                     "pasts": {drive: _past_fields(past) for drive, past in pasts.items()},
-                    "renderer": {} if renderer is None else renderer.state_dict(), "encoder": learned(encoder),
+                    "renderer": {} if renderer is None else renderer.state_dict(),
+                    "encoder": learned(encoder),
                 },
-            )  # fmt: skip
+            )
             if fabric.is_global_zero:
                 unfinished.replace(state_path)
                 _report(cast(VoxelModel, average.module), validation, config, writer, step, encoder)
@@ -188,9 +256,13 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
 
 class _PastFabric(nn.Module):
-    """Carries frames and memories through Fabric's wrapper, which would cast their float64 poses and refuses frozen classes."""
+    """Carries frames and memories through Fabric's wrapper, which would cast their float64 poses
+    and refuses frozen classes.
+    """
 
-    def __init__(self, model: VoxelModel, renderer: SequentialRenderer | None, encoder: TextEncoder | None) -> None:
+    def __init__(
+        self, model: VoxelModel, renderer: SequentialRenderer | None, encoder: TextEncoder | None
+    ) -> None:
         super().__init__()
         self.model = model
         self.renderer = renderer
@@ -198,11 +270,15 @@ class _PastFabric(nn.Module):
 
     def forward(self, carried: SimpleNamespace) -> Prediction:
         if self.encoder is not None and self.model.prompts is not None and carried.begins_step:
-            self.model.prompts.fill(self.encoder(list(PROMPTS)))  # LoRA has changed since the step before
+            self.model.prompts.fill(
+                self.encoder(list(PROMPTS))
+            )  # LoRA has changed since the step before
         prediction = self.model(carried.frame, carried.memory, carried.named)
         carried.memory = prediction.memory
         if self.renderer is not None:
-            with torch.autocast(carried.frame.images.device.type, enabled=False):  # a blend of hundreds needs float32
+            with torch.autocast(
+                carried.frame.images.device.type, enabled=False
+            ):  # a blend of hundreds needs float32
                 carried.rendering, carried.past = render(
                     self.renderer, prediction, carried.frame, carried.around, carried.past
                 )
@@ -226,13 +302,18 @@ def _projective(
     """The losses with GaussRender's among them and in the total (Eq. 1)."""
     cameras = [frame_cameras(frame, sample) for sample in range(frame.batch_size)]
     rendered = loss.of_cascade(prediction.head, labels, cameras, random)
-    named = {f"rendered_{name}": value for name, value in rendered._asdict().items() if name != "total"}
+    named = {
+        f"rendered_{name}": value for name, value in rendered._asdict().items() if name != "total"
+    }
     return losses | named | {"total": losses["total"] + rendered.total}
 
 
 def _past_fields(past: Past) -> dict[str, Any]:
     """As ``_past`` takes it; Fabric saves no dataclasses."""
-    cameras = {"intrinsics": past.view.cameras.intrinsics, "camera_from_grid": past.view.cameras.camera_from_grid}
+    cameras = {
+        "intrinsics": past.view.cameras.intrinsics,
+        "camera_from_grid": past.view.cameras.camera_from_grid,
+    }
     images = {"images": past.view.images, "valid": past.view.valid}
     return cameras | images | {"world_from_grid": past.world_from_grid, "stamp_ns": past.stamp_ns}
 
@@ -240,7 +321,9 @@ def _past_fields(past: Past) -> dict[str, Any]:
 def _past(kept: dict[str, Any]) -> Past:
     height, width = kept["images"].shape[-2:]
     cameras = Cameras(kept["intrinsics"], kept["camera_from_grid"], (height, width))
-    return Past(View(0.0, cameras, kept["images"], kept["valid"]), kept["world_from_grid"], kept["stamp_ns"])
+    return Past(
+        View(0.0, cameras, kept["images"], kept["valid"]), kept["world_from_grid"], kept["stamp_ns"]
+    )
 
 
 def _report(
@@ -251,13 +334,19 @@ def _report(
     step: int,
     encoder: TextEncoder | None,
 ) -> None:
-    """Scores the averaged model on the validation keyframes, writes the checkpoint, the scores and a picture."""
+    """Scores the averaged model on the validation keyframes, writes the checkpoint, the scores and
+    a picture.
+    """
     was_training = model.training
     engine = OccupancyEngine(model, next(model.parameters()).device, config.precision)
     if config.model.temporal is None and config.model.language is None:
-        chosen = np.unique(np.linspace(0, len(validation) - 1, config.validation_frames).astype(int)).tolist()
+        chosen = np.unique(
+            np.linspace(0, len(validation) - 1, config.validation_frames).astype(int)
+        ).tolist()
     else:
-        chosen = list(range(min(len(validation), config.validation_frames)))  # consecutive: there is something to remember
+        chosen = list(
+            range(min(len(validation), config.validation_frames))
+        )  # consecutive: there is something to remember
     scores = score_frames(engine, validation, chosen)
     for name in ("iou", "miou"):
         writer.add_scalar(f"validation/{name}", scores[name], step)
@@ -276,7 +365,10 @@ def _report(
     truth = None if labels is None else labels.numpy()
     picture = keyframe_picture(images, prediction, truth, config.model.grid, title=f"step {step}")
     write_picture(picture, config.out / "pictures" / f"step_{step:06d}.png")
-    tqdm.write(f"step {step}: IoU {scores['iou']:.3f}, mIoU {scores['miou']:.3f} over {scores['frames']} validation keyframes")
+    tqdm.write(
+        f"step {step}: IoU {scores['iou']:.3f}, mIoU {scores['miou']:.3f} over {scores['frames']} "
+        "validation keyframes"
+    )
     model.train(was_training)
 
 
@@ -284,32 +376,69 @@ def _frames(config: TrainConfig) -> tuple[NuScenesFrames, NuScenesFrames]:
     """Training and validation frames."""
     if config.split is not None:
         train_scenes = split_scenes(config.data, config.version, config.split)
-        validation_scenes = split_scenes(config.data, config.version, config.split.replace("train", "val"))
+        validation_scenes = split_scenes(
+            config.data, config.version, config.split.replace("train", "val")
+        )
     else:
         names = sorted(scene["name"] for scene in NuScenes(config.data, config.version).scenes)
         if len(names) <= config.validation_scenes:
             raise ValueError(
-                f"'{config.data}' has {len(names)} scenes, of which {config.validation_scenes} are for validation: none is left"
+                f"'{config.data}' has {len(names)} scenes, of which {config.validation_scenes} are "
+                "for validation: none is left"
             )
-        train_scenes, validation_scenes = names[: -config.validation_scenes], names[-config.validation_scenes :]
+        train_scenes, validation_scenes = (
+            names[: -config.validation_scenes],
+            names[-config.validation_scenes :],
+        )
     return (
-        NuScenesFrames(config.data, config.version, train_scenes, config.model.image_size, config.sweeps, config.model.grid),
-        NuScenesFrames(config.data, config.version, validation_scenes, config.model.image_size, config.sweeps, config.model.grid),
+        NuScenesFrames(
+            config.data,
+            config.version,
+            train_scenes,
+            config.model.image_size,
+            config.sweeps,
+            config.model.grid,
+        ),
+        NuScenesFrames(
+            config.data,
+            config.version,
+            validation_scenes,
+            config.model.image_size,
+            config.sweeps,
+            config.model.grid,
+        ),
     )
 
 
-def _clips(frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first_step: int) -> Iterator[list[Example]]:
-    """For every step a batch of examples of one instant each, as a clip of one; or consecutive examples, ``by_drive``."""
+def _clips(
+    frames: NuScenesFrames, config: TrainConfig, fabric: Fabric, first_step: int
+) -> Iterator[list[Example]]:
+    """For every step a batch of examples of one instant each, as a clip of one; or consecutive
+    examples, ``by_drive``.
+    """
     by_drive = config.model.temporal is not None or config.by_drive
     rendered = None if config.rendering is None else config.model.coarse_grid
     examples = TrainingExamples(
-        frames, config.model.cascade_ratio, config.augment, config.seed, whole_drives=by_drive, rendered=rendered
+        frames,
+        config.model.cascade_ratio,
+        config.augment,
+        config.seed,
+        whole_drives=by_drive,
+        rendered=rendered,
     )
-    seed = config.seed + 1000 * fabric.global_rank  # every process draws its own order: DDP needs no further sampler
+    seed = (
+        config.seed + 1000 * fabric.global_rank
+    )  # every process draws its own order: DDP needs no further sampler
     sampler: Sampler[list[tuple[int, int]]]
     if by_drive:
         sampler = ClipSampler(
-            drives(frames), config.streams, config.batch_size, config.clip, config.steps, seed, first_step
+            drives(frames),
+            config.streams,
+            config.batch_size,
+            config.clip,
+            config.steps,
+            seed,
+            first_step,
         )
     else:
         sampler = StepSampler(len(frames), config.batch_size, config.steps, seed, first_step)
@@ -330,7 +459,9 @@ def _joined(examples: list[Example]) -> list[Example]:
 
 def _fields(memory: TemporalMemory) -> dict[str, Any]:
     """As ``_memory`` takes it; Fabric saves no classes of ours."""
-    return {field.name: getattr(memory, field.name) for field in fields(memory)} | {"head": tuple(memory.head or ())}
+    return {field.name: getattr(memory, field.name) for field in fields(memory)} | {
+        "head": tuple(memory.head or ())
+    }
 
 
 def _memory(kept: dict[str, Any]) -> TemporalMemory:
@@ -341,8 +472,12 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def _average(decay: float, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
-    """Exponential moving average, in place; the first updates count more, so that the random start is forgotten."""
+def _average(
+    decay: float, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int
+) -> None:
+    """Exponential moving average, in place; the first updates count more, so that the random start
+    is forgotten.
+    """
     decay = min(decay, (1 + int(updates)) / (10 + int(updates)))
     for mean, value in zip(averaged, current, strict=True):
         if mean.is_floating_point():
@@ -371,7 +506,9 @@ def main() -> None:
     resume = "--resume" in arguments
     recipes = {recipe.__name__: (recipe.__doc__ or "", recipe()) for recipe in RECIPES}
     config = tyro.extras.overridable_config_cli(
-        recipes, args=[argument for argument in arguments if argument != "--resume"], prog="training.train"
+        recipes,
+        args=[argument for argument in arguments if argument != "--resume"],
+        prog="training.train",
     )
     try:
         print(f"trained: {train(config, resume=resume)}")

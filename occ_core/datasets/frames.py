@@ -14,7 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
-from occ_core.datasets.surroundocc import coarsen_labels, label_path, mask_path, read_labels, read_masks
+from occ_core.datasets.surroundocc import (
+    coarsen_labels,
+    label_path,
+    mask_path,
+    read_labels,
+    read_masks,
+)
 from occ_core.geometry.images import fit_image
 from occ_core.geometry.points import accumulate_sweeps
 from occ_core.geometry.poses import invert_pose
@@ -49,17 +55,22 @@ def frame_from_sensors(
     """
     if not len(images) == len(intrinsics) == len(grid_from_camera):
         raise ValueError(
-            f"every camera needs an entry (or None): got {len(images)} images, {len(intrinsics)} intrinsics, "
+            f"every camera needs an entry (or None): got {len(images)} images, {len(intrinsics)} "
+            "intrinsics, "
             f"{len(grid_from_camera)} poses"
         )
     if points.ndim != 2 or points.shape[1] != 5:
-        raise ValueError(f"points must be [M, 5] (x, y, z, intensity, age), got {list(points.shape)}")
+        raise ValueError(
+            f"points must be [M, 5] (x, y, z, intensity, age), got {list(points.shape)}"
+        )
     height, width = image_size
     pixels = np.zeros((len(images), height, width, 3), dtype=np.uint8)
     cameras = np.tile(np.eye(3, dtype=np.float32), (len(images), 1, 1))
     poses = np.tile(np.eye(4, dtype=np.float32), (len(images), 1, 1))
     mask = np.zeros(len(images), dtype=bool)
-    for index, (image, matrix, pose) in enumerate(zip(images, intrinsics, grid_from_camera, strict=True)):
+    for index, (image, matrix, pose) in enumerate(
+        zip(images, intrinsics, grid_from_camera, strict=True)
+    ):
         if image is None or matrix is None or pose is None:
             continue
         pixels[index], cameras[index] = fit_image(image, matrix, image_size)
@@ -78,10 +89,11 @@ def frame_from_sensors(
 
 
 class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
-    """Frames of nuScenes keyframes in the LiDAR frame, each with its occupancy labels where they exist.
+    """Frames of nuScenes keyframes in the LiDAR frame, each with its occupancy labels where they
+    exist.
 
-    An item is ``(Frame of batch 1, labels uint8 [X, Y, Z] or None)``. An image that is missing or corrupt masks its camera,
-    with a warning.
+    An item is ``(Frame of batch 1, labels uint8 [X, Y, Z] or None)``. An image that is missing or
+    corrupt masks its camera, with a warning.
 
     Args:
         root: nuScenes data root; SurroundOcc's labels lie in its ``nuscenes_occ``.
@@ -110,7 +122,9 @@ class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
         self.grid = grid
         self.coarsening = round(grid.voxel_size_m / SURROUNDOCC_GRID.voxel_size_m)
         if SURROUNDOCC_GRID.coarser(self.coarsening) != grid:
-            raise ValueError(f"labels exist for {SURROUNDOCC_GRID} and its coarser forms, got {grid}")
+            raise ValueError(
+                f"labels exist for {SURROUNDOCC_GRID} and its coarser forms, got {grid}"
+            )
         self.keyframes = NuScenes(self.root, version).keyframes(scenes, sweeps=sweeps)
 
     def __len__(self) -> int:
@@ -124,10 +138,14 @@ class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
         path = label_path(self.root, self.keyframes[index].lidar.path)
         if not path.is_file():
             return None
-        return torch.from_numpy(coarsen_labels(read_labels(path, SURROUNDOCC_GRID), self.coarsening))
+        return torch.from_numpy(
+            coarsen_labels(read_labels(path, SURROUNDOCC_GRID), self.coarsening)
+        )
 
     def visible(self, index: int) -> Bool[Tensor, "x y z"] | None:
-        """The voxels that a camera's ray reached, a coarser one where any of its parts was; None where nobody knows."""
+        """The voxels that a camera's ray reached, a coarser one where any of its parts was; None
+        where nobody knows.
+        """
         path = mask_path(self.root, self.keyframes[index].lidar.path)
         if not path.is_file():
             return None
@@ -159,7 +177,17 @@ def frame_from_keyframe(keyframe: Keyframe, image_size: tuple[int, int]) -> Fram
         images.append(image)
         intrinsics.append(matrix)
         poses.append(pose)
-    sweeps = [(sweep.read(), sweep.world_from_lidar, sweep.stamp_ns) for sweep in (*reversed(keyframe.sweeps), keyframe.lidar)]
+    sweeps = [
+        (sweep.read(), sweep.world_from_lidar, sweep.stamp_ns)
+        for sweep in (*reversed(keyframe.sweeps), keyframe.lidar)
+    ]
     return frame_from_sensors(
-        images, intrinsics, poses, accumulate_sweeps(sweeps), world_from_grid, keyframe.stamp_ns, keyframe.context, image_size
+        images,
+        intrinsics,
+        poses,
+        accumulate_sweeps(sweeps),
+        world_from_grid,
+        keyframe.stamp_ns,
+        keyframe.context,
+        image_size,
     )

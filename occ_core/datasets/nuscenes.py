@@ -1,6 +1,8 @@
-"""nuScenes v1.0 reader: keyframes with cameras, LiDAR sweeps, boxes, per-point classes and drive context.
+"""nuScenes v1.0 reader: keyframes with cameras, LiDAR sweeps, boxes, per-point classes and drive
+context.
 
-It reads any version folder of the official layout (https://www.nuscenes.org/nuscenes#data-format), synthetic ones included.
+It reads any version folder of the official layout (https://www.nuscenes.org/nuscenes#data-format),
+synthetic ones included.
 """
 
 from __future__ import annotations
@@ -20,13 +22,22 @@ from occ_core.geometry.poses import invert_pose, pose_matrix
 from occ_core.taxonomy import LIDARSEG_CATEGORIES, region_from_location, weather_from_description
 from occ_core.types import DriveContext
 
-NUSCENES_CAMERAS = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
+NUSCENES_CAMERAS = (
+    "CAM_FRONT_LEFT",
+    "CAM_FRONT",
+    "CAM_FRONT_RIGHT",
+    "CAM_BACK_LEFT",
+    "CAM_BACK",
+    "CAM_BACK_RIGHT",
+)
 NUSCENES_LIDAR = "LIDAR_TOP"
 
 _LIDAR_COLUMNS = 5
 # nuScenes-devkit's limit for a finite difference of annotations, which are 0.5 s apart.
 _MAX_VELOCITY_INTERVAL_S = 1.5
-_LIDARSEG_TABLES = "take category.json from the nuScenes-lidarseg archive, which numbers the categories"
+_LIDARSEG_TABLES = (
+    "take category.json from the nuScenes-lidarseg archive, which numbers the categories"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,8 @@ class CameraView:
         return self.world_from_ego @ self.ego_from_camera
 
     def read(self, min_width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The RGB image, uint8 ``[H, W, 3]``, and the intrinsics in its pixels; reduced while not narrower than ``min_width``.
+        """The RGB image, uint8 ``[H, W, 3]``, and the intrinsics in its pixels; reduced while not
+        narrower than ``min_width``.
 
         Raises:
             FileNotFoundError: no such file.
@@ -60,7 +72,9 @@ class CameraView:
         try:
             image = decode_jpeg(self.path.read_bytes(), min_width)
         except FileNotFoundError:
-            raise FileNotFoundError(f"{self.path} is missing; extract the nuScenes archive that holds it") from None
+            raise FileNotFoundError(
+                f"{self.path} is missing; extract the nuScenes archive that holds it"
+            ) from None
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}; extract the file again") from error
         return image, scale_intrinsics(self.intrinsics, self.size, (image.shape[0], image.shape[1]))
@@ -85,7 +99,8 @@ class LidarSweep:
         return self.world_from_ego @ self.ego_from_lidar
 
     def read(self) -> np.ndarray:
-        """The points, float32 ``[N, 5]``: x, y, z in metres in the LiDAR frame, intensity in 0..255, ring index.
+        """The points, float32 ``[N, 5]``: x, y, z in metres in the LiDAR frame, intensity in
+        0..255, ring index.
 
         Raises:
             FileNotFoundError: no such file.
@@ -94,11 +109,14 @@ class LidarSweep:
         try:
             values = np.fromfile(self.path, dtype=np.uint8)
         except FileNotFoundError:
-            raise FileNotFoundError(f"{self.path} is missing; extract the nuScenes archive that holds it") from None
+            raise FileNotFoundError(
+                f"{self.path} is missing; extract the nuScenes archive that holds it"
+            ) from None
         point_bytes = 4 * _LIDAR_COLUMNS
         if values.size == 0 or values.size % point_bytes:
             raise ValueError(
-                f"{self.path} holds {values.size} bytes, expected a positive multiple of {point_bytes} "
+                f"{self.path} holds {values.size} bytes, expected a positive multiple of "
+                f"{point_bytes} "
                 f"({_LIDAR_COLUMNS} float32 a point); it is truncated: extract it again"
             )
         return values.view(np.float32).reshape(-1, _LIDAR_COLUMNS)
@@ -128,7 +146,9 @@ class Keyframe:
         return self.source.boxes(self.sample_token, self.lidar)
 
     def read_lidarseg(self) -> np.ndarray:
-        """Class id of each point of ``lidar.read()``, uint8 ``[N]``: 1..16, or 0 where there is no class (noise)."""
+        """Class id of each point of ``lidar.read()``, uint8 ``[N]``: 1..16, or 0 where there is no
+        class (noise).
+        """
         return self.source.read_lidarseg(self.lidar)
 
 
@@ -162,15 +182,20 @@ class NuScenes:
         for record in Table(self.folder, "sample_data").records:
             channel = self._channel(record)
             if channel in used:  # radars are most of the table
-                self._recordings[self._samples[record["sample_token"]]["scene_token"], channel].append(record)
+                self._recordings[
+                    self._samples[record["sample_token"]]["scene_token"], channel
+                ].append(record)
         for records in self._recordings.values():
             records.sort(key=lambda record: record["timestamp"])
         self._annotations_of: dict[str, list[Record]] = defaultdict(list)
         for record in self._annotations.records:
             self._annotations_of[record["sample_token"]].append(record)
 
-    def keyframes(self, scene_names: Iterable[str] | None = None, sweeps: int = 9) -> list[Keyframe]:
-        """The keyframes of the named scenes (None: all), scene by scene in table order, in time order.
+    def keyframes(
+        self, scene_names: Iterable[str] | None = None, sweeps: int = 9
+    ) -> list[Keyframe]:
+        """The keyframes of the named scenes (None: all), scene by scene in table order, in time
+        order.
 
         Args:
             sweeps: at most so many LiDAR sweeps before each keyframe.
@@ -180,17 +205,27 @@ class NuScenes:
         """
         if sweeps < 0:
             raise ValueError(f"sweeps must be 0 or more, got {sweeps}")
-        return [keyframe for scene in self._scenes_named(scene_names) for keyframe in self._scene_keyframes(scene, sweeps)]
+        return [
+            keyframe
+            for scene in self._scenes_named(scene_names)
+            for keyframe in self._scene_keyframes(scene, sweeps)
+        ]
 
     def camera_views(self, scene_name: str, channel: str) -> list[CameraView]:
         """All images of a camera in a scene, those between keyframes included, in time order."""
         (scene,) = self._scenes_named([scene_name])
-        return [self._camera_view(record) for record in self._recordings.get((scene["token"], channel), [])]
+        return [
+            self._camera_view(record)
+            for record in self._recordings.get((scene["token"], channel), [])
+        ]
 
     def lidar_sweeps(self, scene_name: str) -> list[LidarSweep]:
         """All LiDAR sweeps of a scene, those between keyframes included, in time order."""
         (scene,) = self._scenes_named([scene_name])
-        return [self._lidar_sweep(record) for record in self._recordings.get((scene["token"], NUSCENES_LIDAR), [])]
+        return [
+            self._lidar_sweep(record)
+            for record in self._recordings.get((scene["token"], NUSCENES_LIDAR), [])
+        ]
 
     def boxes(self, sample_token: str, lidar: LidarSweep) -> tuple[Box, ...]:
         """The annotated boxes of a keyframe in the frame of its LiDAR.
@@ -199,30 +234,45 @@ class NuScenes:
             ValueError: a category that nuScenes does not have.
         """
         lidar_from_world = invert_pose(lidar.world_from_lidar)
-        return tuple(self._box(record, lidar_from_world) for record in self._annotations_of.get(sample_token, []))
+        return tuple(
+            self._box(record, lidar_from_world)
+            for record in self._annotations_of.get(sample_token, [])
+        )
 
     def read_lidarseg(self, lidar: LidarSweep) -> np.ndarray:
-        """Class id of each point of a keyframe's sweep, uint8 ``[N]``: 1..16, or 0 where there is no class (noise).
+        """Class id of each point of a keyframe's sweep, uint8 ``[N]``: 1..16, or 0 where there is
+        no class (noise).
 
         Raises:
             FileNotFoundError: the data root has no lidarseg, or not this file.
-            ValueError: its length differs from the sweep's, or it holds an index that ``category.json`` lacks.
+            ValueError: its length differs from the sweep's, or it holds an index that
+                ``category.json`` lacks.
         """
         record = self._lidarseg.get(lidar.token)
         if record is None:
             table = self.folder / "lidarseg.json"
-            raise FileNotFoundError(f"{table} does not list {lidar.path.name}; only keyframes are labelled")
+            raise FileNotFoundError(
+                f"{table} does not list {lidar.path.name}; only keyframes are labelled"
+            )
         path = self.root / record["filename"]
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing; extract nuScenes-lidarseg into {self.root}")
+            raise FileNotFoundError(
+                f"{path} is missing; extract nuScenes-lidarseg into {self.root}"
+            )
         raw = np.fromfile(path, dtype=np.uint8)
         points = lidar.path.stat().st_size // (4 * _LIDAR_COLUMNS)
         if len(raw) != points:
-            raise ValueError(f"{path} labels {len(raw)} points, but {lidar.path.name} has {points}; extract both again")
+            raise ValueError(
+                f"{path} labels {len(raw)} points, but {lidar.path.name} has {points}; extract "
+                "both again"
+            )
         classes = self._class_of_lidarseg[raw]
         if (classes < 0).any():
             unknown = sorted(set(raw[classes < 0].tolist()))
-            raise ValueError(f"{path} holds the indices {unknown}, which {self._categories.path} lacks; {_LIDARSEG_TABLES}")
+            raise ValueError(
+                f"{path} holds the indices {unknown}, which {self._categories.path} lacks; "
+                f"{_LIDARSEG_TABLES}"
+            )
         return classes.astype(np.uint8)
 
     def log_name(self, scene_name: str) -> str:
@@ -234,20 +284,26 @@ class NuScenes:
         if names is None:
             return self.scenes
         if isinstance(names, str):
-            raise ValueError(f"scene names must be a sequence of names, got the single string {names!r}; write [{names!r}]")
+            raise ValueError(
+                f"scene names must be a sequence of names, got the single string {names!r}; write "
+                f"[{names!r}]"
+            )
         wanted = set(names)
         found = [scene for scene in self.scenes if scene["name"] in wanted]
         missing = wanted - {scene["name"] for scene in found}
         if missing:
             raise ValueError(
-                f"{self.folder / 'scene.json'} has no scenes {sorted(missing)[:5]}; it has {len(self.scenes)}, "
+                f"{self.folder / 'scene.json'} has no scenes {sorted(missing)[:5]}; it has "
+                f"{len(self.scenes)}, "
                 f"such as {[scene['name'] for scene in self.scenes[:3]]}"
             )
         return found
 
     def _scene_keyframes(self, scene: Record, sweeps: int) -> list[Keyframe]:
         description, location = scene["description"], self._logs[scene["log_token"]]["location"]
-        context = DriveContext(weather_from_description(description), region_from_location(location))
+        context = DriveContext(
+            weather_from_description(description), region_from_location(location)
+        )
         views: dict[str, dict[str, CameraView]] = defaultdict(dict)
         for channel in NUSCENES_CAMERAS:
             for record in self._recordings.get((scene["token"], channel), []):
@@ -274,7 +330,8 @@ class NuScenes:
         without_lidar = views.keys() - {keyframe.sample_token for keyframe in keyframes}
         if without_lidar:
             raise ValueError(
-                f"{self.folder / 'sample_data.json'} has no {NUSCENES_LIDAR} keyframe for the samples "
+                f"{self.folder / 'sample_data.json'} has no {NUSCENES_LIDAR} keyframe for the "
+                "samples "
                 f"{sorted(without_lidar)[:3]} of {scene['name']}; take all tables from one download"
             )
         return keyframes
@@ -288,7 +345,10 @@ class NuScenes:
         intrinsics = np.array(calibration["camera_intrinsic"], dtype=np.float64)
         if intrinsics.shape != (3, 3):
             token = calibration["token"]
-            raise ValueError(f"{self._calibrations.path}: camera_intrinsic of {token!r} must be 3x3, got {intrinsics.tolist()}")
+            raise ValueError(
+                f"{self._calibrations.path}: camera_intrinsic of {token!r} must be 3x3, got "
+                f"{intrinsics.tolist()}"
+            )
         return CameraView(
             channel=self._channel(record),
             path=self.root / record["filename"],
@@ -312,7 +372,9 @@ class NuScenes:
         )
 
     def _box(self, record: Record, lidar_from_world: np.ndarray) -> Box:
-        category = self._categories[self._instances[record["instance_token"]]["category_token"]]["name"]
+        category = self._categories[self._instances[record["instance_token"]]["category_token"]][
+            "name"
+        ]
         lidar_from_box = lidar_from_world @ _pose(record)
         return Box(
             center=lidar_from_box[:3, 3],
@@ -326,10 +388,15 @@ class NuScenes:
         )
 
     def _velocity(self, record: Record) -> np.ndarray:
-        """In the world frame, by the finite difference of the neighbouring annotations of the same object, as nuScenes-devkit."""
+        """In the world frame, by the finite difference of the neighbouring annotations of the same
+        object, as nuScenes-devkit.
+        """
         first = self._annotations[record["prev"]] if record["prev"] else record
         last = self._annotations[record["next"]] if record["next"] else record
-        seconds = (self._samples[last["sample_token"]]["timestamp"] - self._samples[first["sample_token"]]["timestamp"]) * 1e-6
+        seconds = (
+            self._samples[last["sample_token"]]["timestamp"]
+            - self._samples[first["sample_token"]]["timestamp"]
+        ) * 1e-6
         limit_s = _MAX_VELOCITY_INTERVAL_S * (2 if record["prev"] and record["next"] else 1)
         if not 0 < seconds <= limit_s:
             return np.full(3, np.nan)
@@ -337,14 +404,22 @@ class NuScenes:
 
     def _class_of_category(self, name: str) -> int:
         if name not in LIDARSEG_CATEGORIES:
-            raise ValueError(f"{self._categories.path} has the category {name!r}; known are {sorted(LIDARSEG_CATEGORIES)}")
+            raise ValueError(
+                f"{self._categories.path} has the category {name!r}; known are "
+                f"{sorted(LIDARSEG_CATEGORIES)}"
+            )
         return LIDARSEG_CATEGORIES[name]
 
     @cached_property
     def _lidarseg(self) -> dict[str, Record]:
         if not (self.folder / "lidarseg.json").is_file():
-            raise FileNotFoundError(f"{self.folder / 'lidarseg.json'} is missing; extract nuScenes-lidarseg into {self.root}")
-        return {record["sample_data_token"]: record for record in Table(self.folder, "lidarseg").records}
+            raise FileNotFoundError(
+                f"{self.folder / 'lidarseg.json'} is missing; extract nuScenes-lidarseg into "
+                f"{self.root}"
+            )
+        return {
+            record["sample_data_token"]: record for record in Table(self.folder, "lidarseg").records
+        }
 
     @cached_property
     def _class_of_lidarseg(self) -> np.ndarray:
@@ -353,7 +428,10 @@ class NuScenes:
         for order, record in enumerate(self._categories.records):
             index = record.get("index", order)
             if classes[index] >= 0:
-                raise ValueError(f"{self._categories.path} gives the index {index} to two categories; {_LIDARSEG_TABLES}")
+                raise ValueError(
+                    f"{self._categories.path} gives the index {index} to two categories; "
+                    f"{_LIDARSEG_TABLES}"
+                )
             classes[index] = self._class_of_category(record["name"])
         return classes
 

@@ -13,7 +13,14 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "log": ("token", "location"),
     "sample": ("token", "timestamp", "scene_token"),
     "sample_data": (
-        "token", "sample_token", "ego_pose_token", "calibrated_sensor_token", "timestamp", "is_key_frame", "height", "width",
+        "token",
+        "sample_token",
+        "ego_pose_token",
+        "calibrated_sensor_token",
+        "timestamp",
+        "is_key_frame",
+        "height",
+        "width",
         "filename",
     ),
     "calibrated_sensor": ("token", "sensor_token", "translation", "rotation", "camera_intrinsic"),
@@ -22,14 +29,23 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "category": ("token", "name"),
     "instance": ("token", "category_token"),
     "sample_annotation": (
-        "token", "sample_token", "instance_token", "translation", "size", "rotation", "prev", "next", "num_lidar_pts",
+        "token",
+        "sample_token",
+        "instance_token",
+        "translation",
+        "size",
+        "rotation",
+        "prev",
+        "next",
+        "num_lidar_pts",
     ),
     "lidarseg": ("token", "sample_data_token", "filename"),
-}  # fmt: skip
+}
 """The fields that the reader uses, of the tables that it uses."""
 
 _DOWNLOAD = (
-    "nuScenes v1.0 keeps its tables in the download 'Metadata' (v1.0-trainval_meta.tgz; v1.0-mini.tgz for mini): "
+    "nuScenes v1.0 keeps its tables in the download 'Metadata' (v1.0-trainval_meta.tgz; "
+    "v1.0-mini.tgz for mini): "
     "extract it into the data root"
 )
 
@@ -39,18 +55,24 @@ class TableLookupError(LookupError):
 
 
 def version_folder(root: Path, version: str | None) -> Path:
-    """The folder of tables ``root/version``; without ``version``, the only ``v1.0-*`` folder of ``root``.
+    """The folder of tables ``root/version``; without ``version``, the only ``v1.0-*`` folder of
+    ``root``.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: several, and none was named.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is no folder; give the nuScenes data root, which holds samples/, sweeps/ and v1.0-*/")
+        raise FileNotFoundError(
+            f"{root} is no folder; give the nuScenes data root, which holds samples/, sweeps/ and "
+            "v1.0-*/"
+        )
     found = sorted(path.name for path in root.glob("v1.0-*") if path.is_dir())
     if version is not None:
         if not (root / version).is_dir():
-            raise FileNotFoundError(f"{root / version} is missing; {root} holds the versions {found}. {_DOWNLOAD}")
+            raise FileNotFoundError(
+                f"{root / version} is missing; {root} holds the versions {found}. {_DOWNLOAD}"
+            )
         return root / version
     if not found:
         raise FileNotFoundError(f"{root} has no v1.0-* folder. {_DOWNLOAD}")
@@ -77,7 +99,8 @@ class Table:
             return self._by_token[token]
         except KeyError:
             raise TableLookupError(
-                f"{self.path} has no record with token {token!r}, which another table of the folder points at; "
+                f"{self.path} has no record with token {token!r}, which another table of the "
+                "folder points at; "
                 f"take all tables from one download"
             ) from None
 
@@ -95,5 +118,8 @@ def _read(path: Path, fields: tuple[str, ...]) -> list[Record]:
     for index, record in enumerate(records):
         if not needed <= record.keys():
             lacking = sorted(needed - record.keys())
-            raise ValueError(f"{path}: record {index} lacks the fields {lacking} of nuScenes v1.0; it has {sorted(record)}")
+            raise ValueError(
+                f"{path}: record {index} lacks the fields {lacking} of nuScenes v1.0; it has "
+                f"{sorted(record)}"
+            )
     return records

@@ -21,8 +21,9 @@ _OFFICIAL = {
 def split_scenes(root: Path | str, version: str | None, split: str) -> list[str]:
     """Names of the scenes of ``split`` that the version folder holds, in its order.
 
-    A ``splits.json`` in the version folder (``{"train": [scene names], ...}``, as nuScenes-devkit reads it) decides where there
-    is one; otherwise the official lists train, val, test, mini_train and mini_val do.
+    A ``splits.json`` in the version folder (``{"train": [scene names], ...}``, as nuScenes-devkit
+    reads it) decides where there is one; otherwise the official lists train, val, test, mini_train
+    and mini_val do.
 
     Raises:
         ValueError: an unknown split, or none of its scenes is there.
@@ -40,7 +41,10 @@ def split_scenes(root: Path | str, version: str | None, split: str) -> list[str]
         raise ValueError(f"{source}: no split {split!r}; it has {sorted(splits)}")
     chosen = [name for name in present if name in splits[split]]
     if not chosen:
-        raise ValueError(f"{source}: no scene of split {split!r} is among the {len(present)} of {folder}, such as {present[:3]}")
+        raise ValueError(
+            f"{source}: no scene of split {split!r} is among the {len(present)} of {folder}, such "
+            f"as {present[:3]}"
+        )
     return chosen
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_CORNER_SIGNS = np.array([[x, y, z] for x in (1, -1) for y in (1, -1) for z in (1, -1)], dtype=np.float64)
+_CORNER_SIGNS = np.array(
+    [[x, y, z] for x in (1, -1) for y in (1, -1) for z in (1, -1)], dtype=np.float64
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,19 @@ class Box:
         return float(np.arctan2(self.rotation[1, 0], self.rotation[0, 0]))
 
     def corners(self) -> np.ndarray:
-        """The eight corners in metres, float64 ``[8, 3]``: front four first, then rear; left before right, top before bottom."""
+        """The eight corners in metres, float64 ``[8, 3]``: front four first, then rear; left before
+        right, top before bottom.
+        """
         width, length, height = self.size_wlh
-        return _CORNER_SIGNS * (np.array([length, width, height]) / 2) @ self.rotation.T + self.center
+        return (
+            _CORNER_SIGNS * (np.array([length, width, height]) / 2) @ self.rotation.T + self.center
+        )
 
 
 def points_in_box(points: np.ndarray, box: Box) -> np.ndarray:
-    """Which of the points ``[N, >=3]``, in the box's frame of reference, lie in the box or on its faces: bool ``[N]``."""
+    """Which of the points ``[N, >=3]``, in the box's frame of reference, lie in the box or on its
+    faces: bool ``[N]``.
+    """
     width, length, height = box.size_wlh
     local = (points[:, :3] - box.center) @ box.rotation
     return (np.abs(local) <= np.array([length, width, height]) / 2).all(axis=1)

@@ -1,4 +1,6 @@
-"""Rigid transforms: 4x4 matrices named ``a_from_b``, so that ``points_a = a_from_b @ points_b``; float64 throughout."""
+"""Rigid transforms: 4x4 matrices named ``a_from_b``, so that ``points_a = a_from_b @ points_b``;
+float64 throughout.
+"""
 
 from __future__ import annotations
 
@@ -19,33 +21,42 @@ def rotation_from_quaternion(wxyz: Numbers) -> np.ndarray:
     quaternion = np.asarray(wxyz, dtype=np.float64)
     norm = np.linalg.norm(quaternion) if quaternion.shape == (4,) else np.nan
     if not np.isfinite(norm) or norm == 0.0:
-        raise ValueError(f"a rotation must be a finite non-zero quaternion (w, x, y, z), got {wxyz}")
+        raise ValueError(
+            f"a rotation must be a finite non-zero quaternion (w, x, y, z), got {wxyz}"
+        )
     w, x, y, z = quaternion / norm
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ])
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
-    """Unit quaternion ``(w, x, y, z)`` with ``w >= 0``, float64 ``[4]``, of a rotation matrix ``[3, 3]``.
+    """Unit quaternion ``(w, x, y, z)`` with ``w >= 0``, float64 ``[4]``, of a rotation matrix ``[3,
+    3]``.
 
-    The eigenvector form (Bar-Itzhack 2000): it has no branches and tolerates slightly non-orthogonal matrices.
+    The eigenvector form (Bar-Itzhack 2000): it has no branches and tolerates slightly
+    non-orthogonal matrices.
     """
     r = np.asarray(rotation, dtype=np.float64)
-    k = np.array([
-        [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
-        [r[2, 1] - r[1, 2], r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
-        [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
-        [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1]],
-    ])
+    k = np.array(
+        [
+            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
+            [r[2, 1] - r[1, 2], r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
+            [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
+            [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1]],
+        ]
+    )
     quaternion = np.linalg.eigh(k)[1][:, -1]
     return quaternion if quaternion[0] >= 0 else -quaternion
 
 
 def pose_matrix(translation_m: Numbers, wxyz: Numbers) -> np.ndarray:
-    """``a_from_b``, float64 ``[4, 4]``, from the position of b's origin in a and b's orientation ``(w, x, y, z)`` in a.
+    """``a_from_b``, float64 ``[4, 4]``, from the position of b's origin in a and b's orientation
+    ``(w, x, y, z)`` in a.
 
     Raises:
         ValueError: a number is not finite, or the quaternion is no rotation.

@@ -1,7 +1,9 @@
-"""Rays through a voxel grid: what each meets first, and how far away (Amanatides and Woo 1987, as RayIoU uses it).
+"""Rays through a voxel grid: what each meets first, and how far away (Amanatides and Woo 1987, as
+RayIoU uses it).
 
-Distances are those at which a ray *leaves* the voxel it has met, as in SparseOcc's RayIoU. The time at which a plane is
-crossed is computed from the plane itself, not summed up step by step, so that every form below decides alike on every ray.
+Distances are those at which a ray *leaves* the voxel it has met, as in SparseOcc's RayIoU. The time
+at which a plane is crossed is computed from the plane itself, not summed up step by step, so that
+every form below decides alike on every ray.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ class RayHits(NamedTuple):
 
 
 def cast_rays(
-    labels: UInt8[Tensor, "x y z"], grid: VoxelGrid, origins_m: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
+    labels: UInt8[Tensor, "x y z"],
+    grid: VoxelGrid,
+    origins_m: Float[Tensor, "ray 3"],
+    directions: Float[Tensor, "ray 3"],
 ) -> RayHits:
     """The first voxel that is not empty along every ray; a ray that starts in one meets it.
 
@@ -43,18 +48,27 @@ def cast_rays(
         directions: of length 1.
 
     Raises:
-        ValueError: shapes do not fit, a label is 255, an origin lies outside the grid, or a direction is not of length 1.
+        ValueError: shapes do not fit, a label is 255, an origin lies outside the grid, or a
+            direction is not of length 1.
     """
     if labels.shape != grid.shape:
-        raise ValueError(f"labels on this grid must be of shape {list(grid.shape)}, got {list(labels.shape)}")
+        raise ValueError(
+            f"labels on this grid must be of shape {list(grid.shape)}, got {list(labels.shape)}"
+        )
     if labels.max() == IGNORE:
-        raise ValueError(f"labels hold {IGNORE} (ignored); a ray cannot pass by what is not known: set these voxels to {EMPTY}")
+        raise ValueError(
+            f"labels hold {IGNORE} (ignored); a ray cannot pass by what is not known: set these "
+            f"voxels to {EMPTY}"
+        )
     cast = cast_compiled if labels.device.type == "cpu" else cast_in_steps
     return cast(labels, grid, origins_m.double(), directions.double())
 
 
 def cast_in_steps(
-    labels: UInt8[Tensor, "x y z"], grid: VoxelGrid, origins_m: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
+    labels: UInt8[Tensor, "x y z"],
+    grid: VoxelGrid,
+    origins_m: Float[Tensor, "ray 3"],
+    directions: Float[Tensor, "ray 3"],
 ) -> RayHits:
     """All rays at once, voxel by voxel, on any device: the readable form of ``cast_compiled``."""
     device = labels.device
@@ -72,9 +86,13 @@ def cast_in_steps(
     active = torch.arange(len(origins), device=device)
     while len(active):
         plane = voxel + forward
-        time = torch.where(directions[active] == 0, torch.inf, (plane - origins[active]) * per_plane[active])  # [A, 3]
+        time = torch.where(
+            directions[active] == 0, torch.inf, (plane - origins[active]) * per_plane[active]
+        )  # [A, 3]
         leaves = time.amin(dim=1)
-        axis = (time == leaves[:, None]).int().argmax(dim=1)  # of planes crossed at once x is first, then y
+        axis = (
+            (time == leaves[:, None]).int().argmax(dim=1)
+        )  # of planes crossed at once x is first, then y
         depth[active] = leaves
         label[active] = labels[voxel.unbind(1)]
         step = torch.zeros_like(voxel).scatter_(1, axis[:, None], 1)
@@ -85,9 +103,14 @@ def cast_in_steps(
 
 
 def cast_compiled(
-    labels: UInt8[Tensor, "x y z"], grid: VoxelGrid, origins_m: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
+    labels: UInt8[Tensor, "x y z"],
+    grid: VoxelGrid,
+    origins_m: Float[Tensor, "ray 3"],
+    directions: Float[Tensor, "ray 3"],
 ) -> RayHits:
-    """Ray by ray on the CPU. A shell of voxels around the grid ends every ray, so that no step asks where it is."""
+    """Ray by ray on the CPU. A shell of voxels around the grid ends every ray, so that no step asks
+    where it is.
+    """
     label = torch.empty(len(origins_m), dtype=torch.uint8)
     depth = torch.empty(len(origins_m), dtype=torch.float64)
     walled = F.pad(labels, (1, 1, 1, 1, 1, 1), value=IGNORE)
@@ -115,7 +138,11 @@ def _cast(
     x, y, z = walled.shape
     voxels = walled.ravel()
     for ray in range(len(origins)):
-        px, py, pz = (origins[ray, 0] - low[0]) / size, (origins[ray, 1] - low[1]) / size, (origins[ray, 2] - low[2]) / size
+        px, py, pz = (
+            (origins[ray, 0] - low[0]) / size,
+            (origins[ray, 1] - low[1]) / size,
+            (origins[ray, 2] - low[2]) / size,
+        )
         dx, dy, dz = directions[ray, 0], directions[ray, 1], directions[ray, 2]
         ix, iy, iz = np.floor(px), np.floor(py), np.floor(pz)
         if not (0 <= ix < x - 2 and 0 <= iy < y - 2 and 0 <= iz < z - 2):
@@ -123,11 +150,23 @@ def _cast(
         if not abs(dx * dx + dy * dy + dz * dz - 1) < NOT_ONE:
             return 2
         at = ((int(ix) + 1) * y + int(iy) + 1) * z + int(iz) + 1
-        sx, sy, sz = (1.0 if dx >= 0 else -1.0), (1.0 if dy >= 0 else -1.0), (1.0 if dz >= 0 else -1.0)
+        sx, sy, sz = (
+            (1.0 if dx >= 0 else -1.0),
+            (1.0 if dy >= 0 else -1.0),
+            (1.0 if dz >= 0 else -1.0),
+        )
         ax, ay, az = int(sx) * y * z, int(sy) * z, int(sz)  # where the next voxel lies
         # the planes ahead, relative to the origin, and when they are crossed
-        nx, ny, nz = (ix + 1 if dx >= 0 else ix), (iy + 1 if dy >= 0 else iy), (iz + 1 if dz >= 0 else iz)
-        gx, gy, gz = (1 / dx if dx != 0 else np.inf), (1 / dy if dy != 0 else np.inf), (1 / dz if dz != 0 else np.inf)
+        nx, ny, nz = (
+            (ix + 1 if dx >= 0 else ix),
+            (iy + 1 if dy >= 0 else iy),
+            (iz + 1 if dz >= 0 else iz),
+        )
+        gx, gy, gz = (
+            (1 / dx if dx != 0 else np.inf),
+            (1 / dy if dy != 0 else np.inf),
+            (1 / dz if dz != 0 else np.inf),
+        )
         tx = (nx - px) * gx if dx != 0 else np.inf
         ty = (ny - py) * gy if dy != 0 else np.inf
         tz = (nz - pz) * gz if dz != 0 else np.inf

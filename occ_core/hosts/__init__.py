@@ -1,1 +1,3 @@
-"""Published camera models, compact and faithful: what plug-in modules are tried on beside our own model."""
+"""Published camera models, compact and faithful: what plug-in modules are tried on beside our own
+model.
+"""

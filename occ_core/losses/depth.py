@@ -14,15 +14,21 @@ NEWEST_S = 1e-3
 """Points older than this belong to earlier sweeps; moving things were elsewhere then."""
 
 
-def depth_loss(logits: Float[Tensor, "image bin h w"], target: Int[Tensor, "image h w"]) -> Float[Tensor, ""]:
-    """Cross entropy over the cells that a LiDAR point projects into (target -1: none); 0 where there is none."""
+def depth_loss(
+    logits: Float[Tensor, "image bin h w"], target: Int[Tensor, "image h w"]
+) -> Float[Tensor, ""]:
+    """Cross entropy over the cells that a LiDAR point projects into (target -1: none); 0 where
+    there is none.
+    """
     if not (target >= 0).any():
         return logits.sum() * 0.0
     return F.cross_entropy(logits.float(), target, ignore_index=-1)
 
 
 def depth_targets(frame: Frame, bins: DepthBins, stride: int) -> Int[Tensor, "image h w"]:
-    """Bin of the nearest point of the newest sweep in each feature cell, -1 without one, of the cameras that are there."""
+    """Bin of the nearest point of the newest sweep in each feature cell, -1 without one, of the
+    cameras that are there.
+    """
     height, width = (side // stride for side in frame.images.shape[-2:])
     targets = []
     for sample, camera in frame.camera_mask.nonzero():

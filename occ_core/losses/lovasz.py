@@ -1,4 +1,6 @@
-"""Lovasz-softmax: a surrogate of the mean IoU (Berman et al., CVPR 2018; L_lovasz of TACOcc, section III-C)."""
+"""Lovasz-softmax: a surrogate of the mean IoU (Berman et al., CVPR 2018; L_lovasz of TACOcc,
+section III-C).
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,12 @@ from torch import Tensor
 from occ_core.taxonomy import IGNORE
 
 
-def lovasz_softmax(logits: Float[Tensor, "n class"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Mean over the classes in the labels of the Lovasz extension of the Jaccard loss; voxels of label 255 do not count."""
+def lovasz_softmax(
+    logits: Float[Tensor, "n class"], labels: Int[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Mean over the classes in the labels of the Lovasz extension of the Jaccard loss; voxels of
+    label 255 do not count.
+    """
     counted = labels != IGNORE
     probabilities, labels = logits[counted].float().softmax(dim=1), labels[counted]
     present = torch.unique(labels)
@@ -20,7 +26,9 @@ def lovasz_softmax(logits: Float[Tensor, "n class"], labels: Int[Tensor, " n"]) 
     truth = (labels == present[:, None]).float()  # [P, N]
     errors = (truth - probabilities.T[present]).abs()  # [P, N]
     order = descending(errors.detach())
-    growth = torch.empty_like(truth).scatter_(1, order, jaccard_gradient(truth.gather(1, order)))  # constant: no gradient
+    growth = torch.empty_like(truth).scatter_(
+        1, order, jaccard_gradient(truth.gather(1, order))
+    )  # constant: no gradient
     return (errors * growth).sum(dim=1).mean()
 
 
@@ -36,7 +44,9 @@ def descending(errors: Float[Tensor, "class n"]) -> Int[Tensor, "class n"]:
 
 
 def jaccard_gradient(sorted_truth: Float[Tensor, "class n"]) -> Float[Tensor, "class n"]:
-    """Growth of the Jaccard loss by each further error, errors sorted from large to small (Algorithm 1)."""
+    """Growth of the Jaccard loss by each further error, errors sorted from large to small
+    (Algorithm 1).
+    """
     total = sorted_truth.sum(dim=1, keepdim=True)
     intersection = total - sorted_truth.cumsum(dim=1)
     union = total + (1 - sorted_truth).cumsum(dim=1)

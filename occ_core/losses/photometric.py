@@ -15,7 +15,8 @@ def photometric_loss(
     valid: Bool[Tensor, "view h w"],
     ssim_weight: float = 0.2,
 ) -> Float[Tensor, ""]:
-    """``(1 - w) L1 + w (1 - SSIM)`` over the valid pixels, SSIM in windows of 11x11; 0 where none is valid.
+    """``(1 - w) L1 + w (1 - SSIM)`` over the valid pixels, SSIM in windows of 11x11; 0 where none
+    is valid.
 
     Args:
         images: RGB in [0, 1].
@@ -25,7 +26,10 @@ def photometric_loss(
         ValueError: images smaller than the window.
     """
     if min(rendered.shape[-2:]) < WINDOW:
-        raise ValueError(f"photometric_loss needs images of at least {WINDOW}x{WINDOW} pixels, got {list(rendered.shape[-2:])}")
+        raise ValueError(
+            f"photometric_loss needs images of at least {WINDOW}x{WINDOW} pixels, got "
+            f"{list(rendered.shape[-2:])}"
+        )
     if not valid.any():
         return rendered.sum() * 0.0
     difference = (rendered - images).abs().mean(dim=1)[valid].mean()

@@ -1,4 +1,6 @@
-"""Measures that need no occupancy labels: a prediction against the LiDAR points and boxes of a real keyframe."""
+"""Measures that need no occupancy labels: a prediction against the LiDAR points and boxes of a real
+keyframe.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _MOTOR_VEHICLES = tuple(CLASS_ID[name] for name in ("car", "truck", "bus"))
 
 
 def voxelise_points(points: np.ndarray, grid: VoxelGrid) -> np.ndarray:
-    """The voxels that hold at least one of the points ``[N, >=3]``: bool ``[X, Y, Z]``. The occupancy map without a network."""
+    """The voxels that hold at least one of the points ``[N, >=3]``: bool ``[X, Y, Z]``. The
+    occupancy map without a network.
+    """
     occupied = np.zeros(grid.shape, dtype=bool)
     index, _ = grid.numpy_index(points[:, :3])
     occupied[tuple(index.T)] = True
@@ -26,7 +30,8 @@ def voxelise_points(points: np.ndarray, grid: VoxelGrid) -> np.ndarray:
 
 
 def hit_recall(prediction: np.ndarray, points: np.ndarray, grid: VoxelGrid) -> float:
-    """Share of the voxels with at least one LiDAR point that are predicted occupied; NaN without any.
+    """Share of the voxels with at least one LiDAR point that are predicted occupied; NaN without
+    any.
 
     Args:
         prediction: class ids ``[X, Y, Z]``.
@@ -37,8 +42,11 @@ def hit_recall(prediction: np.ndarray, points: np.ndarray, grid: VoxelGrid) -> f
     return float((prediction[hit] != EMPTY).mean()) if hit.any() else math.nan
 
 
-def car_point_accuracy(prediction: np.ndarray, points: np.ndarray, boxes: Iterable[Box], grid: VoxelGrid) -> float:
-    """Share of the LiDAR points in annotated cars, trucks and buses whose voxel is predicted one of these; NaN without any.
+def car_point_accuracy(
+    prediction: np.ndarray, points: np.ndarray, boxes: Iterable[Box], grid: VoxelGrid
+) -> float:
+    """Share of the LiDAR points in annotated cars, trucks and buses whose voxel is predicted one of
+    these; NaN without any.
 
     Only boxes with ``MIN_BOX_POINTS`` points or more in the grid count, each point once.
 
@@ -62,4 +70,7 @@ def car_point_accuracy(prediction: np.ndarray, points: np.ndarray, boxes: Iterab
 
 def _check(prediction: np.ndarray, grid: VoxelGrid) -> None:
     if prediction.shape != grid.shape:
-        raise ValueError(f"a prediction on this grid must be of shape {list(grid.shape)}, got {list(prediction.shape)}")
+        raise ValueError(
+            f"a prediction on this grid must be of shape {list(grid.shape)}, got "
+            f"{list(prediction.shape)}"
+        )

@@ -22,17 +22,22 @@ class OccupancyScores(TypedDict):
     per_class: dict[str, float]
 
 
-def visible_only(truth: UInt8[Tensor, "*true"], visible: Bool[Tensor, "*true"]) -> UInt8[Tensor, "*true"]:
-    """The truth for a score of what was in view: voxels that were not are ignored, by every score of this package."""
+def visible_only(
+    truth: UInt8[Tensor, "*true"], visible: Bool[Tensor, "*true"]
+) -> UInt8[Tensor, "*true"]:
+    """The truth for a score of what was in view: voxels that were not are ignored, by every score
+    of this package.
+    """
     return truth.masked_fill(~visible, IGNORE)
 
 
 class OccupancyScore:
     """Counts voxels over a whole data set, then scores once.
 
-    IoU is that of occupied (any class) against empty, mIoU the mean over the classes but empty; voxels whose truth is 255 do
-    not count. A class that occurs neither in truth nor in prediction has no IoU (NaN) and is left out of the mean, as Occ3D
-    has it; wherever every class occurs, so have all.
+    IoU is that of occupied (any class) against empty, mIoU the mean over the classes but empty;
+    voxels whose truth is 255 do not count. A class that occurs neither in truth nor in prediction
+    has no IoU (NaN) and is left out of the mean, as Occ3D has it; wherever every class occurs, so
+    have all.
 
     Args:
         labels: what the class ids mean; see ``label_sets`` for those of the benchmarks.
@@ -44,21 +49,34 @@ class OccupancyScore:
     def __init__(self, labels: LabelSet = SURROUNDOCC, device: torch.device | str = "cpu") -> None:
         self.labels, self.num_classes = labels, len(labels.names)
         size = (self.num_classes, self.num_classes)
-        self.confusion: Int[Tensor, "truth prediction"] = torch.zeros(size, dtype=torch.int64, device=device)
+        self.confusion: Int[Tensor, "truth prediction"] = torch.zeros(
+            size, dtype=torch.int64, device=device
+        )
 
-    def update(self, prediction: UInt8[Tensor, "*predicted"], truth: UInt8[Tensor, "*true"]) -> None:
+    def update(
+        self, prediction: UInt8[Tensor, "*predicted"], truth: UInt8[Tensor, "*true"]
+    ) -> None:
         """Adds one or more grids of class ids; 255 in ``truth`` is ignored.
 
         Raises:
             ValueError: shapes differ, or an id is no class.
         """
         if prediction.shape != truth.shape:
-            raise ValueError(f"prediction and truth must be of one shape, got {list(prediction.shape)} and {list(truth.shape)}")
+            raise ValueError(
+                f"prediction and truth must be of one shape, got {list(prediction.shape)} and "
+                f"{list(truth.shape)}"
+            )
         counted = truth != IGNORE
-        truth, prediction = truth[counted].to(self.confusion.device).long(), prediction[counted].to(self.confusion.device).long()
+        truth, prediction = (
+            truth[counted].to(self.confusion.device).long(),
+            prediction[counted].to(self.confusion.device).long(),
+        )
         for name, ids in (("truth", truth), ("prediction", prediction)):
             if ids.numel() and (ids.min() < 0 or ids.max() >= self.num_classes):
-                raise ValueError(f"{name} holds class ids from {ids.min()} to {ids.max()}, expected 0 to {self.num_classes - 1}")
+                raise ValueError(
+                    f"{name} holds class ids from {ids.min()} to {ids.max()}, expected 0 to "
+                    f"{self.num_classes - 1}"
+                )
         pairs = torch.bincount(truth * self.num_classes + prediction, minlength=self.num_classes**2)
         self.confusion += pairs.reshape(self.num_classes, self.num_classes)
 

@@ -6,7 +6,8 @@ from torch import Tensor, distributed
 
 
 def summed_over_processes(counts: Tensor) -> Tensor:
-    """The sum of a tensor over the processes of a distributed run; the tensor itself, where there is none.
+    """The sum of a tensor over the processes of a distributed run; the tensor itself, where there
+    is none.
 
     Every process must call it. The tensor stays as it is, so that counting may go on.
     """

@@ -1,6 +1,7 @@
 """RayIoU (SparseOcc, Liu et al. 2024, section 4): the prediction as a LiDAR would see it.
 
-Thick surfaces, which raise the voxel IoU where only visible voxels are scored, gain nothing: a ray sees the first one alone.
+Thick surfaces, which raise the voxel IoU where only visible voxels are scored, gain nothing: a ray
+sees the first one alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ BORDER_M = 1.0
 
 
 class RayIoUScores(TypedDict):
-    """What ``RayIoU.compute`` returns; a class that no ray meets has NaN and is left out of the means."""
+    """What ``RayIoU.compute`` returns; a class that no ray meets has NaN and is left out of the
+    means.
+    """
 
     ray_iou: float
     """Mean over the thresholds."""
@@ -36,8 +39,8 @@ class RayIoUScores(TypedDict):
 class RayIoU:
     """Counts over a whole data set, then scores once, over all processes of a distributed run.
 
-    A ray counts where it meets something in the truth. It is right where the prediction's first voxel along it has the same
-    class and lies less than the threshold nearer or farther.
+    A ray counts where it meets something in the truth. It is right where the prediction's first
+    voxel along it has the same class and lies less than the threshold nearer or farther.
 
     Attributes:
         hits: int64 ``[threshold, class]``; ``true``, ``predicted``: int64 ``[class]``.
@@ -59,22 +62,34 @@ class RayIoU:
         self.predicted = torch.zeros(num_classes, dtype=torch.int64, device=device)
 
     def update(
-        self, prediction: UInt8[Tensor, "x y z"], truth: UInt8[Tensor, "x y z"], origins_m: Float[Tensor, "origin 3"]
+        self,
+        prediction: UInt8[Tensor, "x y z"],
+        truth: UInt8[Tensor, "x y z"],
+        origins_m: Float[Tensor, "origin 3"],
     ) -> None:
         """Adds one grid of class ids; voxels whose truth is 255 are empty on both sides.
 
         Args:
-            origins_m: where the LiDAR was, in the grid frame and inside the grid; see ``ray_origins``.
+            origins_m: where the LiDAR was, in the grid frame and inside the grid; see
+                ``ray_origins``.
 
         Raises:
             ValueError: shapes differ from the grid's, or an origin lies outside.
         """
         device = self.hits.device
         unknown = truth == IGNORE
-        truth, prediction = (labels.masked_fill(unknown, EMPTY).to(device) for labels in (truth, prediction))
-        true, found = cast_through_both(truth, prediction, self.grid, origins_m.to(device).double(), self.directions)
+        truth, prediction = (
+            labels.masked_fill(unknown, EMPTY).to(device) for labels in (truth, prediction)
+        )
+        true, found = cast_through_both(
+            truth, prediction, self.grid, origins_m.to(device).double(), self.directions
+        )
         counted = true.label != EMPTY
-        label, depth, found_label = true.label[counted].long(), true.depth_m[counted], found.label.long()
+        label, depth, found_label = (
+            true.label[counted].long(),
+            true.depth_m[counted],
+            found.label.long(),
+        )
         self.true += torch.bincount(label, minlength=self.num_classes)
         self.predicted += torch.bincount(found_label, minlength=self.num_classes)
         for number, threshold in enumerate(self.thresholds_m):
@@ -89,8 +104,15 @@ class RayIoU:
         means = iou.nanmean(dim=1)
         return RayIoUScores(
             ray_iou=means.mean().item(),
-            by_threshold={f"{metres:g}": mean for metres, mean in zip(self.thresholds_m, means.tolist(), strict=True)},
-            per_class=dict(zip(CLASS_NAMES[EMPTY + 1 : self.num_classes], iou.mean(dim=0).tolist(), strict=True)),
+            by_threshold={
+                f"{metres:g}": mean
+                for metres, mean in zip(self.thresholds_m, means.tolist(), strict=True)
+            },
+            per_class=dict(
+                zip(
+                    CLASS_NAMES[EMPTY + 1 : self.num_classes], iou.mean(dim=0).tolist(), strict=True
+                )
+            ),
         )
 
 
@@ -101,7 +123,9 @@ def cast_through_both(
     origins_m: Float[Tensor, "origin 3"],
     directions: Float[Tensor, "ray 3"],
 ) -> tuple[RayHits, RayHits]:
-    """What all rays, each direction from each origin, meet in the truth; and in the prediction, of those that meet something."""
+    """What all rays, each direction from each origin, meet in the truth; and in the prediction, of
+    those that meet something.
+    """
     origins = origins_m.repeat_interleave(len(directions), dim=0)
     directions = directions.repeat(len(origins_m), 1)
     true = cast_rays(truth, grid, origins, directions)
@@ -111,9 +135,11 @@ def cast_through_both(
 
 
 def lidar_directions() -> Float[Tensor, "ray 3"]:
-    """SparseOcc's 39 x 360 = 14,040 rays, float64, of length 1: the beams of a nuScenes LiDAR, one a degree around.
+    """SparseOcc's 39 x 360 = 14,040 rays, float64, of length 1: the beams of a nuScenes LiDAR, one
+    a degree around.
 
-    The first ten beams meet the ground at rising distances, tan(pitch) = -1 / (k + 1); the rest rise evenly to 0.22 rad.
+    The first ten beams meet the ground at rising distances, tan(pitch) = -1 / (k + 1); the rest
+    rise evenly to 0.22 rad.
     """
     pitches = [math.atan(k + 1) - math.pi / 2 for k in range(10)]
     increment = pitches[-1] - pitches[-2]
@@ -122,7 +148,12 @@ def lidar_directions() -> Float[Tensor, "ray 3"]:
     pitch = torch.tensor(pitches, dtype=torch.float64)[:, None]
     azimuth = torch.arange(360, dtype=torch.float64).deg2rad()[None, :]
     rays = torch.stack(
-        [pitch.cos() * azimuth.cos(), pitch.cos() * azimuth.sin(), pitch.sin().expand(-1, azimuth.shape[1])], dim=-1
+        [
+            pitch.cos() * azimuth.cos(),
+            pitch.cos() * azimuth.sin(),
+            pitch.sin().expand(-1, azimuth.shape[1]),
+        ],
+        dim=-1,
     )
     return rays.flatten(0, 1)
 
@@ -130,7 +161,8 @@ def lidar_directions() -> Float[Tensor, "ray 3"]:
 def ray_origins(
     grid_from_world: Float[Tensor, "4 4"], lidar_m: Float[Tensor, "keyframe 3"], grid: VoxelGrid
 ) -> Float[Tensor, "origin 3"]:
-    """Where rays start: the places along the drive at which the LiDAR was, those in the grid, evenly thinned to eight.
+    """Where rays start: the places along the drive at which the LiDAR was, those in the grid,
+    evenly thinned to eight.
 
     Args:
         grid_from_world: float64 pose of the scored keyframe.

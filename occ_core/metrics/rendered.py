@@ -1,4 +1,5 @@
-"""What cameras would see of a prediction and of the truth (GaussRender, section 4 and appendix D): semantics and depth.
+"""What cameras would see of a prediction and of the truth (GaussRender, section 4 and appendix D):
+semantics and depth.
 
 Voxels are drawn as for GaussRender's loss, but opaque and of one class each.
 """
@@ -39,21 +40,38 @@ class ImageScore:
     """Counts over a whole data set, then scores once, over all processes of a distributed run."""
 
     def __init__(
-        self, grid: VoxelGrid = SURROUNDOCC_GRID, labels: LabelSet = SURROUNDOCC, device: torch.device | str = "cpu"
+        self,
+        grid: VoxelGrid = SURROUNDOCC_GRID,
+        labels: LabelSet = SURROUNDOCC,
+        device: torch.device | str = "cpu",
     ) -> None:
         if labels.empty != EMPTY:
-            raise ValueError(f"images are scored by labels whose empty class is {EMPTY}, got {labels.empty}; map the ids first")
+            raise ValueError(
+                f"images are scored by labels whose empty class is {EMPTY}, got {labels.empty}; "
+                "map the ids first"
+            )
         self.grid, self.pixels = grid, OccupancyScore(labels, device)
-        self.depth = torch.zeros(2, dtype=torch.float64, device=device)  # sum of differences in metres, pixels
+        self.depth = torch.zeros(
+            2, dtype=torch.float64, device=device
+        )  # sum of differences in metres, pixels
 
     @torch.no_grad()
-    def update(self, prediction: UInt8[Tensor, "x y z"], truth: UInt8[Tensor, "x y z"], cameras: Cameras) -> None:
-        """Adds what the cameras see of one grid of class ids; voxels whose truth is 255 are left out on both sides."""
+    def update(
+        self, prediction: UInt8[Tensor, "x y z"], truth: UInt8[Tensor, "x y z"], cameras: Cameras
+    ) -> None:
+        """Adds what the cameras see of one grid of class ids; voxels whose truth is 255 are left
+        out on both sides.
+        """
         prediction = prediction.masked_fill(truth == IGNORE, EMPTY)
-        drawn = [true_gaussians(labels, self.pixels.num_classes, self.grid) for labels in (prediction, truth)]
+        drawn = [
+            true_gaussians(labels, self.pixels.num_classes, self.grid)
+            for labels in (prediction, truth)
+        ]
         for view in range(len(cameras.intrinsics)):
             found, expected = (render(gaussians, cameras.only(view)) for gaussians in drawn)
-            self.pixels.update(*(seen.semantics.argmax(dim=0).to(torch.uint8) for seen in (found, expected)))
+            self.pixels.update(
+                *(seen.semantics.argmax(dim=0).to(torch.uint8) for seen in (found, expected))
+            )
             there = expected.depth_m > LEAST_DEPTH_M
             difference = (found.depth_m - expected.depth_m).abs()[there].double().sum()
             self.depth += torch.stack([difference, there.sum().double()]).to(self.depth.device)
@@ -61,7 +79,9 @@ class ImageScore:
     def compute(self) -> ImageScores:
         """The scores of everything counted so far."""
         difference, pixels = summed_over_processes(self.depth).tolist()
-        return ImageScores(semantics=self.pixels.compute(), depth_l1_m=difference / pixels if pixels else math.nan)
+        return ImageScores(
+            semantics=self.pixels.compute(), depth_l1_m=difference / pixels if pixels else math.nan
+        )
 
 
 class BevScore(ImageScore):

@@ -18,7 +18,9 @@ class Cameras:
     """N views of one size."""
 
     intrinsics: Float[Tensor, "view 3 3"]
-    """In pixels; pixel centres at integer coordinates. Of an orthographic camera the focal lengths are pixels per metre."""
+    """In pixels; pixel centres at integer coordinates. Of an orthographic camera the focal lengths
+    are pixels per metre.
+    """
     camera_from_grid: Float[Tensor, "view 4 4"]
     """Camera frame: x right, y down, z forward."""
     size: tuple[int, int]
@@ -33,11 +35,17 @@ class Cameras:
 
     def only(self, view: int) -> Cameras:
         """One of the views."""
-        return replace(self, intrinsics=self.intrinsics[view : view + 1], camera_from_grid=self.camera_from_grid[view : view + 1])
+        return replace(
+            self,
+            intrinsics=self.intrinsics[view : view + 1],
+            camera_from_grid=self.camera_from_grid[view : view + 1],
+        )
 
 
 def frame_cameras(frame: Frame, sample: int, scale: float = 1.0) -> Cameras:
-    """The cameras of one sample of a frame, those that are missing left out, for images ``scale`` times as large."""
+    """The cameras of one sample of a frame, those that are missing left out, for images ``scale``
+    times as large.
+    """
     there = frame.camera_mask[sample]
     from_size = frame.images.shape[-2], frame.images.shape[-1]
     size = round(from_size[0] * scale), round(from_size[1] * scale)

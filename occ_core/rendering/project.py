@@ -1,4 +1,6 @@
-"""Gaussians -> their images: centre, conic, depth (EWA splatting, as 3D Gaussian splatting and gsplat compute it)."""
+"""Gaussians -> their images: centre, conic, depth (EWA splatting, as 3D Gaussian splatting and
+gsplat compute it).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ MIN_ALPHA = 1 / 255
 
 
 class Projected(NamedTuple):
-    """Gaussians in one image; those that cannot be seen are not ``visible``, and what stands there means nothing."""
+    """Gaussians in one image; those that cannot be seen are not ``visible``, and what stands there
+    means nothing.
+    """
 
     centres: Float[Tensor, "gaussian 2"]
     """(u, v) in pixels."""
@@ -27,7 +31,9 @@ class Projected(NamedTuple):
     depths: Float[Tensor, " gaussian"]
     """Of the centres along the optical axis, in metres."""
     reach: Float[Tensor, "gaussian 2"]
-    """Half the width and height, in pixels, of the box outside which alpha is below ``MIN_ALPHA``. No gradient."""
+    """Half the width and height, in pixels, of the box outside which alpha is below ``MIN_ALPHA``.
+    No gradient.
+    """
     visible: Bool[Tensor, " gaussian"]
 
 
@@ -36,12 +42,18 @@ def rotation_matrices(quaternions: Float[Tensor, "gaussian 4"]) -> Float[Tensor,
     w, x, y, z = torch.nn.functional.normalize(quaternions, dim=1).unbind(1)
     return torch.stack(
         [
-            1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-            2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-            2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+            1 - 2 * (y * y + z * z),
+            2 * (x * y - w * z),
+            2 * (x * z + w * y),
+            2 * (x * y + w * z),
+            1 - 2 * (x * x + z * z),
+            2 * (y * z - w * x),
+            2 * (x * z - w * y),
+            2 * (y * z + w * x),
+            1 - 2 * (x * x + y * y),
         ],
         dim=1,
-    ).view(-1, 3, 3)  # fmt: skip
+    ).view(-1, 3, 3)
 
 
 def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
@@ -56,18 +68,25 @@ def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
     right, down, forward = pose[:3, :3]  # the camera's axes, in the grid
     if cameras.orthographic:
         u, v = fu * x + cu, fv * y + cv
-        along_u, along_v = (fu * right).expand_as(points), (fv * down).expand_as(points)  # how u and v change with the mean
+        along_u, along_v = (
+            (fu * right).expand_as(points),
+            (fv * down).expand_as(points),
+        )  # how u and v change with the mean
     else:
         z = torch.where(in_front, z, 1)
         u, v = fu * x / z + cu, fv * y / z + cv
-        # Far outside the image the linear approximation breaks down: it is taken no farther than 0.3 half fields beyond it.
+        # Far outside the image the linear approximation breaks down: it is taken no farther than
+        # 0.3 half fields beyond it.
         beyond_u, beyond_v = 0.15 * width / fu, 0.15 * height / fv
         slope_x = (x / z).clamp(-(cu + 0.5) / fu - beyond_u, (width - 0.5 - cu) / fu + beyond_u)
         slope_y = (y / z).clamp(-(cv + 0.5) / fv - beyond_v, (height - 0.5 - cv) / fv + beyond_v)
         along_u = (fu / z)[:, None] * (right - slope_x[:, None] * forward)  # [G, 3]
         along_v = (fv / z)[:, None] * (down - slope_y[:, None] * forward)
     axes = rotation_matrices(gaussians.quaternions) * gaussians.scales[:, None, :]  # [G, 3, axis]
-    u_axes, v_axes = (along_u[:, :, None] * axes).sum(dim=1), (along_v[:, :, None] * axes).sum(dim=1)  # [G, axis]
+    u_axes, v_axes = (
+        (along_u[:, :, None] * axes).sum(dim=1),
+        (along_v[:, :, None] * axes).sum(dim=1),
+    )  # [G, axis]
     uu, vv = u_axes.square().sum(dim=1) + LOW_PASS_PX2, v_axes.square().sum(dim=1) + LOW_PASS_PX2
     uv = (u_axes * v_axes).sum(dim=1)
     # Lagrange's identity: of a Gaussian as large as the scene, uu vv - uv^2 would cancel to 0
@@ -75,9 +94,13 @@ def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
     determinant = torch.linalg.cross(u_axes, v_axes).square().sum(dim=1) + LOW_PASS_PX2 * spread
     conics = torch.stack([vv, -uv, uu], dim=1) / determinant[:, None]
     with torch.no_grad():
-        exponent = (gaussians.opacities / MIN_ALPHA).clamp(min=1e-6).log()  # where alpha falls to MIN_ALPHA
+        exponent = (
+            (gaussians.opacities / MIN_ALPHA).clamp(min=1e-6).log()
+        )  # where alpha falls to MIN_ALPHA
         reach = (2 * exponent.clamp(min=0)[:, None] * torch.stack([uu, vv], dim=1)).sqrt()
         centres = torch.stack([u, v], dim=1)
-        touches = (centres + reach >= 0) & (centres - reach <= reach.new_tensor([width - 1, height - 1]))
+        touches = (centres + reach >= 0) & (
+            centres - reach <= reach.new_tensor([width - 1, height - 1])
+        )
         visible = in_front & (exponent > 0) & touches.all(dim=1)
     return Projected(torch.stack([u, v], dim=1), conics, points[:, 2], reach, visible)

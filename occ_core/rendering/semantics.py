@@ -32,10 +32,14 @@ def render_each(gaussians: Gaussians, views: Sequence[Cameras]) -> list[Rendered
     """The same of several views, each of its own size and kind; on the CPU sooner than one by one."""
     counts = [len(view.intrinsics) for view in views]
     if any(count != 1 for count in counts):
-        raise ValueError(f"render takes cameras of one view each, see Cameras.only; got some of {counts} views")
+        raise ValueError(
+            f"render takes cameras of one view each, see Cameras.only; got some of {counts} views"
+        )
     rendered = []
     for rendering in rasterize_each(gaussians, views):
         image, depth, alpha = (part.squeeze(0) for part in rendering)
-        through = F.pad((1 - alpha).clamp(min=0)[..., None], (EMPTY, len(image) - 1 - EMPTY))  # [H, W, class], as the image lies
+        through = F.pad(
+            (1 - alpha).clamp(min=0)[..., None], (EMPTY, len(image) - 1 - EMPTY)
+        )  # [H, W, class], as the image lies
         rendered.append(Rendered(image + through.permute(2, 0, 1), depth))
     return rendered

@@ -1,4 +1,5 @@
-"""Where GaussRender looks from (section 3.2, appendix E.4): one camera of the vehicle, moved; and one from above.
+"""Where GaussRender looks from (section 3.2, appendix E.4): one camera of the vehicle, moved; and
+one from above.
 
 The cameras' intrinsics stay, their poses are drawn anew at every step. The grid's z axis points up.
 """
@@ -18,14 +19,18 @@ from occ_core.rendering.cameras import Cameras
 from occ_core.voxel_grid import VoxelGrid
 
 Strategy = Literal["sensor", "lifted", "elevated", "elevated_around", "random", "dynamic"]
-"""``lifted`` is what the released code does by default (2 m up, no more); the others are the paper's Table 5."""
+"""``lifted`` is what the released code does by default (2 m up, no more); the others are the
+paper's Table 5.
+"""
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 STANDING: tuple[Strategy, ...] = ("sensor", "lifted")
 """Those that look from the same place in every epoch."""
 
 LIFT_M, PITCH_DEGREES, YAW_DEGREES = 8.0, 20.0, 5.0
-"""Of ``elevated``; the yaw is drawn up to this to either side (as released; the paper gives no figures)."""
+"""Of ``elevated``; the yaw is drawn up to this to either side (as released; the paper gives no
+figures).
+"""
 FRONT, BACK = 1, 4
 """Of nuScenes' six cameras, in the order of ``NUSCENES_CAMERAS``."""
 BEV_MARGIN_M = 1.0
@@ -49,30 +54,48 @@ def virtual_camera(
     Raises:
         ValueError: ``dynamic`` without a target.
     """
-    drawn = int(random.choice(len(weights), p=weights.double().numpy() / weights.double().sum().item()))
+    drawn = int(
+        random.choice(len(weights), p=weights.double().numpy() / weights.double().sum().item())
+    )
     grid_from_camera = torch.linalg.inv(sensors.camera_from_grid[drawn].double()).cpu().numpy()
-    pose = _moved(strategy, grid_from_camera, grid, random, None if target_m is None else target_m.double().cpu().numpy())
+    pose = _moved(
+        strategy,
+        grid_from_camera,
+        grid,
+        random,
+        None if target_m is None else target_m.double().cpu().numpy(),
+    )
     camera_from_grid = torch.from_numpy(np.linalg.inv(pose)).to(sensors.camera_from_grid)
     return replace(sensors.only(drawn), camera_from_grid=camera_from_grid[None])
 
 
 def _moved(
-    strategy: Strategy, pose: np.ndarray, grid: VoxelGrid, random: np.random.Generator, target: np.ndarray | None
+    strategy: Strategy,
+    pose: np.ndarray,
+    grid: VoxelGrid,
+    random: np.random.Generator,
+    target: np.ndarray | None,
 ) -> np.ndarray:
     """``grid_from_camera`` after the strategy."""
-    half_range = (grid.range_m[3] - grid.range_m[0]) / 4  # half of how far the scene reaches from its middle
+    half_range = (
+        grid.range_m[3] - grid.range_m[0]
+    ) / 4  # half of how far the scene reaches from its middle
     if strategy == "sensor":
         return pose
     if strategy == "lifted":
         return _raised(pose, 2.0)
     if strategy in ("elevated", "elevated_around"):
-        tilted = _raised(pose, LIFT_M) @ _turned(PITCH_DEGREES, random.uniform(-YAW_DEGREES, YAW_DEGREES))
+        tilted = _raised(pose, LIFT_M) @ _turned(
+            PITCH_DEGREES, random.uniform(-YAW_DEGREES, YAW_DEGREES)
+        )
         if strategy == "elevated_around":
             tilted[:2, 3] += random.uniform(-half_range, half_range, 2)
         return tilted
     if strategy == "random":
         pitch = random.uniform(0, PITCH_DEGREES)
-        turned = _raised(pose, LIFT_M * pitch / PITCH_DEGREES + random.uniform(0, 2)) @ _turned(pitch, random.uniform(-10, 10))
+        turned = _raised(pose, LIFT_M * pitch / PITCH_DEGREES + random.uniform(0, 2)) @ _turned(
+            pitch, random.uniform(-10, 10)
+        )
         turned[:2, 3] = random.uniform(grid.range_m[:2], grid.range_m[3:5])
         return turned
     if target is None:
@@ -83,7 +106,9 @@ def _moved(
 
 
 def view_weights(sensors: Cameras) -> Float[Tensor, " view"]:
-    """How likely each camera is drawn: of nuScenes' six, front and back twice as likely as the others (as released)."""
+    """How likely each camera is drawn: of nuScenes' six, front and back twice as likely as the
+    others (as released).
+    """
     weights = torch.ones(len(sensors.intrinsics))
     if len(weights) == 6:
         weights[[FRONT, BACK]] = 2
@@ -93,7 +118,9 @@ def view_weights(sensors: Cameras) -> Float[Tensor, " view"]:
 def worst_place(
     cross_entropy: Float[Tensor, "x y z"], grid: VoxelGrid, side: int = 8
 ) -> Float[Tensor, " 3"]:
-    """Centre in metres of the block of ``side`` x ``side`` columns whose mean cross entropy is highest."""
+    """Centre in metres of the block of ``side`` x ``side`` columns whose mean cross entropy is
+    highest.
+    """
     columns = cross_entropy.detach().mean(dim=2)[None, None]
     blocks = torch.nn.functional.avg_pool2d(columns, side, ceil_mode=True)[0, 0]
     i, j = divmod(int(blocks.argmax()), blocks.shape[1])
@@ -103,7 +130,9 @@ def worst_place(
 
 
 def looking_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """``grid_from_camera`` [4, 4] of a camera that looks at a point and stands upright; the point must not be straight below."""
+    """``grid_from_camera`` [4, 4] of a camera that looks at a point and stands upright; the point
+    must not be straight below.
+    """
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross(forward, [0.0, 0, 1])
     right /= np.linalg.norm(right)
@@ -113,26 +142,44 @@ def looking_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
     return pose
 
 
-def camera_above(grid: VoxelGrid, pixels_per_voxel: int = 2, device: torch.device | str = "cpu") -> Cameras:
-    """The paper's camera above: orthographic, over the whole grid, x to the right and y up in the image."""
+def camera_above(
+    grid: VoxelGrid, pixels_per_voxel: int = 2, device: torch.device | str = "cpu"
+) -> Cameras:
+    """The paper's camera above: orthographic, over the whole grid, x to the right and y up in the
+    image.
+    """
     size_m, low = grid.voxel_size_m, grid.min_m
     across, along = (pixels_per_voxel * cells for cells in grid.shape[:2])
     scale = pixels_per_voxel / size_m  # pixels per metre
     intrinsics = torch.tensor(
-        [[scale, 0, -scale * low[0] - 0.5], [0, scale, scale * grid.range_m[4] - 0.5], [0, 0, 1]], device=device
+        [[scale, 0, -scale * low[0] - 0.5], [0, scale, scale * grid.range_m[4] - 0.5], [0, 0, 1]],
+        device=device,
     )
-    return Cameras(intrinsics[None], _down_from(grid.range_m[5] + BEV_MARGIN_M, device), (along, across), orthographic=True)
+    return Cameras(
+        intrinsics[None],
+        _down_from(grid.range_m[5] + BEV_MARGIN_M, device),
+        (along, across),
+        orthographic=True,
+    )
 
 
-def pinhole_above(grid: VoxelGrid, pixels: int = 400, device: torch.device | str = "cpu") -> Cameras:
-    """The released camera above: a pinhole, as high over the origin as the grid is wide, its focal length equal to its width."""
+def pinhole_above(
+    grid: VoxelGrid, pixels: int = 400, device: torch.device | str = "cpu"
+) -> Cameras:
+    """The released camera above: a pinhole, as high over the origin as the grid is wide, its focal
+    length equal to its width.
+    """
     width_m = grid.range_m[3] - grid.range_m[0]
-    intrinsics = torch.tensor([[pixels, 0, pixels / 2 - 0.5], [0, pixels, pixels / 2 - 0.5], [0, 0, 1]], device=device)
+    intrinsics = torch.tensor(
+        [[pixels, 0, pixels / 2 - 0.5], [0, pixels, pixels / 2 - 0.5], [0, 0, 1]], device=device
+    )
     return Cameras(intrinsics.float()[None], _down_from(width_m, device), (pixels, pixels))
 
 
 def _down_from(height_m: float, device: torch.device | str) -> Float[Tensor, "1 4 4"]:
-    """Looks down at the origin: x stays, image rows run against y, depth runs down from ``height_m``."""
+    """Looks down at the origin: x stays, image rows run against y, depth runs down from
+    ``height_m``.
+    """
     pose = torch.diag(torch.tensor([1.0, -1, -1, 1], device=device))
     pose[2, 3] = height_m
     return pose[None]
@@ -148,7 +195,15 @@ def _turned(pitch_degrees: float, yaw_degrees: float) -> np.ndarray:
     """Camera from turned camera: first to the right about its y (down), then down about its x."""
     pitch, yaw = math.radians(pitch_degrees), math.radians(yaw_degrees)
     turn = np.eye(4)
-    about_y = np.array([[math.cos(yaw), 0.0, math.sin(yaw)], [0.0, 1.0, 0.0], [-math.sin(yaw), 0.0, math.cos(yaw)]])
-    about_x = np.array([[1.0, 0.0, 0.0], [0.0, math.cos(pitch), math.sin(pitch)], [0.0, -math.sin(pitch), math.cos(pitch)]])
+    about_y = np.array(
+        [[math.cos(yaw), 0.0, math.sin(yaw)], [0.0, 1.0, 0.0], [-math.sin(yaw), 0.0, math.cos(yaw)]]
+    )
+    about_x = np.array(
+        [
+            [1.0, 0.0, 0.0],
+            [0.0, math.cos(pitch), math.sin(pitch)],
+            [0.0, -math.sin(pitch), math.cos(pitch)],
+        ]
+    )
     turn[:3, :3] = about_y @ about_x
     return turn

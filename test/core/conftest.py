@@ -9,17 +9,30 @@ import numpy as np
 import pytest
 import torch
 
-from occ_core.model import debug
+from occ_core.config import debug
 from occ_core.types import DriveContext, Frame
 
 IMAGE_SIZE = (36, 64)
 # Looking along ego x: camera z forward = ego x, camera x right = ego -y, camera y down = ego -z.
 FORWARD_CAMERA = [0.5, -0.5, 0.5, -0.5]
-QUARTER_TURN = [2**-0.5, 0.0, 0.0, -(2**-0.5)]  # LiDAR y (forward) = ego x, LiDAR x (right) = ego -y
-CHANNELS = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
+QUARTER_TURN = [
+    2**-0.5,
+    0.0,
+    0.0,
+    -(2**-0.5),
+]  # LiDAR y (forward) = ego x, LiDAR x (right) = ego -y
+CHANNELS = (
+    "CAM_FRONT_LEFT",
+    "CAM_FRONT",
+    "CAM_FRONT_RIGHT",
+    "CAM_BACK_LEFT",
+    "CAM_BACK",
+    "CAM_BACK_RIGHT",
+)
 CATEGORIES = ("noise", "vehicle.car", "flat.driveable_surface", "static_object.bicycle_rack")
 
-# One scene: keyframe, sweep, sweep, keyframe, sweep, at 0, 0.2, 0.4, 0.5, 0.6 s; the ego vehicle drives east at 10 m/s.
+# One scene: keyframe, sweep, sweep, keyframe, sweep, at 0, 0.2, 0.4, 0.5, 0.6 s; the ego vehicle
+# drives east at 10 m/s.
 STAMPS_US = {"key0": 0, "sweep1": 200_000, "sweep2": 400_000, "key3": 500_000, "sweep4": 600_000}
 SPEED_MPS = 10.0
 CAR_SPEED_MPS = 4.0
@@ -39,8 +52,17 @@ def tiny_nuscenes(tmp_path: Path) -> Path:
     """The data root; its car is 20 m ahead of the LiDAR in the first keyframe."""
     tables: dict[str, list[dict]] = {
         "log": [{"token": "log", "location": "boston-seaport"}],
-        "scene": [{"token": "scene", "log_token": "log", "name": "scene-0061", "description": "Night, wait, rain, parked cars"}],
-        "category": [{"token": f"category{i}", "name": name, "index": i} for i, name in enumerate(CATEGORIES)],
+        "scene": [
+            {
+                "token": "scene",
+                "log_token": "log",
+                "name": "scene-0061",
+                "description": "Night, wait, rain, parked cars",
+            }
+        ],
+        "category": [
+            {"token": f"category{i}", "name": name, "index": i} for i, name in enumerate(CATEGORIES)
+        ],
         "sensor": [{"token": c, "channel": c, "modality": "camera"} for c in CHANNELS]
         + [{"token": "LIDAR_TOP", "channel": "LIDAR_TOP", "modality": "lidar"}],
         "calibrated_sensor": [
@@ -56,14 +78,22 @@ def tiny_nuscenes(tmp_path: Path) -> Path:
         "sample": [],
         "sample_data": [],
         "ego_pose": [],
-        "instance": [{"token": "car", "category_token": "category1"}, {"token": "rack", "category_token": "category3"}],
+        "instance": [
+            {"token": "car", "category_token": "category1"},
+            {"token": "rack", "category_token": "category3"},
+        ],
         "sample_annotation": [],
         "lidarseg": [],
     }
-    tables["calibrated_sensor"].append({
-        "token": "calibrated LIDAR_TOP", "sensor_token": "LIDAR_TOP", "translation": [1.0, 0.0, 1.8], "rotation": QUARTER_TURN,
-        "camera_intrinsic": [],
-    })  # fmt: skip
+    tables["calibrated_sensor"].append(
+        {
+            "token": "calibrated LIDAR_TOP",
+            "sensor_token": "LIDAR_TOP",
+            "translation": [1.0, 0.0, 1.8],
+            "rotation": QUARTER_TURN,
+            "camera_intrinsic": [],
+        }
+    )
     picture = np.zeros((*IMAGE_SIZE, 3), dtype=np.uint8)
     picture[:, :, 2] = 200  # red, in OpenCV's order
     keys = [name for name in STAMPS_US if name.startswith("key")]
@@ -83,28 +113,58 @@ def tiny_nuscenes(tmp_path: Path) -> Path:
                 POINTS.tofile(path)
             else:
                 cv2.imwrite(str(path), picture)
-            tables["ego_pose"].append({
-                "token": token, "translation": [1000.0 + SPEED_MPS * seconds, 500.0, 0.0], "rotation": [1.0, 0.0, 0.0, 0.0],
-            })  # fmt: skip
-            tables["sample_data"].append({
-                "token": token, "sample_token": sample, "ego_pose_token": token, "filename": filename, "is_key_frame": is_key,
-                "calibrated_sensor_token": f"calibrated {channel}", "timestamp": round(seconds * 1e6),
-                "height": IMAGE_SIZE[0] if channel != "LIDAR_TOP" else 0, "width": IMAGE_SIZE[1] if channel != "LIDAR_TOP" else 0,
-            })  # fmt: skip
+            tables["ego_pose"].append(
+                {
+                    "token": token,
+                    "translation": [1000.0 + SPEED_MPS * seconds, 500.0, 0.0],
+                    "rotation": [1.0, 0.0, 0.0, 0.0],
+                }
+            )
+            tables["sample_data"].append(
+                {
+                    "token": token,
+                    "sample_token": sample,
+                    "ego_pose_token": token,
+                    "filename": filename,
+                    "is_key_frame": is_key,
+                    "calibrated_sensor_token": f"calibrated {channel}",
+                    "timestamp": round(seconds * 1e6),
+                    "height": IMAGE_SIZE[0] if channel != "LIDAR_TOP" else 0,
+                    "width": IMAGE_SIZE[1] if channel != "LIDAR_TOP" else 0,
+                }
+            )
         if is_key:
             np.array([1, 2, 0, 0], dtype=np.uint8).tofile(tmp_path / f"{name}.bin")
-            tables["lidarseg"].append({"token": name, "sample_data_token": f"{name} LIDAR_TOP", "filename": f"{name}.bin"})
+            tables["lidarseg"].append(
+                {"token": name, "sample_data_token": f"{name} LIDAR_TOP", "filename": f"{name}.bin"}
+            )
             # World x of the LiDAR is 1001 at 0 s, so the car stands at LiDAR y = 20, z = -1.
-            tables["sample_annotation"].append({
-                "token": f"{name} car", "sample_token": name, "instance_token": "car", "num_lidar_pts": 1,
-                "translation": [1021.0 + CAR_SPEED_MPS * stamp_us * 1e-6, 500.0, 0.8], "size": [2.0, 4.0, 1.5],
-                "rotation": [1.0, 0.0, 0.0, 0.0],
-                "prev": "" if name == "key0" else "key0 car", "next": "key3 car" if name == "key0" else "",
-            })  # fmt: skip
-    tables["sample_annotation"].append({
-        "token": "rack", "sample_token": "key0", "instance_token": "rack", "num_lidar_pts": 0,
-        "translation": [1001, 490, 0.5], "size": [1, 2, 1], "rotation": [1.0, 0.0, 0.0, 0.0], "prev": "", "next": "",
-    })  # fmt: skip
+            tables["sample_annotation"].append(
+                {
+                    "token": f"{name} car",
+                    "sample_token": name,
+                    "instance_token": "car",
+                    "num_lidar_pts": 1,
+                    "translation": [1021.0 + CAR_SPEED_MPS * stamp_us * 1e-6, 500.0, 0.8],
+                    "size": [2.0, 4.0, 1.5],
+                    "rotation": [1.0, 0.0, 0.0, 0.0],
+                    "prev": "" if name == "key0" else "key0 car",
+                    "next": "key3 car" if name == "key0" else "",
+                }
+            )
+    tables["sample_annotation"].append(
+        {
+            "token": "rack",
+            "sample_token": "key0",
+            "instance_token": "rack",
+            "num_lidar_pts": 0,
+            "translation": [1001, 490, 0.5],
+            "size": [1, 2, 1],
+            "rotation": [1.0, 0.0, 0.0, 0.0],
+            "prev": "",
+            "next": "",
+        }
+    )
     folder = tmp_path / "v1.0-mini"
     folder.mkdir()
     for table, records in tables.items():
@@ -114,18 +174,28 @@ def tiny_nuscenes(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def make_frame() -> Callable[..., Frame]:
-    """Frames of random pixels and points for the debug model: ``make_frame(seed, points, cameras)``."""
+    """Frames of random pixels and points for the debug model: ``make_frame(seed, points,
+    cameras)``.
+    """
 
     def frame(seed: int = 0, points: int = 3000, cameras: int = 3) -> Frame:
         generator = torch.Generator().manual_seed(seed)
         height, width = debug().image_size
         cloud = torch.rand(points, 5, generator=generator)
-        cloud[:, :3] = cloud[:, :3] * torch.tensor([80.0, 80.0, 6.0]) - torch.tensor([40.0, 40.0, 4.0])
-        looking = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # along +y
+        cloud[:, :3] = cloud[:, :3] * torch.tensor([80.0, 80.0, 6.0]) - torch.tensor(
+            [40.0, 40.0, 4.0]
+        )
+        looking = torch.tensor(
+            [[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]]
+        )  # along +y
         return Frame(
-            images=torch.randint(0, 256, (1, cameras, 3, height, width), dtype=torch.uint8, generator=generator),
+            images=torch.randint(
+                0, 256, (1, cameras, 3, height, width), dtype=torch.uint8, generator=generator
+            ),
             camera_mask=torch.ones(1, cameras, dtype=torch.bool),
-            intrinsics=torch.tensor([[150.0, 0, width / 2], [0, 150.0, height / 2], [0, 0, 1]]).expand(1, cameras, 3, 3),
+            intrinsics=torch.tensor(
+                [[150.0, 0, width / 2], [0, 150.0, height / 2], [0, 0, 1]]
+            ).expand(1, cameras, 3, 3),
             grid_from_camera=looking.expand(1, cameras, 4, 4),
             points=(cloud,),
             world_from_grid=torch.eye(4, dtype=torch.float64)[None],

@@ -4,9 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from occ_core.adaptive_fusion import AdaptiveFusion, AdaptiveFusionConfig, NeighbourhoodSelector, NonEmpty, Retrieval
+from occ_core.adaptive_fusion import (
+    AdaptiveFusion,
+    AdaptiveFusionConfig,
+    NeighbourhoodSelector,
+    NonEmpty,
+    Retrieval,
+)
+from occ_core.build import build_model
 from occ_core.checkpoint import load_checkpoint, save_checkpoint
-from occ_core.model import build_model, debug
+from occ_core.config import debug
 
 
 def volumes(seed: int = 0, shape: tuple[int, int, int] = (9, 7, 5)) -> tuple[Tensor, Tensor]:
@@ -20,7 +27,9 @@ def volumes(seed: int = 0, shape: tuple[int, int, int] = (9, 7, 5)) -> tuple[Ten
 
 
 def test_selected_k_is_the_rounded_expectation():
-    """Logits (0, 0, ln 2): shares 1/4, 1/4, 1/2 of k = 1, 2, 3; expectation 1/4 + 2/4 + 6/4 = 9/4, rounded 2."""
+    """Logits (0, 0, ln 2): shares 1/4, 1/4, 1/2 of k = 1, 2, 3; expectation 1/4 + 2/4 + 6/4 = 9/4,
+    rounded 2.
+    """
     selector = NeighbourhoodSelector(4, (1, 2, 3)).eval()
     selector.mlp = torch.nn.Identity()
     logits = torch.tensor([[0.0, 0.0, torch.tensor(2.0).log()]], requires_grad=True)
@@ -28,7 +37,9 @@ def test_selected_k_is_the_rounded_expectation():
     assert k.tolist() == [2.0]
     # d E / d logit_i = p_i (k_i - E): straight through the rounding
     k.sum().backward()
-    torch.testing.assert_close(logits.grad, torch.tensor([[0.25 * (1 - 2.25), 0.25 * (2 - 2.25), 0.5 * (3 - 2.25)]]))
+    torch.testing.assert_close(
+        logits.grad, torch.tensor([[0.25 * (1 - 2.25), 0.25 * (2 - 2.25), 0.5 * (3 - 2.25)]])
+    )
 
 
 def test_selection_is_noisy_in_training_alone():
@@ -40,7 +51,9 @@ def test_selection_is_noisy_in_training_alone():
 
 
 def test_a_low_temperature_approaches_the_most_probable_candidate():
-    """Shares 0.5, 0.1, 0.4: at temperature 1 the expectation 1.9 rounds to 2, at 0.1 the candidate 1 has 0.9 of all."""
+    """Shares 0.5, 0.1, 0.4: at temperature 1 the expectation 1.9 rounds to 2, at 0.1 the candidate
+    1 has 0.9 of all.
+    """
     selector = NeighbourhoodSelector(3, (1, 2, 3)).eval()
     selector.mlp = torch.nn.Identity()
     logits = torch.tensor([[0.5, 0.1, 0.4]]).log()
@@ -53,13 +66,15 @@ def test_annealing_goes_from_one_to_a_tenth():
     fuser = AdaptiveFusion(8, AdaptiveFusionConfig(strides=(1,)))
     for progress, expected in ((0.0, 1.0), (0.5, 10**-0.5), (1.0, 0.1), (2.0, 0.1)):
         fuser.anneal(progress)
-        assert [float(m.temperature) for m in fuser.modules() if isinstance(m, NeighbourhoodSelector)] == pytest.approx(
-            [expected, expected]
-        )
+        assert [
+            float(m.temperature) for m in fuser.modules() if isinstance(m, NeighbourhoodSelector)
+        ] == pytest.approx([expected, expected])
 
 
 def test_retrieval_reads_the_k_nearest_and_nothing_else():
-    """Keys at distances 1, 2, 3 of the one query; k = 2 is chosen: the third key's feature has no influence."""
+    """Keys at distances 1, 2, 3 of the one query; k = 2 is chosen: the third key's feature has no
+    influence.
+    """
     torch.manual_seed(0)
     retrieval = Retrieval(8, (1, 2, 3), radius=3.0).eval()
     retrieval.selector.mlp[2].weight.data.zero_()
@@ -69,7 +84,9 @@ def test_retrieval_reads_the_k_nearest_and_nothing_else():
     lidar[0, :, 1:4, 0, 0] = torch.randn(8, 3)
 
     def weights(keys: Tensor) -> Tensor:
-        return retrieval(NonEmpty(image, (image != 0).any(1), 1), NonEmpty(keys, (keys != 0).any(1), 1))[0]
+        return retrieval(
+            NonEmpty(image, (image != 0).any(1), 1), NonEmpty(keys, (keys != 0).any(1), 1)
+        )[0]
 
     before = weights(lidar)
     for place, matters in ((1, True), (2, True), (3, False)):
@@ -85,13 +102,17 @@ def test_unmatched_queries_weigh_nothing():
     image[:, :, 0] = 1.0
     image[0, :, 5] = 1.0
     lidar[0, :, 1] = 1.0  # near the first voxel of the first sample; the second sample has none
-    omega, counts = retrieval(NonEmpty(image, (image != 0).any(1), 1), NonEmpty(lidar, (lidar != 0).any(1), 1))
+    omega, counts = retrieval(
+        NonEmpty(image, (image != 0).any(1), 1), NonEmpty(lidar, (lidar != 0).any(1), 1)
+    )
     assert (omega.abs().sum(dim=1) > 0).tolist() == [True, False, False]
     assert counts.sum() == 1
 
 
 def test_a_pyramid_level_is_the_mean_of_the_non_empty_voxels():
-    volume = torch.zeros(1, 1, 3, 2, 2)  # 3 is not a multiple of 2: the last level voxel has 4 cells instead of 8
+    volume = torch.zeros(
+        1, 1, 3, 2, 2
+    )  # 3 is not a multiple of 2: the last level voxel has 4 cells instead of 8
     volume[0, 0, 0, 0, 0], volume[0, 0, 1, 1, 1], volume[0, 0, 2, 0, 0] = 2.0, 4.0, 5.0
     level = NonEmpty(volume, (volume != 0).any(1), 2)
     assert level.index.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0]]
@@ -122,7 +143,9 @@ def test_fused_volume(config: AdaptiveFusionConfig):
 
 
 def test_equation_1_as_it_is_written():
-    """Concat(F_I, F_L, F_I * omega_I, F_L * omega_L), then the reduction, on dense volumes: values and gradients."""
+    """Concat(F_I, F_L, F_I * omega_I, F_L * omega_L), then the reduction, on dense volumes: values
+    and gradients.
+    """
     fusion = AdaptiveFusion(8, AdaptiveFusionConfig(strides=(1, 2))).eval()
     volumes_, twins = ([volume.requires_grad_() for volume in volumes()] for _ in range(2))
     ours = fusion(*volumes_).volume
@@ -141,8 +164,12 @@ def test_equation_1_as_it_is_written():
     theirs = fusion.reduce(torch.cat(parts, dim=1))
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     upstream = torch.randn_like(ours)
-    mine = torch.autograd.grad((ours * upstream).sum(), [*volumes_, *fusion.parameters()], allow_unused=True)
-    other = torch.autograd.grad((theirs * upstream).sum(), [*twins, *fusion.parameters()], allow_unused=True)
+    mine = torch.autograd.grad(
+        (ours * upstream).sum(), [*volumes_, *fusion.parameters()], allow_unused=True
+    )
+    other = torch.autograd.grad(
+        (theirs * upstream).sum(), [*twins, *fusion.parameters()], allow_unused=True
+    )
     for one, two in zip(mine, other, strict=True):
         assert (one is None) == (two is None)
         if one is not None:
@@ -158,7 +185,9 @@ def test_gradient_reaches_the_selectors_mlp():
 
 
 def test_gradient_to_k_has_the_sign_of_what_one_more_neighbour_does():
-    """Straight through: d loss / d k is the sum of what the last retrieved and the first left-out neighbour contribute."""
+    """Straight through: d loss / d k is the sum of what the last retrieved and the first left-out
+    neighbour contribute.
+    """
     k = torch.tensor([2.0], requires_grad=True)
     key = torch.tensor([5.0, 7.0, 11.0])
     (((k[:, None] - torch.arange(3)).clamp(0, 1)) * key).sum().backward()
@@ -187,7 +216,12 @@ def test_samples_of_a_batch_do_not_meet():
 
 
 def test_nonsense_is_refused():
-    for fields in ({"candidates": (2, 1)}, {"candidates": ()}, {"strides": (2, 4)}, {"radius": -1.0}):
+    for fields in (
+        {"candidates": (2, 1)},
+        {"candidates": ()},
+        {"strides": (2, 4)},
+        {"radius": -1.0},
+    ):
         with pytest.raises(ValueError, match=next(iter(fields))):
             AdaptiveFusionConfig(**fields)
     with pytest.raises(ValueError, match="both off"):

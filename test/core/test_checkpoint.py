@@ -5,8 +5,16 @@ import pytest
 import torch
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
-from occ_core.checkpoint import SHIPPED, CheckpointError, config_from_dict, load_checkpoint, save_checkpoint, start_from
-from occ_core.model import base, build_model, debug
+from occ_core.build import build_model
+from occ_core.checkpoint import (
+    SHIPPED,
+    CheckpointError,
+    config_from_dict,
+    load_checkpoint,
+    save_checkpoint,
+    start_from,
+)
+from occ_core.config import base, debug
 from occ_core.prompts import PROMPTS, LanguageConfig
 from occ_core.temporal import TemporalConfig
 
@@ -24,8 +32,14 @@ def test_round_trip(saved):
     path, model = saved
     loaded, description = load_checkpoint(path)
     assert loaded.config == model.config and not loaded.training
-    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
-    assert description["made_by"] == {"command": "test", "seed": 0} and description["frame_id"] == "lidar"
+    assert all(
+        torch.equal(tensor, model.state_dict()[name])
+        for name, tensor in loaded.state_dict().items()
+    )
+    assert (
+        description["made_by"] == {"command": "test", "seed": 0}
+        and description["frame_id"] == "lidar"
+    )
 
 
 def test_config_survives_json():
@@ -92,10 +106,14 @@ def test_shipped_checkpoint_is_small_and_loads():
 
 
 def test_a_larger_model_starts_as_the_smaller_one_was(saved, make_frame):
-    """With the fuser and the ConvLSTM, both of which start by adding nothing; the filter has no past in the first frame."""
+    """With the fuser and the ConvLSTM, both of which start by adding nothing; the filter has no
+    past in the first frame.
+    """
     trained = load_checkpoint(saved[0])[0]
     torch.manual_seed(1)
-    larger = build_model(replace(trained.config, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())).eval()
+    larger = build_model(
+        replace(trained.config, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())
+    ).eval()
     new = start_from(larger, saved[0])
     assert {name.split(".")[0] for name in new} == {"fusion", "temporal", "head"}
     with torch.inference_mode():

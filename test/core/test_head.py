@@ -1,7 +1,7 @@
 import torch
 
 from occ_core.head import HeadOutput, OccupancyHead, classify, decide, dense_logits
-from occ_core.sparse import sparse_volume
+from occ_core.ops.sparse import sparse_volume
 from occ_core.taxonomy import EMPTY
 from occ_core.voxel_grid import VoxelGrid
 
@@ -9,9 +9,20 @@ FINE = VoxelGrid((0.0, 0.0, 0.0, 8.0, 8.0, 4.0), 1.0)  # 8 x 8 x 4, coarse 4 x 4
 CLASSES = 3
 
 
-def make_head(max_refined: int = 100, lidar_channels: int = 0, image_channels: int = 0) -> OccupancyHead:
+def make_head(
+    max_refined: int = 100, lidar_channels: int = 0, image_channels: int = 0
+) -> OccupancyHead:
     torch.manual_seed(0)
-    return OccupancyHead(8, lidar_channels, image_channels, CLASSES, FINE, ratio=2, refine_above=0.3, max_refined=max_refined)
+    return OccupancyHead(
+        8,
+        lidar_channels,
+        image_channels,
+        CLASSES,
+        FINE,
+        ratio=2,
+        refine_above=0.3,
+        max_refined=max_refined,
+    )
 
 
 def coarse_logits(*occupied: tuple[int, int, int]) -> torch.Tensor:
@@ -23,11 +34,16 @@ def coarse_logits(*occupied: tuple[int, int, int]) -> torch.Tensor:
 
 
 def test_only_voxels_that_may_be_occupied_are_chosen():
-    assert make_head().choose(coarse_logits((1, 2, 0), (3, 3, 1)), None).tolist() == [[0, 1, 2, 0], [0, 3, 3, 1]]
+    assert make_head().choose(coarse_logits((1, 2, 0), (3, 3, 1)), None).tolist() == [
+        [0, 1, 2, 0],
+        [0, 3, 3, 1],
+    ]
 
 
 def test_voxels_with_returns_are_always_chosen():
-    lidar = sparse_volume(torch.zeros(1, 4), torch.tensor([[0, 7, 0, 3]]), FINE.shape, 1)  # parent (3, 0, 1)
+    lidar = sparse_volume(
+        torch.zeros(1, 4), torch.tensor([[0, 7, 0, 3]]), FINE.shape, 1
+    )  # parent (3, 0, 1)
     assert make_head().choose(coarse_logits(), lidar).tolist() == [[0, 3, 0, 1]]
 
 
@@ -55,7 +71,9 @@ def test_children_of_a_voxel():
 
 
 def test_trilinear_sample_at_the_centres_of_children():
-    """A volume equal to its own x index i: coarse centre i lies at fine coordinate 2 i + 0.5, so child x reads x / 2 - 0.25."""
+    """A volume equal to its own x index i: coarse centre i lies at fine coordinate 2 i + 0.5, so
+    child x reads x / 2 - 0.25.
+    """
     volume = torch.arange(4.0).view(1, 1, 4, 1, 1).expand(1, 8, 4, 4, 2)
     children = torch.tensor([[0, 2, 3, 1], [0, 5, 0, 0], [0, 0, 0, 0]])
     sampled = make_head().sample_volume(volume, children)

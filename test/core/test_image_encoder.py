@@ -7,7 +7,9 @@ from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig
 def test_folded_it_gives_the_same_map():
     """Statistics as after a training: means and variances that are not 0 and 1."""
     torch.manual_seed(0)
-    encoder = ImageEncoder(ImageEncoderConfig(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64), out_channels=16)).eval()
+    encoder = ImageEncoder(
+        ImageEncoderConfig(depths=(1, 1, 1, 1), widths=(8, 16, 32, 64), out_channels=16)
+    ).eval()
     for norm in encoder.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.running_mean.normal_(), norm.running_var.uniform_(0.5, 2.0)

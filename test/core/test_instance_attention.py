@@ -36,7 +36,9 @@ def test_equals_attention_voxel_by_voxel():
     attend, volume, prompts = InstanceAttention(8, 6), sparse_volume(), torch.randn(2, 4, 6)
     said = torch.tensor([[True, True, False, True], [True, False, False, True]])
     result = attend(volume, prompts, said)
-    for sample, x, y, z in torch.cartesian_prod(*(torch.arange(side) for side in (2, 5, 4, 3))).tolist():
+    for sample, x, y, z in torch.cartesian_prod(
+        *(torch.arange(side) for side in (2, 5, 4, 3))
+    ).tolist():
         voxel = volume[sample, :, x, y, z]
         if not voxel.any():
             assert not result[sample, :, x, y, z].any()
@@ -76,9 +78,14 @@ def test_gradients_reach_voxels_prompts_and_every_weight():
 def test_features_too_small_to_be_squared_have_finite_gradients():
     attend, volume = InstanceAttention(8, 6), (sparse_volume() * 1e-24).requires_grad_()
     attend(volume, torch.randn(2, 3, 6), torch.ones(2, 3, dtype=torch.bool)).sum().backward()
-    assert torch.isfinite(volume.grad).all() and all(torch.isfinite(one.grad).all() for one in attend.parameters())
+    assert torch.isfinite(volume.grad).all() and all(
+        torch.isfinite(one.grad).all() for one in attend.parameters()
+    )
 
 
 def test_an_empty_volume_stays_empty():
     empty = torch.zeros(1, 8, 2, 2, 2)
-    assert torch.equal(InstanceAttention(8, 6)(empty, torch.randn(1, 2, 6), torch.ones(1, 2, dtype=torch.bool)), empty)
+    assert torch.equal(
+        InstanceAttention(8, 6)(empty, torch.randn(1, 2, 6), torch.ones(1, 2, dtype=torch.bool)),
+        empty,
+    )

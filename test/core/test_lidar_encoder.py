@@ -19,8 +19,11 @@ def cloud(*xyz: tuple[float, float, float]) -> torch.Tensor:
 
 
 def test_points_gather_in_their_voxels(encoder: LidarEncoder):
-    # (-3.9 + 4) / 0.5 = 0.2 -> 0; (0.1 + 4) / 0.5 = 8.2 -> 8; z: (0 + 2) / 0.5 = 4; the third point lies outside
-    voxels = encoder.voxelise((cloud((-3.9, -3.9, 0.0), (-3.8, -3.7, 0.1), (9.0, 0.0, 0.0)), cloud((0.1, 0.1, 0.0))))
+    # (-3.9 + 4) / 0.5 = 0.2 -> 0; (0.1 + 4) / 0.5 = 8.2 -> 8; z: (0 + 2) / 0.5 = 4; the third point
+    # lies outside
+    voxels = encoder.voxelise(
+        (cloud((-3.9, -3.9, 0.0), (-3.8, -3.7, 0.1), (9.0, 0.0, 0.0)), cloud((0.1, 0.1, 0.0)))
+    )
     assert voxels.indices.tolist() == [[0, 0, 0, 4], [1, 8, 8, 4]]
 
 
@@ -31,7 +34,9 @@ def test_voxel_feature_does_not_depend_on_the_order_of_points(encoder: LidarEnco
 
 
 def test_mean_over_points_by_hand(encoder: LidarEncoder):
-    """Two points in one voxel: its feature comes of the mean of what the shared layer makes of each."""
+    """Two points in one voxel: its feature comes of the mean of what the shared layer makes of
+    each.
+    """
     points = cloud((0.1, 0.1, 0.0), (0.4, 0.2, 0.3))
     index, count = FINE.index(points[:, :3]), torch.tensor([2, 2])
     hidden = encoder.point(encoder.describe(points, index, count))
@@ -39,7 +44,9 @@ def test_mean_over_points_by_hand(encoder: LidarEncoder):
     torch.testing.assert_close(encoder.voxelise((points,)).features, expected)
 
 
-@pytest.mark.parametrize("points", [torch.zeros(0, 5), torch.full((3, 5), 100.0)], ids=["no points", "all outside"])
+@pytest.mark.parametrize(
+    "points", [torch.zeros(0, 5), torch.full((3, 5), 100.0)], ids=["no points", "all outside"]
+)
 def test_nothing_in_the_grid_gives_a_zero_volume(encoder: LidarEncoder, points: torch.Tensor):
     volume, fine = encoder((points,))
     assert volume.shape == (1, 16, 8, 8, 4) and not volume.any()

@@ -1,4 +1,6 @@
-"""Prompts in the whole model: what they change, what is carried from frame to frame, and what is not needed for it."""
+"""Prompts in the whole model: what they change, what is carried from frame to frame, and what is
+not needed for it.
+"""
 
 from dataclasses import replace
 
@@ -6,16 +8,20 @@ import pytest
 import torch
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
-from occ_core.inference import OccupancyEngine
-from occ_core.model import OccupancyConfig, OccupancyModel, build_model, debug
+from occ_core.build import build_model
+from occ_core.config import OccupancyConfig, debug
+from occ_core.engine import OccupancyEngine
+from occ_core.model import OccupancyModel
 from occ_core.prompts import PROMPTS, UNSEEN_BELOW, LanguageConfig
 from occ_core.taxonomy import CLASS_ID, NUM_CLASSES
 from occ_core.temporal import TemporalConfig
 from occ_core.types import DriveContext, Frame, TemporalMemory
 
 WHOLE = {
-    "language": LanguageConfig(width=6), "adaptive_fusion": AdaptiveFusionConfig(strides=(1, 2)), "temporal": TemporalConfig()
-}  # fmt: skip
+    "language": LanguageConfig(width=6),
+    "adaptive_fusion": AdaptiveFusionConfig(strides=(1, 2)),
+    "temporal": TemporalConfig(),
+}
 BUS = CLASS_ID["bus"]
 
 
@@ -29,7 +35,10 @@ def made(**parts: object) -> OccupancyModel:
 def drive(make_frame, count: int) -> list[Frame]:
     """Frames of one place, half a second apart, in rain in Boston."""
     context = (DriveContext("rain", "boston-seaport"),)
-    return [replace(make_frame(), stamp_ns=(number * 500_000_000,), context=context) for number in range(count)]
+    return [
+        replace(make_frame(), stamp_ns=(number * 500_000_000,), context=context)
+        for number in range(count)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -39,8 +48,12 @@ def drive(make_frame, count: int) -> list[Frame]:
         pytest.param({"fusion": "add"}, id="add"),
         pytest.param({"fusion": "conv"}, id="conv"),
         pytest.param(WHOLE, id="tacocc_with_memory"),
-        pytest.param({"lidar": False, "language": LanguageConfig(width=6, weather=False)}, id="camera_alone"),
-        pytest.param({"camera": False, "language": LanguageConfig(width=6, weather=False)}, id="lidar_alone"),
+        pytest.param(
+            {"lidar": False, "language": LanguageConfig(width=6, weather=False)}, id="camera_alone"
+        ),
+        pytest.param(
+            {"camera": False, "language": LanguageConfig(width=6, weather=False)}, id="lidar_alone"
+        ),
     ],
 )
 @torch.inference_mode()
@@ -51,7 +64,9 @@ def test_weather_and_region_matter_to_every_host(parts: dict, make_frame):
         for context in (DriveContext(), DriveContext("rain"), DriveContext(region="boston-seaport"))
     ]
     assert not torch.equal(volumes[0], volumes[1])
-    assert torch.equal(volumes[0], volumes[2]) == (model.image_attention is None and model.lidar_attention is None)
+    assert torch.equal(volumes[0], volumes[2]) == (
+        model.image_attention is None and model.lidar_attention is None
+    )
 
 
 @torch.inference_mode()
@@ -61,7 +76,9 @@ def test_the_weights_are_of_the_weather_and_of_what_is_there(make_frame):
     assert rain.sum() == pytest.approx(1.0) and not torch.equal(rain, model(frame).sensor_weights)
     blind = model(replace(frame, camera_mask=torch.zeros(1, 3, dtype=torch.bool)))
     deaf = model(replace(frame, points=(torch.zeros(0, 5),)))
-    assert blind.sensor_weights.tolist() == [[0.0, 1.0]] and deaf.sensor_weights.tolist() == [[1.0, 0.0]]
+    assert blind.sensor_weights.tolist() == [[0.0, 1.0]] and deaf.sensor_weights.tolist() == [
+        [1.0, 0.0]
+    ]
     assert torch.isfinite(blind.head.coarse).all() and torch.isfinite(deaf.head.coarse).all()
 
 
@@ -77,7 +94,9 @@ def test_a_table_never_filled_says_nothing(make_frame):
 def remembering(frame: Frame, *names: int) -> TemporalMemory:
     classes = torch.zeros(1, NUM_CLASSES, dtype=torch.bool)
     classes[0, list(names)] = True
-    return TemporalMemory(world_from_grid=(frame.world_from_grid,), stamp_ns=(frame.stamp_ns,), classes=classes)
+    return TemporalMemory(
+        world_from_grid=(frame.world_from_grid,), stamp_ns=(frame.stamp_ns,), classes=classes
+    )
 
 
 @torch.inference_mode()
@@ -93,7 +112,9 @@ def test_the_classes_seen_make_the_next_prompts(make_frame):
 
 @torch.inference_mode()
 def test_a_wrong_class_is_gone_after_the_next_frame(make_frame):
-    """A head that is sure of a class nowhere: whatever the prompts said, the frame after is told of nothing."""
+    """A head that is sure of a class nowhere: whatever the prompts said, the frame after is told of
+    nothing.
+    """
     model = made()
     before, frame = drive(make_frame, 2)
     after = model(frame, remembering(before, BUS))
@@ -106,7 +127,10 @@ def test_classes_are_forgotten_with_the_memory(make_frame):
     """After a gap the prompt is the general one, with a ConvLSTM and without."""
     for parts in ({}, WHOLE):
         engine = OccupancyEngine(made(**parts))
-        first, late = drive(make_frame, 1)[0], replace(drive(make_frame, 1)[0], stamp_ns=(9_000_000_000,))
+        first, late = (
+            drive(make_frame, 1)[0],
+            replace(drive(make_frame, 1)[0], stamp_ns=(9_000_000_000,)),
+        )
         engine.step(first)
         engine.memory = replace(engine.memory, classes=remembering(first, BUS).classes)
         result = engine.step(late)
@@ -118,7 +142,9 @@ def test_classes_are_forgotten_with_the_memory(make_frame):
 @torch.inference_mode()
 def test_the_engine_reports_the_weights(make_frame):
     occupancy = OccupancyEngine(made()).step(make_frame())
-    assert len(occupancy.sensor_weights) == 2 and sum(occupancy.sensor_weights) == pytest.approx(1.0)
+    assert len(occupancy.sensor_weights) == 2 and sum(occupancy.sensor_weights) == pytest.approx(
+        1.0
+    )
     assert OccupancyEngine(build_model(debug())).step(make_frame()).sensor_weights == ()
 
 
@@ -130,9 +156,15 @@ def test_gradient_reaches_every_part(make_frame):
     prediction = model(second, before.memory, named)
     (prediction.head.coarse.square().sum() + prediction.head.fine.square().sum()).backward()
     parts = (model.image_attention, model.lidar_attention, model.weather_fusion)
-    assert all(weight.grad is not None and weight.grad.any() for part in parts for weight in part.parameters())
+    assert all(
+        weight.grad is not None and weight.grad.any()
+        for part in parts
+        for weight in part.parameters()
+    )
 
 
 def test_parts_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="language.weather weighs camera and lidar, of which one is off"):
+    with pytest.raises(
+        ValueError, match="language.weather weighs camera and lidar, of which one is off"
+    ):
         OccupancyConfig(lidar=False, language=LanguageConfig())

@@ -14,12 +14,53 @@ from occ_core.taxonomy import (
     weather_from_description,
 )
 
-# nuScenes-lidarseg: raw index -> class of the challenge (1..16, 0 for none), in nuScenes' own numbering.
-CHALLENGE = [0, 0, 7, 7, 7, 0, 7, 0, 0, 1, 0, 0, 8, 0, 2, 3, 3, 4, 5, 0, 0, 6, 9, 10, 11, 12, 13, 14, 15, 0, 16, 0]
+# nuScenes-lidarseg: raw index -> class of the challenge (1..16, 0 for none), in nuScenes' own
+# numbering.
+CHALLENGE = [
+    0,
+    0,
+    7,
+    7,
+    7,
+    0,
+    7,
+    0,
+    0,
+    1,
+    0,
+    0,
+    8,
+    0,
+    2,
+    3,
+    3,
+    4,
+    5,
+    0,
+    0,
+    6,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    0,
+    16,
+    0,
+]
 
 
 def test_one_name_and_colour_a_class():
-    assert NUM_CLASSES == len(CLASS_NAMES) == len(PALETTE) == len(set(CLASS_NAMES)) == len(set(PALETTE)) == 17
+    assert (
+        NUM_CLASSES
+        == len(CLASS_NAMES)
+        == len(PALETTE)
+        == len(set(CLASS_NAMES))
+        == len(set(PALETTE))
+        == 17
+    )
     assert CLASS_NAMES[EMPTY] == "empty" and IGNORE not in range(NUM_CLASSES)
     assert all(CLASS_NAMES[index] == name for name, index in CLASS_ID.items())
 

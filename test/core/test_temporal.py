@@ -4,10 +4,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from occ_core.build import build_model
 from occ_core.checkpoint import load_checkpoint, save_checkpoint
-from occ_core.inference import OccupancyEngine
-from occ_core.model import build_model, debug
-from occ_core.temporal import ConvLSTM, TemporalAggregator, TemporalConfig, continued, discontinuity, warp
+from occ_core.config import debug
+from occ_core.engine import OccupancyEngine
+from occ_core.temporal import (
+    ConvLSTM,
+    TemporalAggregator,
+    TemporalConfig,
+    continued,
+    discontinuity,
+    warp,
+)
 from occ_core.types import Frame, TemporalMemory
 from occ_core.voxel_grid import VoxelGrid
 
@@ -26,8 +34,12 @@ def pose(x: float = 0.0, y: float = 0.0, yaw: float = 0.0) -> Tensor:
 
 def blob(world_m: Tensor, world_from_grid: Tensor) -> Tensor:
     """A volume [1, 1, X, Y, Z] with a smooth blob at a point of the world."""
-    centre = torch.linalg.inv(world_from_grid[0]) @ torch.cat([world_m.double(), torch.ones(1, dtype=torch.float64)])
-    return torch.exp(-(GRID.all_centres() - centre[:3].float()).square().sum(dim=-1) / 2)[None, None]
+    centre = torch.linalg.inv(world_from_grid[0]) @ torch.cat(
+        [world_m.double(), torch.ones(1, dtype=torch.float64)]
+    )
+    return torch.exp(-(GRID.all_centres() - centre[:3].float()).square().sum(dim=-1) / 2)[
+        None, None
+    ]
 
 
 def centroid(volume: Tensor) -> Tensor:
@@ -41,7 +53,9 @@ def at(frame: Frame, world_from_grid: Tensor, stamp_s: float) -> Frame:
 
 
 def test_warp_by_whole_voxels_is_a_shift():
-    """The vehicle drove 2 m along x: what was in cell i is in cell i - 2, and the last two cells were never seen."""
+    """The vehicle drove 2 m along x: what was in cell i is in cell i - 2, and the last two cells
+    were never seen.
+    """
     volume = torch.rand(1, 3, *GRID.shape)
     moved = warp(volume, pose(), pose(x=2.0), GRID)
     torch.testing.assert_close(moved[:, :, :-2], volume[:, :, 2:])
@@ -50,12 +64,16 @@ def test_warp_by_whole_voxels_is_a_shift():
 
 def test_warp_without_motion_is_the_identity():
     volume = torch.rand(2, 3, *GRID.shape)
-    there = torch.cat([pose(x=1e5, yaw=1.0), pose(y=-1e5)])  # world coordinates of a drive are large
+    there = torch.cat(
+        [pose(x=1e5, yaw=1.0), pose(y=-1e5)]
+    )  # world coordinates of a drive are large
     torch.testing.assert_close(warp(volume, there, there, GRID), volume)
 
 
 def test_a_static_world_stays_put_while_the_vehicle_moves_and_turns():
-    """Twelve warps in a row over 12 x 0.4 m and 12 x 3 degrees: the blob's centroid stays where it is in the world."""
+    """Twelve warps in a row over 12 x 0.4 m and 12 x 3 degrees: the blob's centroid stays where it
+    is in the world.
+    """
     world = torch.tensor([3.0, 1.5, 0.0])
     there = pose()
     remembered = blob(world, there)
@@ -73,7 +91,9 @@ def test_gradient_flows_through_the_warp():
 
 
 def test_one_step_of_the_lstm_by_hand():
-    """All gates' convolutions are zero but their biases: i = s(0), f = s(0 + 1), o = s(2), g = tanh(1)."""
+    """All gates' convolutions are zero but their biases: i = s(0), f = s(0 + 1), o = s(2), g =
+    tanh(1).
+    """
     lstm = ConvLSTM(1, factorised=False)
     torch.nn.init.zeros_(lstm.gates.weight)
     lstm.gates.bias.data = torch.tensor([0.0, 0.0, 2.0, 1.0])
@@ -100,7 +120,8 @@ def test_it_starts_as_the_identity(mode: str, make_frame):
 
 @torch.inference_mode()
 def test_streaming_and_window_share_the_same_computation_up_to_t_frames(make_frame):
-    """A vehicle that stands still: nothing is resampled, and the state after five steps is the unroll over five volumes.
+    """A vehicle that stands still: nothing is resampled, and the state after five steps is the
+    unroll over five volumes.
 
     The sixth differs: a window has forgotten the first volume.
     """
@@ -128,7 +149,9 @@ def test_what_is_remembered_moves_with_the_world(mode: str, make_frame):
         _, memory = made(first, at(make_frame(), pose(), 0.0), None)
         outputs.append(made(nothing, at(make_frame(), pose(x=x), 0.5), memory)[0])
     inner = slice(2, 10)  # away from the border, where the convolution pads
-    torch.testing.assert_close(outputs[1][:, :, inner], outputs[0][:, :, 5:13], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        outputs[1][:, :, inner], outputs[0][:, :, 5:13], atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +176,10 @@ def test_after_a_discontinuity_the_past_has_no_influence(make_frame):
     _, memory = made(torch.rand(1, 8, *GRID.shape), at(frame, pose(), 0.0), None)
     fresh, remembering, late = (
         made(volume, later, continued(past, later, TemporalConfig()))[0]
-        for later, past in ((at(frame, pose(), stamp_s), past) for stamp_s, past in ((0.5, None), (0.5, memory), (9.0, memory)))
+        for later, past in (
+            (at(frame, pose(), stamp_s), past)
+            for stamp_s, past in ((0.5, None), (0.5, memory), (9.0, memory))
+        )
     )
     assert torch.equal(late, fresh) and not torch.equal(remembering, fresh)
 
@@ -180,7 +206,9 @@ def test_the_head_recalls_what_it_said(make_frame):
     config = replace(debug(), temporal=TemporalConfig())
     model = build_model(config).eval()
     first = model(at(make_frame(), pose(), 0.0))
-    head = first.head._replace(fine=torch.zeros_like(first.head.fine).index_fill(1, torch.tensor([3]), 20.0))
+    head = first.head._replace(
+        fine=torch.zeros_like(first.head.fine).index_fill(1, torch.tensor([3]), 20.0)
+    )
     assert torch.equal(first.memory.head.fine, first.head.fine)
     torch.nn.init.zeros_(model.head.refine[-1].weight)
     torch.nn.init.zeros_(model.head.refine[-1].bias)
@@ -213,5 +241,7 @@ def test_engine_remembers_forgets_and_says_why(make_frame, tmp_path):
 def test_the_memory_stays_float32_where_the_network_is_not(make_frame):
     made = aggregator("streaming")
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        _, memory = made(torch.rand(1, 8, *GRID.shape, dtype=torch.bfloat16), at(make_frame(), pose(), 0.0), None)
+        _, memory = made(
+            torch.rand(1, 8, *GRID.shape, dtype=torch.bfloat16), at(make_frame(), pose(), 0.0), None
+        )
     assert memory.state[1].dtype == torch.float32  # the cell, which adds up over a whole drive

@@ -38,13 +38,22 @@ def test_frames_of_different_sizes_are_not_collated():
 
 
 def test_a_frame_refuses_parts_of_another_batch_size():
-    with pytest.raises(ValueError, match="Frame.stamp_ns holds 2 samples, but Frame.images holds 1"):
+    with pytest.raises(
+        ValueError, match="Frame.stamp_ns holds 2 samples, but Frame.images holds 1"
+    ):
         replace(a_frame(), stamp_ns=(1, 2))
 
 
 def test_moving_to_a_device_moves_every_tensor():
     moved = a_frame().to("meta")
-    tensors = [moved.images, moved.camera_mask, moved.intrinsics, moved.grid_from_camera, moved.world_from_grid, *moved.points]
+    tensors = [
+        moved.images,
+        moved.camera_mask,
+        moved.intrinsics,
+        moved.grid_from_camera,
+        moved.world_from_grid,
+        *moved.points,
+    ]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert moved.stamp_ns == (7,) and moved.context == (DriveContext("rain"),)
 

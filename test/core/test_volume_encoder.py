@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from occ_core.model import OccupancyConfig
+from occ_core.config import OccupancyConfig
 from occ_core.volume_encoder import Pointwise, VolumeEncoder
 
 
@@ -22,17 +22,23 @@ def test_pointwise_is_the_1x1x1_convolution():
 
 @pytest.mark.parametrize("blocks", [(1, 1, 1), (0, 1, 2), (0, 1), (2,)])
 @pytest.mark.parametrize("factorised", [True, False])
-def test_the_volume_keeps_its_shape_and_every_weight_learns(blocks: tuple[int, ...], factorised: bool):
+def test_the_volume_keeps_its_shape_and_every_weight_learns(
+    blocks: tuple[int, ...], factorised: bool
+):
     torch.manual_seed(0)
     encoder = VolumeEncoder(8, blocks, factorised=factorised)
     result = encoder(torch.randn(2, 8, 8, 12, 4))
     assert result.shape == (2, 8, 8, 12, 4)
     result.square().sum().backward()
-    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in encoder.parameters())
+    assert all(
+        weight.grad is not None and weight.grad.abs().sum() > 0 for weight in encoder.parameters()
+    )
 
 
 def test_what_is_far_away_is_seen_through_the_coarse_levels():
-    """Two halvings, of two blocks the last: a change reaches 1 + 2 * (1 + 4) cells and more, one level alone 2."""
+    """Two halvings, of two blocks the last: a change reaches 1 + 2 * (1 + 4) cells and more, one
+    level alone 2.
+    """
     torch.manual_seed(0)
 
     def reach(blocks: tuple[int, ...]) -> int:

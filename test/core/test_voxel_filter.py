@@ -15,7 +15,9 @@ SURE = torch.tensor([0.0, 0.0, 50.0])
 def pose(x: float = 0.0, yaw_degrees: float = 0.0) -> Tensor:
     matrix = torch.eye(4, dtype=torch.float64)
     angle = math.radians(yaw_degrees)
-    matrix[:2, :2] = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix[:2, :2] = torch.tensor(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    )
     matrix[0, 3] = x
     return matrix[None]
 
@@ -23,7 +25,11 @@ def pose(x: float = 0.0, yaw_degrees: float = 0.0) -> Tensor:
 def said(*children: tuple[int, int, int]) -> HeadOutput:
     """Class 2 for sure at the children; class 1, to half, everywhere else."""
     coarse = torch.tensor([0.25, 0.5, 0.25]).log().view(1, 3, 1, 1, 1).expand(1, 3, 4, 4, 2)
-    return HeadOutput(coarse, SURE.expand(len(children), 3), torch.tensor([(0, *child) for child in children]).view(-1, 4))
+    return HeadOutput(
+        coarse,
+        SURE.expand(len(children), 3),
+        torch.tensor([(0, *child) for child in children]).view(-1, 4),
+    )
 
 
 def recalled(recall: Recall, *children: tuple[int, int, int]) -> Tensor:
@@ -31,20 +37,26 @@ def recalled(recall: Recall, *children: tuple[int, int, int]) -> Tensor:
 
 
 def test_a_child_recalls_the_voxel_that_held_its_centre():
-    """The vehicle drove 2.4 m along x: the centre of voxel 3, at 3.5 m, lay at 5.9 m then, in voxel 5."""
+    """The vehicle drove 2.4 m along x: the centre of voxel 3, at 3.5 m, lay at 5.9 m then, in voxel
+    5.
+    """
     recall = Recall(said((5, 2, 1)), pose(), pose(x=2.4), FINE, 2)
     least = math.exp(LEAST_LOG_PROBABILITY)
-    # the least that is ever remembered, twice, and certainty; the neighbour reads what its coarse voxel was said to be
+    # the least that is ever remembered, twice, and certainty; the neighbour reads what its coarse
+    # voxel was said to be
     expected = torch.tensor([[least, least, 1.0], [0.25, 0.5, 0.25]])
     torch.testing.assert_close(recalled(recall, (3, 2, 1), (2, 2, 1)), expected)
 
 
 def test_a_turn_is_followed():
-    """A quarter turn to the left: what is ahead now, at (x, y) = (2.5, 0.5), was to the left, at (-0.5, 2.5), beyond the grid.
+    """A quarter turn to the left: what is ahead now, at (x, y) = (2.5, 0.5), was to the left, at
+    (-0.5, 2.5), beyond the grid.
 
     After half a turn about (4, 4), voxel (1, 2) is where voxel (6, 5) was.
     """
-    assert recalled(Recall(said((0, 0, 0)), pose(), pose(yaw_degrees=90), FINE, 2), (2, 0, 0)).tolist() == [[1, 1, 1]]
+    assert recalled(
+        Recall(said((0, 0, 0)), pose(), pose(yaw_degrees=90), FINE, 2), (2, 0, 0)
+    ).tolist() == [[1, 1, 1]]
     about_the_centre = pose(yaw_degrees=180)
     about_the_centre[0, :2, 3] = 8.0
     found = recalled(Recall(said((6, 5, 1)), pose(), about_the_centre, FINE, 2), (1, 2, 1))
@@ -61,15 +73,21 @@ def test_samples_of_a_batch_do_not_mix():
     before = said((5, 2, 1))
     before = before._replace(coarse=before.coarse.expand(2, -1, -1, -1, -1))
     recall = Recall(before, torch.cat([pose(), pose()]), torch.cat([pose(), pose(x=1.0)]), FINE, 2)
-    found = recall(torch.tensor([[0, 5, 2, 1], [1, 4, 2, 1]])).exp()  # the second sample was not refined there
+    found = recall(
+        torch.tensor([[0, 5, 2, 1], [1, 4, 2, 1]])
+    ).exp()  # the second sample was not refined there
     assert found.argmax(dim=1).tolist() == [2, 1]
 
 
 def test_the_filter_by_hand():
-    """Weight sigmoid(0) = 1/2 at first: logits (0, 1) and remembered log-probabilities (log 1/4, log 3/4)."""
+    """Weight sigmoid(0) = 1/2 at first: logits (0, 1) and remembered log-probabilities (log 1/4,
+    log 3/4).
+    """
     remembered = torch.tensor([[0.25, 0.75]]).log()
     filtered = VoxelFilter(4, 2)(torch.tensor([[0.0, 1.0]]), torch.ones(1, 4), remembered)
-    torch.testing.assert_close(filtered, torch.tensor([[0.5 * math.log(0.25), 1 + 0.5 * math.log(0.75)]]))
+    torch.testing.assert_close(
+        filtered, torch.tensor([[0.5 * math.log(0.25), 1 + 0.5 * math.log(0.75)]])
+    )
 
 
 def test_the_filter_learns_where_to_forget():
@@ -77,7 +95,9 @@ def test_the_filter_learns_where_to_forget():
     features = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
     remembered = torch.tensor([[0.1, 0.9]]).log().expand(2, 2)
     truth = torch.tensor([1, 0])  # the memory is right about the first, wrong about the second
-    loss = torch.nn.functional.cross_entropy(filter_(torch.zeros(2, 2), features, remembered), truth)
+    loss = torch.nn.functional.cross_entropy(
+        filter_(torch.zeros(2, 2), features, remembered), truth
+    )
     loss.backward()
     towards = -filter_.keep.weight.grad[0]
     assert towards[0] > 0 > towards[1]
@@ -85,10 +105,14 @@ def test_the_filter_learns_where_to_forget():
 
 @pytest.mark.parametrize("frames", [1, 10])
 def test_a_sure_memory_can_be_overruled(frames: int):
-    """However often a voxel was surely of class 2, it counts exp(-4) for the others: log-odds of 2.1 beat half of 4."""
+    """However often a voxel was surely of class 2, it counts exp(-4) for the others: log-odds of
+    2.1 beat half of 4.
+    """
     filter_, voxel = VoxelFilter(1, 3), torch.tensor([[0, 1, 1, 1]])
     logits = SURE[None]
     for now in [SURE] * frames + [torch.tensor([0.0, 2.1, 0.0])]:
         before = HeadOutput(torch.zeros(1, 3, 4, 4, 2), logits, voxel)
-        logits = filter_(now[None], torch.ones(1, 1), Recall(before, pose(), pose(), FINE, 2)(voxel))
+        logits = filter_(
+            now[None], torch.ones(1, 1), Recall(before, pose(), pose(), FINE, 2)(voxel)
+        )
     assert logits.argmax().item() == 1

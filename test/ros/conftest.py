@@ -14,7 +14,7 @@ import pytest
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, NuScenes
 from occ_core.geometry.poses import quaternion_from_rotation
-from occ_perception_ros.nuscenes_to_bag import convert_scene
+from occ_perception_ros.bags.nuscenes_to_bag import convert_scene
 
 START_US = 1_600_000_000_000_000
 SPEED_M_S = 8.0
@@ -25,7 +25,9 @@ LIDAR_COLUMNS = 40
 
 
 def world_from_ego(time_s: float) -> np.ndarray:
-    """A circle: constant speed ahead, constant turn to the left; it starts at (600, 400, 0), heading along x."""
+    """A circle: constant speed ahead, constant turn to the left; it starts at (600, 400, 0),
+    heading along x.
+    """
     yaw, radius = YAW_RATE_RAD_S * time_s, SPEED_M_S / YAW_RATE_RAD_S
     pose = np.eye(4)
     pose[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
@@ -74,15 +76,23 @@ class SmallNuScenes:
     location: str = "singapore-onenorth"
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def write(self, names: tuple[str, ...] = ("scene-0001",), keyframes: int = 3, can_bus: bool = False) -> SmallNuScenes:
+    def write(
+        self, names: tuple[str, ...] = ("scene-0001",), keyframes: int = 3, can_bus: bool = False
+    ) -> SmallNuScenes:
         channels = ("LIDAR_TOP", *NUSCENES_CAMERAS)
         self.tables = {
-            "sensor": [{"token": c, "channel": c, "modality": "lidar" if c == "LIDAR_TOP" else "camera"} for c in channels],
+            "sensor": [
+                {"token": c, "channel": c, "modality": "lidar" if c == "LIDAR_TOP" else "camera"}
+                for c in channels
+            ],
             "calibrated_sensor": [self._calibration(channel) for channel in channels],
             "category": [{"token": "car", "name": "vehicle.car", "description": "", "index": 17}],
             "instance": [{"token": "car-1", "category_token": "car"}],
             "log": [{"token": "log", "location": self.location}],
-            **{name: [] for name in ("scene", "sample", "sample_data", "ego_pose", "sample_annotation")},
+            **{
+                name: []
+                for name in ("scene", "sample", "sample_data", "ego_pose", "sample_annotation")
+            },
         }
         for number, name in enumerate(names):
             self._scene(name, 100.0 * number, keyframes)
@@ -101,26 +111,55 @@ class SmallNuScenes:
         lidar = channel == "LIDAR_TOP"
         pose = ego_from_lidar() if lidar else ego_from_camera(NUSCENES_CAMERAS.index(channel))
         intrinsics = [] if lidar else [[38.0, 0.0, 23.5], [0.0, 39.0, 15.5], [0.0, 0.0, 1.0]]
-        return {"token": channel, "sensor_token": channel, "camera_intrinsic": intrinsics, **_pose(pose)}
+        return {
+            "token": channel,
+            "sensor_token": channel,
+            "camera_intrinsic": intrinsics,
+            **_pose(pose),
+        }
 
     def _scene(self, name: str, start_s: float, keyframes: int) -> None:
-        self.tables["scene"].append({"token": name, "log_token": "log", "name": name, "description": self.description})
+        self.tables["scene"].append(
+            {"token": name, "log_token": "log", "name": name, "description": self.description}
+        )
         for index in range(keyframes):
             time_s = start_s + 0.5 * index
             token = f"{name}-{index}"
-            self.tables["sample"].append({"token": token, "timestamp": _stamp_us(time_s), "scene_token": name})
+            self.tables["sample"].append(
+                {"token": token, "timestamp": _stamp_us(time_s), "scene_token": name}
+            )
             for sweep in range(10 if index < keyframes - 1 else 1):
-                self._data(token, "LIDAR_TOP", time_s + 0.05 * sweep, sweep == 0, lidar_points(index * 10 + sweep).tobytes())
+                self._data(
+                    token,
+                    "LIDAR_TOP",
+                    time_s + 0.05 * sweep,
+                    sweep == 0,
+                    lidar_points(index * 10 + sweep).tobytes(),
+                )
             for camera, channel in enumerate(NUSCENES_CAMERAS):
                 self._data(token, channel, time_s - 0.005 * camera, True, jpeg(index * 20 + camera))
                 if index < keyframes - 1:
-                    self._data(token, channel, time_s - 0.005 * camera + 0.25, False, jpeg(index * 20 + 10 + camera))
+                    self._data(
+                        token,
+                        channel,
+                        time_s - 0.005 * camera + 0.25,
+                        False,
+                        jpeg(index * 20 + 10 + camera),
+                    )
             world = world_from_ego(time_s)
             world[:3, 3] += world[:3, :3] @ [10.0, 2.0, 0.8]
-            self.tables["sample_annotation"].append({
-                "token": f"{token}-car", "sample_token": token, "instance_token": "car-1", "size": [1.9, 4.5, 1.6],
-                "prev": "", "next": "", "num_lidar_pts": 7, **_pose(world),
-            })  # fmt: skip
+            self.tables["sample_annotation"].append(
+                {
+                    "token": f"{token}-car",
+                    "sample_token": token,
+                    "instance_token": "car-1",
+                    "size": [1.9, 4.5, 1.6],
+                    "prev": "",
+                    "next": "",
+                    "num_lidar_pts": 7,
+                    **_pose(world),
+                }
+            )
 
     def _data(self, sample: str, channel: str, time_s: float, key: bool, content: bytes) -> None:
         stamp = _stamp_us(time_s)
@@ -130,18 +169,35 @@ class SmallNuScenes:
         (self.root / filename).write_bytes(content)
         token = f"{channel}-{stamp}"
         height, width = (0, 0) if channel == "LIDAR_TOP" else IMAGE_SIZE
-        self.tables["sample_data"].append({
-            "token": token, "sample_token": sample, "ego_pose_token": token, "calibrated_sensor_token": channel,
-            "timestamp": stamp, "is_key_frame": key, "height": height, "width": width, "filename": filename,
-        })  # fmt: skip
-        self.tables["ego_pose"].append({"token": token, "timestamp": stamp, **_pose(world_from_ego(time_s))})
+        self.tables["sample_data"].append(
+            {
+                "token": token,
+                "sample_token": sample,
+                "ego_pose_token": token,
+                "calibrated_sensor_token": channel,
+                "timestamp": stamp,
+                "is_key_frame": key,
+                "height": height,
+                "width": width,
+                "filename": filename,
+            }
+        )
+        self.tables["ego_pose"].append(
+            {"token": token, "timestamp": stamp, **_pose(world_from_ego(time_s))}
+        )
 
     def _can_bus(self, name: str, start_s: float, keyframes: int) -> None:
-        """Velocities that tell themselves from those of the poses: 5 m/s + 1 m/s per second, 0.1 rad/s."""
+        """Velocities that tell themselves from those of the poses: 5 m/s + 1 m/s per second, 0.1
+        rad/s.
+        """
         folder = self.root / "can_bus"
         folder.mkdir(exist_ok=True)
         records = [
-            {"utime": _stamp_us(start_s + time_s), "vel": [5.0 + time_s, 0.0, 0.0], "rotation_rate": [0.0, 0.0, 0.1]}
+            {
+                "utime": _stamp_us(start_s + time_s),
+                "vel": [5.0 + time_s, 0.0, 0.0],
+                "rotation_rate": [0.0, 0.0, 0.1],
+            }
             for time_s in np.arange(-0.1, 0.5 * keyframes, 0.02).tolist()
         ]
         (folder / f"{name}_pose.json").write_text(json.dumps(records))
@@ -152,7 +208,10 @@ def _stamp_us(time_s: float) -> int:
 
 
 def _pose(pose: np.ndarray) -> dict[str, list[float]]:
-    return {"translation": pose[:3, 3].tolist(), "rotation": quaternion_from_rotation(pose[:3, :3]).tolist()}
+    return {
+        "translation": pose[:3, 3].tolist(),
+        "rotation": quaternion_from_rotation(pose[:3, :3]).tolist(),
+    }
 
 
 @pytest.fixture

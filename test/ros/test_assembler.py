@@ -1,4 +1,6 @@
-"""Messages to frames, with rosbags' message objects of a small drive: the path that node and offline run share."""
+"""Messages to frames, with rosbags' message objects of a small drive: the path that node and
+offline run share.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,14 @@ import torch
 
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.types import DriveContext, Frame
-from occ_perception_ros.bag_reader import BagReader
-from occ_perception_ros.frames import AssemblerConfig, FrameAssembler, FrameError, FrameParts, build_frame
+from occ_perception_ros.bags.reader import BagReader
+from occ_perception_ros.frames import (
+    AssemblerConfig,
+    FrameAssembler,
+    FrameError,
+    FrameParts,
+    build_frame,
+)
 
 SIZE = (16, 24)
 CONFIG = AssemblerConfig()
@@ -56,7 +64,9 @@ def feed(assembler: FrameAssembler, messages: Messages) -> list[FrameParts]:
     return collected
 
 
-def run(messages: Messages, config: AssemblerConfig = CONFIG) -> tuple[list[FrameParts], dict[str, str], FrameAssembler]:
+def run(
+    messages: Messages, config: AssemblerConfig = CONFIG
+) -> tuple[list[FrameParts], dict[str, str], FrameAssembler]:
     """Frames' parts, the last warning of each key, and the assembler."""
     warnings: dict[str, str] = {}
     assembler = FrameAssembler(config, warnings.__setitem__)
@@ -70,7 +80,11 @@ def frame_of(parts: FrameParts) -> Frame:
 def equal(a: Frame, b: Frame) -> bool:
     tensors = ("images", "camera_mask", "intrinsics", "grid_from_camera", "world_from_grid")
     same = all(torch.equal(getattr(a, name), getattr(b, name)) for name in tensors)
-    return same and torch.equal(a.points[0], b.points[0]) and (a.stamp_ns, a.context) == (b.stamp_ns, b.context)
+    return (
+        same
+        and torch.equal(a.points[0], b.points[0])
+        and (a.stamp_ns, a.context) == (b.stamp_ns, b.context)
+    )
 
 
 def test_the_bags_frames_are_the_datasets(drive: Messages, small_drive: Path) -> None:
@@ -82,7 +96,9 @@ def test_the_bags_frames_are_the_datasets(drive: Messages, small_drive: Path) ->
         assert torch.equal(ours.images, theirs.images) and ours.camera_mask.all()
         # Poses went through quaternions: float32 of the same numbers.
         for name in ("intrinsics", "grid_from_camera", "world_from_grid"):
-            torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), rtol=0, atol=1e-4)
+            torch.testing.assert_close(
+                getattr(ours, name), getattr(theirs, name), rtol=0, atol=1e-4
+            )
         torch.testing.assert_close(ours.points[0], theirs.points[0], rtol=0, atol=1e-3)
         assert ours.context == theirs.context
     assert not warnings
@@ -90,7 +106,7 @@ def test_the_bags_frames_are_the_datasets(drive: Messages, small_drive: Path) ->
 
 def test_the_real_keyframes_frame_is_the_datasets(real_data: Path, tmp_path: Path) -> None:
     from occ_core.datasets.nuscenes import NuScenes
-    from occ_perception_ros.nuscenes_to_bag import convert_scene
+    from occ_perception_ros.bags.nuscenes_to_bag import convert_scene
 
     nuscenes = NuScenes(real_data)
     convert_scene(nuscenes, nuscenes.scenes[0]["name"], tmp_path / "bag")
@@ -127,7 +143,9 @@ def test_a_pose_that_comes_after_its_sweep_is_waited_for(drive: Messages) -> Non
 
     on_time, _, _ = run(drive)
     delayed, warnings, _ = run(late(drive))
-    assert not warnings and all(equal(frame_of(a), frame_of(b)) for a, b in zip(on_time, delayed, strict=True))
+    assert not warnings and all(
+        equal(frame_of(a), frame_of(b)) for a, b in zip(on_time, delayed, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,8 +155,12 @@ def test_a_pose_that_comes_after_its_sweep_is_waited_for(drive: Messages) -> Non
         ("/tf_static", "no transform from 'lidar_top' to 'map'"),
     ],
 )
-def test_without_a_pose_there_is_no_frame_and_the_frames_are_named(drive: Messages, left_out: str, reason: str) -> None:
-    parts, warnings, assembler = run([(topic, message) for topic, message in drive if topic != left_out])
+def test_without_a_pose_there_is_no_frame_and_the_frames_are_named(
+    drive: Messages, left_out: str, reason: str
+) -> None:
+    parts, warnings, assembler = run(
+        [(topic, message) for topic, message in drive if topic != left_out]
+    )
     assert parts == [] and reason in warnings["pose"] and assembler.counts["no_pose"] == 3
 
 
@@ -146,25 +168,41 @@ def test_a_camera_without_transform_or_camera_info_is_masked_and_named(drive: Me
     for topic, message in drive:
         if topic == "/tf_static":
             message.transforms = [t for t in message.transforms if t.child_frame_id != "cam_back"]
-    parts, warnings, _ = run([(topic, message) for topic, message in drive if topic != "/cam_front/camera_info"])
+    parts, warnings, _ = run(
+        [(topic, message) for topic, message in drive if topic != "/cam_front/camera_info"]
+    )
     assert set(parts[0].masked) == {"cam_back", "cam_front"}
-    assert "no camera_info" in parts[0].masked["cam_front"] and "'cam_back'" in parts[0].masked["cam_back"]
+    assert (
+        "no camera_info" in parts[0].masked["cam_front"]
+        and "'cam_back'" in parts[0].masked["cam_back"]
+    )
     assert "camera 'cam_front' is masked" in warnings["masked cam_front"]
     assert frame_of(parts[0]).camera_mask.tolist() == [[True, False, True, True, False, True]]
 
 
-def test_a_calibration_file_stands_in_for_tf_and_camera_info(drive: Messages, small_bag: Path, tmp_path: Path) -> None:
+def test_a_calibration_file_stands_in_for_tf_and_camera_info(
+    drive: Messages, small_bag: Path, tmp_path: Path
+) -> None:
     models = "".join(
-        f"  {camera}: {{size: [32, 48], intrinsics: [38, 0, 23.5, 0, 39, 15.5, 0, 0, 1]}}\n" for camera in CONFIG.cameras
+        f"  {camera}: {{size: [32, 48], intrinsics: [38, 0, 23.5, 0, 39, 15.5, 0, 0, 1]}}\n"
+        for camera in CONFIG.cameras
     )
     path = tmp_path / "calibration.yaml"
     path.write_text((small_bag / "calibration.yaml").read_text() + "cameras:\n" + models)
-    bare = [(topic, message) for topic, message in drive if topic != "/tf_static" and not topic.endswith("camera_info")]
+    bare = [
+        (topic, message)
+        for topic, message in drive
+        if topic != "/tf_static" and not topic.endswith("camera_info")
+    ]
     with_file, warnings, _ = run(bare, replace(CONFIG, calibration_file=str(path)))
     with_topics, _, _ = run(drive)
     assert not warnings and len(with_file) == 3
-    torch.testing.assert_close(frame_of(with_file[0]).intrinsics, frame_of(with_topics[0]).intrinsics)
-    torch.testing.assert_close(frame_of(with_file[0]).grid_from_camera, frame_of(with_topics[0]).grid_from_camera)
+    torch.testing.assert_close(
+        frame_of(with_file[0]).intrinsics, frame_of(with_topics[0]).intrinsics
+    )
+    torch.testing.assert_close(
+        frame_of(with_file[0]).grid_from_camera, frame_of(with_topics[0]).grid_from_camera
+    )
 
 
 def test_a_changed_camera_info_replaces_the_old_and_a_bad_one_masks(drive: Messages) -> None:
@@ -174,9 +212,15 @@ def test_a_changed_camera_info_replaces_the_old_and_a_bad_one_masks(drive: Messa
     for message in infos[4:]:
         message.r = np.zeros(9)
     parts, warnings, _ = run(drive)
-    focal = [p.cameras["cam_front"].model.intrinsics[0, 0] if "cam_front" in p.cameras else None for p in parts]
+    focal = [
+        p.cameras["cam_front"].model.intrinsics[0, 0] if "cam_front" in p.cameras else None
+        for p in parts
+    ]
     assert focal == [38.0, 76.0, None]
-    assert "R that is no rotation" in parts[2].masked["cam_front"] and "cam_front" in warnings["camera_info cam_front"]
+    assert (
+        "R that is no rotation" in parts[2].masked["cam_front"]
+        and "cam_front" in warnings["camera_info cam_front"]
+    )
 
 
 def test_a_corrupt_image_masks_its_camera(drive: Messages) -> None:
@@ -185,7 +229,10 @@ def test_a_corrupt_image_masks_its_camera(drive: Messages) -> None:
             message.data = message.data[: len(message.data) // 2]
     frame, report = build_frame(run(drive)[0][0], CONFIG.cameras, SIZE)
     assert report.masked.keys() == {"cam_back"} and "truncated" in report.masked["cam_back"]
-    assert frame.camera_mask.tolist() == [[True, True, True, True, False, True]] and not frame.images[0, 4].any()
+    assert (
+        frame.camera_mask.tolist() == [[True, True, True, True, False, True]]
+        and not frame.images[0, 4].any()
+    )
 
 
 def _no_points(message: Any) -> None:
@@ -196,18 +243,25 @@ def _truncated(message: Any) -> None:
     message.data = message.data[:-5]
 
 
-@pytest.mark.parametrize(("spoil", "reason"), [(_no_points, "no usable point"), (_truncated, "truncated")])
+@pytest.mark.parametrize(
+    ("spoil", "reason"), [(_no_points, "no usable point"), (_truncated, "truncated")]
+)
 def test_a_sweep_that_cannot_be_used_costs_only_its_own_frame(
     drive: Messages, spoil: Callable[[Any], None], reason: str
 ) -> None:
     stamps = [p.stamp_ns for p in run(deepcopy(drive))[0]]
     for topic, message in drive:
-        if topic == "/lidar_top" and message.header.stamp.sec * NS + message.header.stamp.nanosec == stamps[1]:
+        if (
+            topic == "/lidar_top"
+            and message.header.stamp.sec * NS + message.header.stamp.nanosec == stamps[1]
+        ):
             spoil(message)
     parts, _, _ = run(drive)
     with pytest.raises(FrameError, match=reason):
         frame_of(parts[1])
-    assert frame_of(parts[0]).points[0].shape[0] > 0 and frame_of(parts[2]).points[0].isfinite().all()
+    assert (
+        frame_of(parts[0]).points[0].shape[0] > 0 and frame_of(parts[2]).points[0].isfinite().all()
+    )
 
 
 def test_an_empty_cloud_counts_as_missing(drive: Messages) -> None:
@@ -215,7 +269,11 @@ def test_an_empty_cloud_counts_as_missing(drive: Messages) -> None:
         if topic == "/lidar_top":
             message.width = 0
     parts, warnings, assembler = run(drive)
-    assert parts == [] and "empty" in warnings["empty cloud"] and assembler.counts["empty_clouds"] == 21
+    assert (
+        parts == []
+        and "empty" in warnings["empty cloud"]
+        and assembler.counts["empty_clouds"] == 21
+    )
 
 
 def test_headers_of_broken_converters_are_refused(drive: Messages) -> None:
@@ -223,7 +281,9 @@ def test_headers_of_broken_converters_are_refused(drive: Messages) -> None:
         if topic == "/cam_front/image_rect_compressed":
             message.header.stamp.sec = message.header.stamp.nanosec = 0
     _, warnings, assembler = run(drive)
-    assert "zero header stamp" in warnings["header cam_front"] and assembler.counts["bad_headers"] > 0
+    assert (
+        "zero header stamp" in warnings["header cam_front"] and assembler.counts["bad_headers"] > 0
+    )
 
 
 def test_a_vehicle_that_is_moved_starts_a_new_memory(drive: Messages) -> None:
@@ -259,12 +319,16 @@ def test_a_clock_that_goes_back_resets_once(drive: Messages) -> None:
 
 
 def test_context_reaches_the_frame_and_wrong_labels_do_not(drive: Messages) -> None:
-    assert frame_of(run(drive)[0][0]).context == (DriveContext("rain at night", "singapore-onenorth"),)
+    assert frame_of(run(drive)[0][0]).context == (
+        DriveContext("rain at night", "singapore-onenorth"),
+    )
     for topic, message in drive:
         if topic == "/can/weather":
             message.data = "hail"
     parts, warnings, _ = run(drive)
-    assert parts[0].context.weather == "unknown" and "'hail' is unknown" in warnings["context weather"]
+    assert (
+        parts[0].context.weather == "unknown" and "'hail' is unknown" in warnings["context weather"]
+    )
 
 
 def test_frame_names_of_ros_1_with_a_slash_are_the_same_frames(drive: Messages) -> None:
@@ -275,7 +339,9 @@ def test_frame_names_of_ros_1_with_a_slash_are_the_same_frames(drive: Messages) 
         if topic in ("/odom", "/lidar_top") or topic.endswith("compressed"):
             message.header.frame_id = f"/{message.header.frame_id}"
     slashed, warnings, _ = run(drive)
-    assert not warnings and all(equal(frame_of(a), frame_of(b)) for a, b in zip(plain, slashed, strict=True))
+    assert not warnings and all(
+        equal(frame_of(a), frame_of(b)) for a, b in zip(plain, slashed, strict=True)
+    )
 
 
 def test_the_ego_box_is_six_numbers() -> None:

@@ -9,7 +9,13 @@ import pytest
 from sensor_msgs.msg import CameraInfo
 
 from occ_core.geometry.poses import pose_matrix
-from occ_perception_ros.calibration import PoseTrack, TransformError, TransformTree, camera_model, load_calibration
+from occ_perception_ros.calibration import (
+    PoseTrack,
+    TransformError,
+    TransformTree,
+    camera_model,
+    load_calibration,
+)
 
 NS = 10**9
 
@@ -22,8 +28,12 @@ def test_a_pose_between_samples_is_interpolated() -> None:
     track = PoseTrack()
     track.add(1 * NS, shift(0.0))
     track.add(2 * NS, shift(4.0, yaw=1.0))
-    np.testing.assert_allclose(track.at(1_250_000_000), shift(1.0, yaw=0.25), atol=1e-12)  # a quarter of the way
-    np.testing.assert_array_equal(track.at(2 * NS), shift(4.0, yaw=1.0))  # a sample is given as it is
+    np.testing.assert_allclose(
+        track.at(1_250_000_000), shift(1.0, yaw=0.25), atol=1e-12
+    )  # a quarter of the way
+    np.testing.assert_array_equal(
+        track.at(2 * NS), shift(4.0, yaw=1.0)
+    )  # a sample is given as it is
 
 
 def test_outside_the_samples_the_nearest_serves_only_when_near() -> None:
@@ -64,10 +74,14 @@ def test_a_chain_of_moving_and_static_frames() -> None:
 def test_a_missing_transform_is_named_and_never_identity() -> None:
     tree = TransformTree()
     tree.add_static("base_link", "lidar_top", shift(1.0))
-    with pytest.raises(TransformError, match="no transform from 'lidar_top' to 'map'.*known: base_link->lidar_top"):
+    with pytest.raises(
+        TransformError, match="no transform from 'lidar_top' to 'map'.*known: base_link->lidar_top"
+    ):
         tree.lookup("map", "lidar_top", NS)
     tree.add_moving("map", "base_link", NS, shift(0.0))
-    with pytest.raises(TransformError, match="'base_link' to 'map': wanted at 9.000 s, nearest sample at 1.000 s"):
+    with pytest.raises(
+        TransformError, match="'base_link' to 'map': wanted at 9.000 s, nearest sample at 1.000 s"
+    ):
         tree.lookup("map", "lidar_top", 9 * NS)
 
 
@@ -82,9 +96,13 @@ def test_frames_in_a_loop_are_an_error() -> None:
 
 def info(**changes: object) -> CameraInfo:
     values = {
-        "width": 1600, "height": 900, "k": [1200.0, 0, 800, 0, 1200, 450, 0, 0, 1], "r": [1.0, 0, 0, 0, 1, 0, 0, 0, 1],
-        "p": [1100.0, 0, 800, 0, 0, 1100, 450, 0, 0, 0, 1, 0], **changes,
-    }  # fmt: skip
+        "width": 1600,
+        "height": 900,
+        "k": [1200.0, 0, 800, 0, 1200, 450, 0, 0, 1],
+        "r": [1.0, 0, 0, 0, 1, 0, 0, 0, 1],
+        "p": [1100.0, 0, 800, 0, 0, 1100, 450, 0, 0, 0, 1, 0],
+        **changes,
+    }
     return CameraInfo(**values)
 
 
@@ -98,7 +116,10 @@ def test_rectified_images_have_the_intrinsics_of_p() -> None:
     ("changes", "reason"),
     [
         ({"k": [0.0] * 9}, "no usable K"),
-        ({"r": [1.0, 0, 0, 1, 0, 0, 1, 0, 0]}, "R that is no rotation"),  # what WATonomous' converter writes
+        (
+            {"r": [1.0, 0, 0, 1, 0, 0, 1, 0, 0]},
+            "R that is no rotation",
+        ),  # what WATonomous' converter writes
         ({"r": [0.0] * 9}, "R that is no rotation"),
         ({"r": [1.0, 0, 0, 0, 1, 0, 0, 0, -1]}, "R that is no rotation"),
         ({"width": 0}, "size 0x900"),
@@ -113,8 +134,10 @@ def test_camera_infos_that_cannot_be_used(changes: dict[str, object], reason: st
 def test_a_calibration_file(tmp_path: Path) -> None:
     path = tmp_path / "calibration.yaml"
     path.write_text(
-        "frames:\n  lidar_top: {parent: base_link, translation: [1, 0, 2], rotation_xyzw: [0, 0, 0, 1]}\n"
-        "cameras:\n  cam_front: {size: [900, 1600], intrinsics: [1200, 0, 800, 0, 1200, 450, 0, 0, 1]}\n"
+        "frames:\n  lidar_top: {parent: base_link, translation: [1, 0, 2], rotation_xyzw: [0, 0, "
+        "0, 1]}\n"
+        "cameras:\n  cam_front: {size: [900, 1600], intrinsics: [1200, 0, 800, 0, 1200, 450, 0, 0, "
+        "1]}\n"
     )
     tree = TransformTree()
     models = load_calibration(path, tree)
@@ -125,11 +148,26 @@ def test_a_calibration_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("frames: {lidar: {parent: base_link, translation: [1, 0, 2]}}", "frames.lidar: 'rotation_xyzw' is missing"),
-        ("frames: {lidar: {parent: b, translation: [1, 0, 2], rotation_xyzw: [0, 0, 0, 0]}}", "frames.lidar: .*non-zero"),
-        ("frames: {lidar: {parent: b, translation: [1, 0], rotation_xyzw: [0, 0, 0, 1]}}", "frames.lidar"),
-        ("frames: {}\ncameras: {cam: {size: [9, 16], intrinsics: [1, 2]}}", "cameras.cam: .*9 numbers"),
-        ("frames: {}\ncameras: {cam: {size: [9, 16], intrinsics: [0, 0, 8, 0, 0, 4, 0, 0, 1]}}", "cameras.cam: .*not positive"),
+        (
+            "frames: {lidar: {parent: base_link, translation: [1, 0, 2]}}",
+            "frames.lidar: 'rotation_xyzw' is missing",
+        ),
+        (
+            "frames: {lidar: {parent: b, translation: [1, 0, 2], rotation_xyzw: [0, 0, 0, 0]}}",
+            "frames.lidar: .*non-zero",
+        ),
+        (
+            "frames: {lidar: {parent: b, translation: [1, 0], rotation_xyzw: [0, 0, 0, 1]}}",
+            "frames.lidar",
+        ),
+        (
+            "frames: {}\ncameras: {cam: {size: [9, 16], intrinsics: [1, 2]}}",
+            "cameras.cam: .*9 numbers",
+        ),
+        (
+            "frames: {}\ncameras: {cam: {size: [9, 16], intrinsics: [0, 0, 8, 0, 0, 4, 0, 0, 1]}}",
+            "cameras.cam: .*not positive",
+        ),
         ("sensors: {}", "must hold a map 'frames'"),
     ],
 )

@@ -26,12 +26,18 @@ def test_strings_headers_and_sequences_are_rclpys() -> None:
     cdr = CdrWriter()
     cdr.header(1_532_402_927_647_951_000, "lidar_top")
     header = deserialize_message(cdr.message(), Header)
-    assert (header.stamp.sec, header.stamp.nanosec, header.frame_id) == (1_532_402_927, 647_951_000, "lidar_top")
+    assert (header.stamp.sec, header.stamp.nanosec, header.frame_id) == (
+        1_532_402_927,
+        647_951_000,
+        "lidar_top",
+    )
     cdr = CdrWriter()
     cdr.numbers("I", 0)  # layout.dim
     cdr.numbers("I", 0)  # layout.data_offset
     cdr.sequence(np.array([1.0, -2.5]))
-    assert deserialize_message(cdr.message(), Float64MultiArray) == Float64MultiArray(data=[1.0, -2.5])
+    assert deserialize_message(cdr.message(), Float64MultiArray) == Float64MultiArray(
+        data=[1.0, -2.5]
+    )
 
 
 def test_a_cloud_written_by_hand_is_read_as_rclpy_wrote_it() -> None:

@@ -6,7 +6,12 @@ import pytest
 
 from occ_core.taxonomy import REGIONS
 from occ_core.types import DriveContext
-from occ_perception_ros.context import ContextCache, ContextConfig, region_from_text, weather_from_text
+from occ_perception_ros.context import (
+    ContextCache,
+    ContextConfig,
+    region_from_text,
+    weather_from_text,
+)
 
 NS = 10**9
 
@@ -31,7 +36,10 @@ def test_what_is_too_old_is_not_believed() -> None:
 def test_where_it_comes_from_is_told() -> None:
     cache = ContextCache(ContextConfig(max_age_s=10.0))
     cache.set("weather", "rain", 5 * NS)
-    assert cache.sources(6 * NS) == {"weather": "topic", "region": "default: nothing came on the topic"}
+    assert cache.sources(6 * NS) == {
+        "weather": "topic",
+        "region": "default: nothing came on the topic",
+    }
     assert cache.sources(16 * NS)["weather"] == "default: the topic's is older than 10 s"
 
 
@@ -77,10 +85,30 @@ def test_words_for_the_region(text: str, label: str) -> None:
 
 
 NO_WEATHER = (
-    "", "snow", "rain and fog", "not sure", "not clear", "train", "Sunday", "hazy sun", "icy road, clear", "is_raining: false",
-    "Rain: no, night: yes", "0 % chance of rain", "not at night",
-)  # fmt: skip
-NO_REGION = ("", "bus", "Aachen", "Boston or Singapore", "not Boston", "South America", "Rotterdam, Holland", "stone north")
+    "",
+    "snow",
+    "rain and fog",
+    "not sure",
+    "not clear",
+    "train",
+    "Sunday",
+    "hazy sun",
+    "icy road, clear",
+    "is_raining: false",
+    "Rain: no, night: yes",
+    "0 % chance of rain",
+    "not at night",
+)
+NO_REGION = (
+    "",
+    "bus",
+    "Aachen",
+    "Boston or Singapore",
+    "not Boston",
+    "South America",
+    "Rotterdam, Holland",
+    "stone north",
+)
 
 
 @pytest.mark.parametrize("text", NO_WEATHER)
@@ -98,7 +126,11 @@ def test_no_region_of_ours_is_refused(text: str) -> None:
 def test_a_label_from_before_the_sensors_ages_from_the_first_frame() -> None:
     cache = ContextCache(ContextConfig(max_age_s=10.0))
     cache.set("weather", "rain", None)
-    assert [cache.at(second * NS).weather for second in (100, 110, 111)] == ["rain", "rain", "unknown"]
+    assert [cache.at(second * NS).weather for second in (100, 110, 111)] == [
+        "rain",
+        "rain",
+        "unknown",
+    ]
 
 
 def test_a_latched_label_survives_a_jump_back() -> None:
@@ -117,5 +149,8 @@ def test_an_unknown_label_is_refused_and_the_old_one_stays() -> None:
 
 
 def test_wrong_defaults_are_told_together() -> None:
-    with pytest.raises(ValueError, match="default_weather must be one of .*; default_region must be one of .*; max_age_s"):
+    with pytest.raises(
+        ValueError,
+        match="default_weather must be one of .*; default_region must be one of .*; max_age_s",
+    ):
         ContextConfig(default_weather="hail", default_region="mars", max_age_s=0.0)

@@ -12,7 +12,13 @@ def health() -> Health:
     return Health("occupancy_node", topics, silence_s=2.0, max_processing_ms=500)
 
 
-def run(h: Health, start_s: float, end_s: float, masked: dict[str, str] | None = None, processing_ms: float = 100.0) -> None:
+def run(
+    h: Health,
+    start_s: float,
+    end_s: float,
+    masked: dict[str, str] | None = None,
+    processing_ms: float = 100.0,
+) -> None:
     """Sweeps and images at 10 Hz, an answer to each."""
     for tick in range(round(start_s * 10), round(end_s * 10)):
         h.seen("points", tick * 10**8, tick / 10)
@@ -38,7 +44,11 @@ def test_a_running_node_is_ok_and_tells_its_numbers() -> None:
     assert values["context_weather"] == "rain"
     camera, values = status(h, "occupancy_node: cam_front", 3.0)
     assert camera.level == OK and values["is_fused"] == "True" and values["rate_hz"] == "10.0"
-    assert values["age_ms"] == "100" and values["last_stamp"] == "2.900000000" and values["topic"] == "/cam_front/image"
+    assert (
+        values["age_ms"] == "100"
+        and values["last_stamp"] == "2.900000000"
+        and values["topic"] == "/cam_front/image"
+    )
 
 
 def test_nothing_yet_is_patient_then_stale() -> None:
@@ -52,7 +62,9 @@ def test_a_masked_camera_warns_with_its_reason() -> None:
     run(h, 0, 1)
     run(h, 1, 4, masked={"cam_front": "silent"})
     assert h.overall(4.0) == (WARN, "camera 'cam_front' is masked: silent")
-    assert status(h, "occupancy_node: cam_front", 4.0)[0].level == STALE  # its last image is 3 s old
+    assert (
+        status(h, "occupancy_node: cam_front", 4.0)[0].level == STALE
+    )  # its last image is 3 s old
 
 
 def test_a_lidar_that_stops_is_stale() -> None:
@@ -67,7 +79,10 @@ def test_sweeps_without_answers_are_an_error_that_says_why() -> None:
     for tick in range(10, 40):
         h.seen("points", tick * 10**8, tick / 10)
     h.failed("fewer than min_cameras (1) cameras are fresh")
-    assert h.overall(4.0) == (ERROR, "no output for 3.1 s: fewer than min_cameras (1) cameras are fresh")
+    assert h.overall(4.0) == (
+        ERROR,
+        "no output for 3.1 s: fewer than min_cameras (1) cameras are fresh",
+    )
     run(h, 4, 5)
     assert h.overall(5.0)[0] == OK
 

@@ -22,8 +22,12 @@ def bringup(repository: Path) -> Any:
         except ModuleNotFoundError:
             found = None
         if found is None:
-            pytest.skip(f"ROS 2's {module.split('.')[0]} is not installed; the launch file needs it")
-    spec = importlib.util.spec_from_file_location("bringup", repository / "launch" / "bringup.launch.py")
+            pytest.skip(
+                f"ROS 2's {module.split('.')[0]} is not installed; the launch file needs it"
+            )
+    spec = importlib.util.spec_from_file_location(
+        "bringup", repository / "launch" / "bringup.launch.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -32,13 +36,23 @@ def bringup(repository: Path) -> Any:
 
 def test_every_argument_is_described_and_choices_are_offered(bringup: Any) -> None:
     arguments = {argument.name: argument for argument in bringup.arguments()}
-    assert {"bag", "rviz", "checkpoint", "device", "params_file", "use_sim_time", "topics"} <= arguments.keys()
+    assert {
+        "bag",
+        "rviz",
+        "checkpoint",
+        "device",
+        "params_file",
+        "use_sim_time",
+        "topics",
+    } <= arguments.keys()
     assert all(len(argument.description) > 10 for argument in arguments.values())
     assert arguments["topics"].choices == [*PRESETS, "custom"]
     assert arguments["rviz"].choices == ["true", "false"]
 
 
-def test_a_bag_brings_player_clock_and_simulated_time(bringup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bag_brings_player_clock_and_simulated_time(
+    bringup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from launch import LaunchContext
 
     monkeypatch.setattr(bringup, "get_package_share_directory", lambda package: str(tmp_path))
@@ -50,9 +64,18 @@ def test_a_bag_brings_player_clock_and_simulated_time(bringup: Any, tmp_path: Pa
     actions = bringup.bringup(context)
     kinds = [type(action).__name__ for action in actions]
     # the player waits for the node; the environment comes first
-    assert kinds == ["SetEnvironmentVariable", "Node", "RegisterEventHandler", "RegisterEventHandler", "Node"]
+    assert kinds == [
+        "SetEnvironmentVariable",
+        "Node",
+        "RegisterEventHandler",
+        "RegisterEventHandler",
+        "Node",
+    ]
     context.launch_configurations.update({"bag": "", "rviz": "false"})
-    assert [type(action).__name__ for action in bringup.bringup(context)] == ["Node", "RegisterEventHandler"]
+    assert [type(action).__name__ for action in bringup.bringup(context)] == [
+        "Node",
+        "RegisterEventHandler",
+    ]
     context.launch_configurations["bag"] = "/nowhere/bag"
     with pytest.raises(FileNotFoundError, match="bag '/nowhere/bag' does not exist"):
         bringup.bringup(context)
@@ -69,18 +92,28 @@ def test_presets_name_every_input_once() -> None:
         assert len(pairs) == 2 * len(CAMERAS) + 4 == len({source for source, _ in pairs})
         assert len({target for _, target in pairs}) == len(pairs)
         assert all("{" not in target and target.startswith("/") for _, target in pairs), name
-    assert ("~/input/cam_front/image", "/cam_front/image_rect_compressed") in PRESETS["nuscenes"].remappings()
+    assert ("~/input/cam_front/image", "/cam_front/image_rect_compressed") in PRESETS[
+        "nuscenes"
+    ].remappings()
     assert "~/input/points:=/LIDAR_TOP" in preset_arguments("watonomous")
     assert preset_arguments("custom") == []
 
 
 def test_the_display_shows_what_the_node_publishes(repository: Path) -> None:
-    content = yaml.safe_load((repository / "rviz" / "occupancy.rviz").read_text())["Visualization Manager"]
+    content = yaml.safe_load((repository / "rviz" / "occupancy.rviz").read_text())[
+        "Visualization Manager"
+    ]
     assert content["Global Options"]["Fixed Frame"] == "map"
     kinds = [re.sub(".*/", "", display["Class"]) for display in content["Displays"]]
     assert kinds.count("Image") == 6 and {"MarkerArray", "PointCloud2", "TF", "Map"} <= set(kinds)
-    markers = next(display for display in content["Displays"] if display["Class"].endswith("MarkerArray"))
+    markers = next(
+        display for display in content["Displays"] if display["Class"].endswith("MarkerArray")
+    )
     assert list(markers["Namespaces"]) == list(CLASS_NAMES[1:])
     assert markers["Topic"]["Value"] == "/occupancy_node/output/markers"
-    images = {display["Topic"]["Value"] for display in content["Displays"] if display["Class"].endswith("/Image")}
+    images = {
+        display["Topic"]["Value"]
+        for display in content["Displays"]
+        if display["Class"].endswith("/Image")
+    }
     assert images == {f"/{camera}/image/compressed" for camera in CAMERAS}

@@ -32,7 +32,9 @@ def test_cubes_are_at_voxel_centres() -> None:
     cubes = cubes_by_class(labels_of((0, 0, 0, "car"), (7, 3, 1, "car"), (1, 0, 0, "bus")), GRID)
     assert cubes.keys() == {CLASS_ID["car"], CLASS_ID["bus"]}
     # centre of voxel i: min + (i + 0.5) * 0.5
-    np.testing.assert_array_equal(cubes[CLASS_ID["car"]], [[-1.75, -0.75, 0.25], [1.75, 0.75, 0.75]])
+    np.testing.assert_array_equal(
+        cubes[CLASS_ID["car"]], [[-1.75, -0.75, 0.25], [1.75, 0.75, 0.75]]
+    )
     np.testing.assert_array_equal(cubes[CLASS_ID["bus"]], [[-1.25, -0.75, 0.25]])
     assert cubes_by_class(np.zeros(GRID.shape, np.uint8), GRID) == {}
 
@@ -44,18 +46,28 @@ def test_one_marker_a_class_deleted_where_empty() -> None:
     by_name = {marker.ns: marker for marker in message.markers}
     assert by_name["bus"].action == Marker.DELETE and not by_name["bus"].points
     car = by_name["car"]
-    assert (car.action, car.type, car.header.frame_id) == (Marker.ADD, Marker.CUBE_LIST, "lidar_top")
+    assert (car.action, car.type, car.header.frame_id) == (
+        Marker.ADD,
+        Marker.CUBE_LIST,
+        "lidar_top",
+    )
     assert (car.header.stamp.sec, car.header.stamp.nanosec) == divmod(STAMP, 10**9)
     assert (car.scale.x, car.scale.y, car.scale.z) == (0.5, 0.5, 0.5)
-    assert [car.color.r, car.color.g, car.color.b] == pytest.approx([channel / 255 for channel in PALETTE[CLASS_ID["car"]]])
+    assert [car.color.r, car.color.g, car.color.b] == pytest.approx(
+        [channel / 255 for channel in PALETTE[CLASS_ID["car"]]]
+    )
     assert car.color.a == 1.0 and car.pose.orientation.w == 1.0
 
 
 @pytest.mark.parametrize("occupied", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize("frame_id", ["m", "ma", "map", "lidar_top"])  # every alignment of what follows a string
+@pytest.mark.parametrize(
+    "frame_id", ["m", "ma", "map", "lidar_top"]
+)  # every alignment of what follows a string
 def test_raw_bytes_are_the_message(occupied: float, frame_id: str) -> None:
     labels = random_labels(occupied)
     raw = marker_array_bytes(labels, GRID, STAMP, frame_id)
     message = marker_array(labels, GRID, STAMP, frame_id)
     # The twin, too, goes through its bytes: on the way, colours become float32.
-    assert deserialize_message(raw, MarkerArray) == deserialize_message(serialize_message(message), MarkerArray)
+    assert deserialize_message(raw, MarkerArray) == deserialize_message(
+        serialize_message(message), MarkerArray
+    )

@@ -20,7 +20,9 @@ RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
 def image(encoding: str, pixels: np.ndarray, padding: int = 0) -> Image:
     rows = pixels.reshape(pixels.shape[0], -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
-    return Image(height=2, width=3, encoding=encoding, step=rows.shape[1], data=array("B", rows.tobytes()))
+    return Image(
+        height=2, width=3, encoding=encoding, step=rows.shape[1], data=array("B", rows.tobytes())
+    )
 
 
 def cloud(records: np.ndarray, row_padding: int = 0, height: int = 1) -> PointCloud2:
@@ -29,14 +31,25 @@ def cloud(records: np.ndarray, row_padding: int = 0, height: int = 1) -> PointCl
     rows = records.reshape(height, width).view(np.uint8).reshape(height, -1)
     rows = np.pad(rows, ((0, 0), (0, row_padding)), constant_values=7)
     assert records.dtype.fields is not None
-    fields = [PointField(name=n, offset=o, datatype=kinds[d.str], count=1) for n, (d, o) in records.dtype.fields.items()]
+    fields = [
+        PointField(name=n, offset=o, datatype=kinds[d.str], count=1)
+        for n, (d, o) in records.dtype.fields.items()
+    ]
     return PointCloud2(
-        height=height, width=width, fields=fields, point_step=step, row_step=rows.shape[1], data=array("B", rows.tobytes())
+        height=height,
+        width=width,
+        fields=fields,
+        point_step=step,
+        row_step=rows.shape[1],
+        data=array("B", rows.tobytes()),
     )
 
 
 def points(rows: list[tuple[float, ...]], dtype: list[tuple[str, str]] | None = None) -> np.ndarray:
-    return np.array(rows, dtype or [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "|u1")])
+    return np.array(
+        rows,
+        dtype or [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "|u1")],
+    )
 
 
 @pytest.mark.parametrize("padding", [0, 5])
@@ -59,8 +72,12 @@ def test_encodings(encoding: str, pixels: np.ndarray, expected: np.ndarray, padd
 
 def test_a_reduced_jpeg_has_reduced_intrinsics() -> None:
     full = np.full((64, 96, 3), 128, np.uint8)
-    message = CompressedImage(format="jpeg", data=array("B", cv2.imencode(".jpg", full)[1].tobytes()))
-    model = CameraModel((64, 96), np.array([[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]]), np.eye(4))
+    message = CompressedImage(
+        format="jpeg", data=array("B", cv2.imencode(".jpg", full)[1].tobytes())
+    )
+    model = CameraModel(
+        (64, 96), np.array([[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]]), np.eye(4)
+    )
     pixels, intrinsics = image_from_message("cam", message, model, min_width=24)
     assert pixels.shape == (16, 24, 3)
     # a quarter: f / 4; centre (c + 0.5) / 4 - 0.5
@@ -91,7 +108,9 @@ def test_images_that_cannot_be_used_name_their_camera() -> None:
 def test_points_by_name_with_padding_between_rows() -> None:
     records = points([(1, 2, 3, 40, 5), (4, 5, 6, 50, 6), (7, 8, 9, 60, 7), (1, 1, 1, 70, 8)])
     found, dropped = points_from_message(cloud(records, row_padding=3, height=2))
-    np.testing.assert_array_equal(found, [[1, 2, 3, 40], [4, 5, 6, 50], [7, 8, 9, 60], [1, 1, 1, 70]])
+    np.testing.assert_array_equal(
+        found, [[1, 2, 3, 40], [4, 5, 6, 50], [7, 8, 9, 60], [1, 1, 1, 70]]
+    )
     assert found.dtype == np.float32 and dropped == {"not_finite": 0, "zero": 0, "over_limit": 0}
 
 
@@ -105,7 +124,9 @@ def test_other_field_types_and_orders() -> None:
 
 def test_points_that_are_none_are_left_out_and_counted() -> None:
     nan, inf = float("nan"), float("inf")
-    records = points([(nan, 1, 1, 1, 0), (1, inf, 1, 1, 0), (0, 0, 0, 9, 0), (1, 1, 1, nan, 0), (1, 2, 3, 4, 0)])
+    records = points(
+        [(nan, 1, 1, 1, 0), (1, inf, 1, 1, 0), (0, 0, 0, 9, 0), (1, 1, 1, nan, 0), (1, 2, 3, 4, 0)]
+    )
     found, dropped = points_from_message(cloud(records))
     np.testing.assert_array_equal(found, [[1, 2, 3, 4]])
     assert dropped == {"not_finite": 3, "zero": 1, "over_limit": 0}

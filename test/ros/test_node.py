@@ -1,4 +1,6 @@
-"""The live node on rclpy: a bag's messages go in over DDS, answers come out; and the node as a process."""
+"""The live node on rclpy: a bag's messages go in over DDS, answers come out; and the node as a
+process.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,13 @@ from std_msgs.msg import Float64, Float64MultiArray, String
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
+from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint
-from occ_core.model import PRESETS, build_model
+from occ_core.config import PRESETS
 from occ_core.taxonomy import CLASS_NAMES
 from occ_core.types import Frame, Occupancy
 from occ_core.voxel_grid import VoxelGrid
-from occ_perception_ros.bag_reader import BagReader
+from occ_perception_ros.bags.reader import BagReader
 from occ_perception_ros.frames import AssemblerConfig, FrameAssembler, build_frame
 from occ_perception_ros.node import STOP_TIMEOUT_S, OccupancyNode
 from occ_perception_ros.occupancy_node import run
@@ -44,7 +47,12 @@ from occ_perception_ros.topics import preset_arguments
 GRID = VoxelGrid((-40.0, -40.0, -4.0, 40.0, 40.0, 4.0), 1.0)
 SIZE = (16, 24)
 WAIT_S = 60.0
-TYPES = {"image_rect_compressed": CompressedImage, "camera_info": CameraInfo, "lidar_top": PointCloud2, "odom": Odometry}
+TYPES = {
+    "image_rect_compressed": CompressedImage,
+    "camera_info": CameraInfo,
+    "lidar_top": PointCloud2,
+    "odom": Odometry,
+}
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -68,7 +76,9 @@ class FakeEngine:
         index = index[GRID.contains(index)]
         labels[0, index[:, 0], index[:, 1], index[:, 2]] = 1 + int(frame.camera_mask.sum())
         weights = (0.25, 0.75) if "rain" in frame.context[0].weather else (0.5, 0.5)
-        return Occupancy(labels, labels.float() / 16, GRID, frame.stamp_ns, "lidar", sensor_weights=weights)
+        return Occupancy(
+            labels, labels.float() / 16, GRID, frame.stamp_ns, "lidar", sensor_weights=weights
+        )
 
     def reset(self, reason: str) -> None:
         self.resets.append(reason)
@@ -81,15 +91,23 @@ class Graph:
         self.context = rclpy.Context()
         rclpy.init(args=["test", *preset_arguments("nuscenes")], context=self.context)
         self.engine = FakeEngine()
-        values = {"calibration_file": str(bag / "calibration.yaml"), "input_qos": "reliable", **parameters}
+        values = {
+            "calibration_file": str(bag / "calibration.yaml"),
+            "input_qos": "reliable",
+            **parameters,
+        }
         overrides = [Parameter(name, value=value) for name, value in values.items()]
-        self.node = OccupancyNode(self._make_engine, context=self.context, parameter_overrides=overrides)
+        self.node = OccupancyNode(
+            self._make_engine, context=self.context, parameter_overrides=overrides
+        )
         self.other = Node("other", context=self.context, use_global_arguments=False)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.executor.add_node(self.other)
         with BagReader(bag) as reader:
-            self.messages = [(raw.topic, bytes(raw.data)) for raw in reader.messages(list(reader.topics))]
+            self.messages = [
+                (raw.topic, bytes(raw.data)) for raw in reader.messages(list(reader.topics))
+            ]
         self.publishers: dict[str, Any] = {}
         for topic in {topic for topic, _ in self.messages}:
             kind = TYPES.get(topic.rsplit("/", 1)[-1])
@@ -115,9 +133,14 @@ class Graph:
 
     def connect(self) -> None:
         """Waits until everybody has found everybody."""
-        self.until(lambda: all(p.get_subscription_count() for p in self.publishers.values()), "subscriptions")
+        self.until(
+            lambda: all(p.get_subscription_count() for p in self.publishers.values()),
+            "subscriptions",
+        )
         for topic in self.received:
-            self.until(lambda topic=topic: self.other.count_publishers(topic) > 0, f"publisher of {topic}")
+            self.until(
+                lambda topic=topic: self.other.count_publishers(topic) > 0, f"publisher of {topic}"
+            )
 
     def play(
         self,
@@ -134,11 +157,15 @@ class Graph:
                     self.executor.spin_once(timeout_sec=0.002)
 
     def counts(self) -> tuple[int, int, int]:
-        return tuple(self.node.health.counted(name) for name in ("frames_in", "frames_out", "dropped"))  # type: ignore[return-value]
+        return tuple(
+            self.node.health.counted(name) for name in ("frames_in", "frames_out", "dropped")
+        )  # type: ignore[return-value]
 
     def settle(self, frames: int) -> None:
         """Waits until so many frames are answered or lost."""
-        self.until(lambda: sum(self.counts()[1:]) >= frames, f"{frames} frames; {self.counts()} came")
+        self.until(
+            lambda: sum(self.counts()[1:]) >= frames, f"{frames} frames; {self.counts()} came"
+        )
 
     def close(self) -> None:
         if self.engine.gate is not None:
@@ -177,12 +204,20 @@ def test_every_keyframe_is_answered_on_every_topic(graph: Callable[..., Graph]) 
     live.until(lambda: bool(markers and grids), "markers and grid")
     assert live.counts() == (3, 3, 0)
     stamps = [stamp for topic, stamp in _stamps(live) if topic == "/lidar_top"]
-    assert [(m.header.stamp.sec, m.header.stamp.nanosec) for m in points] == [stamps[0], stamps[10], stamps[20]]
+    assert [(m.header.stamp.sec, m.header.stamp.nanosec) for m in points] == [
+        stamps[0],
+        stamps[10],
+        stamps[20],
+    ]
     assert {m.header.frame_id for m in (*points, *markers[-1].markers, *grids)} == {"lidar_top"}
     expected = FakeEngine().step(live.engine.frames[0])
     stamp_ns = live.engine.frames[0].stamp_ns[0]
-    assert points[0] == occupancy_points(expected.labels[0].numpy(), expected.probability[0].numpy(), GRID, stamp_ns, "lidar_top")
-    assert {marker.ns for marker in markers[-1].markers if marker.points} == {CLASS_NAMES[7]}  # 1 + six cameras
+    assert points[0] == occupancy_points(
+        expected.labels[0].numpy(), expected.probability[0].numpy(), GRID, stamp_ns, "lidar_top"
+    )
+    assert {marker.ns for marker in markers[-1].markers if marker.points} == {
+        CLASS_NAMES[7]
+    }  # 1 + six cameras
     assert 0 < totals[0].data < 60_000 and latencies[0].data > 0
     assert [frame.context[0].weather for frame in live.engine.frames] == ["rain at night"] * 3
 
@@ -197,7 +232,9 @@ def _stamps(live: Graph) -> list[tuple[str, tuple[int, int]]]:
     return found
 
 
-def test_nothing_is_built_when_nobody_listens(graph: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_built_when_nobody_listens(
+    graph: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def forbidden(*_: object) -> None:
         raise AssertionError("built without a listener")
 
@@ -240,12 +277,20 @@ def test_the_context_is_used_and_never_waited_for(told: bool, graph: Callable[..
     assert [list(message.data) for message in weights] == [expected] * 3
 
     def facts() -> dict[str, str]:
-        return {pair.key: pair.value for pair in diagnostics[-1].status[0].values} if diagnostics else {}
+        return (
+            {pair.key: pair.value for pair in diagnostics[-1].status[0].values}
+            if diagnostics
+            else {}
+        )
 
-    live.until(lambda: facts().get("weight_lidar") == f"{expected[1]:.3f}", "the weights' diagnostics")
+    live.until(
+        lambda: facts().get("weight_lidar") == f"{expected[1]:.3f}", "the weights' diagnostics"
+    )
     live.until(lambda: "context_weather_from" in facts(), "where the weather comes from")
     assert facts()["context_weather"] == ("rain" if told else "unknown")
-    assert facts()["context_weather_from"] == ("topic" if told else "default: nothing came on the topic")
+    assert facts()["context_weather_from"] == (
+        "topic" if told else "default: nothing came on the topic"
+    )
 
 
 def _in_somebodys_words(topic: str, data: bytes) -> bytes:
@@ -255,7 +300,11 @@ def _in_somebodys_words(topic: str, data: bytes) -> bytes:
 def test_silence_ends_the_waiting_for_an_image(graph: Callable[..., Graph]) -> None:
     live = graph()
     live.connect()
-    last_image = max(i for i, (topic, _) in enumerate(live.messages) if topic == "/cam_back/image_rect_compressed")
+    last_image = max(
+        i
+        for i, (topic, _) in enumerate(live.messages)
+        if topic == "/cam_back/image_rect_compressed"
+    )
     live.play(last=last_image)
     live.play(first=last_image + 1)
     live.settle(3)
@@ -296,7 +345,9 @@ def test_failures_in_a_row_end_the_worker(graph: Callable[..., Graph]) -> None:
     live.until(lambda: live.node.worker.given_up, "the worker to give up")
 
 
-def test_a_slow_model_gets_the_newest_frame_and_the_loss_is_counted(graph: Callable[..., Graph]) -> None:
+def test_a_slow_model_gets_the_newest_frame_and_the_loss_is_counted(
+    graph: Callable[..., Graph],
+) -> None:
     live = graph()
     live.engine.gate = threading.Event()
     live.connect()
@@ -306,7 +357,9 @@ def test_a_slow_model_gets_the_newest_frame_and_the_loss_is_counted(graph: Calla
     live.settle(3)
     # The first is being answered while the second waits and is replaced by the third.
     assert live.counts() == (3, 2, 1)
-    assert [frame.stamp_ns[0] for frame in live.engine.frames] == sorted(frame.stamp_ns[0] for frame in live.engine.frames)
+    assert [frame.stamp_ns[0] for frame in live.engine.frames] == sorted(
+        frame.stamp_ns[0] for frame in live.engine.frames
+    )
 
 
 def test_a_loop_resets_once_and_answers_as_before(graph: Callable[..., Graph]) -> None:
@@ -318,7 +371,11 @@ def test_a_loop_resets_once_and_answers_as_before(graph: Callable[..., Graph]) -
     first, second = live.engine.frames[:3], live.engine.frames[3:]
     assert len(live.engine.resets) == 1 and "went back" in live.engine.resets[0]
     for a, b in zip(first, second, strict=True):
-        assert torch.equal(a.images, b.images) and torch.equal(a.points[0], b.points[0]) and a.stamp_ns == b.stamp_ns
+        assert (
+            torch.equal(a.images, b.images)
+            and torch.equal(a.points[0], b.points[0])
+            and a.stamp_ns == b.stamp_ns
+        )
 
 
 def test_the_reset_service(graph: Callable[..., Graph]) -> None:
@@ -333,7 +390,9 @@ def test_the_reset_service(graph: Callable[..., Graph]) -> None:
     assert future.result().success
     live.play(first=half)
     live.until(lambda: bool(live.engine.resets), "a reset")
-    assert live.engine.resets == ["requested by ~/reset"] and live.node.health.counted("resets") == 1
+    assert (
+        live.engine.resets == ["requested by ~/reset"] and live.node.health.counted("resets") == 1
+    )
 
 
 def test_live_frames_are_the_offline_runs(graph: Callable[..., Graph], small_bag: Path) -> None:
@@ -366,7 +425,8 @@ def test_live_frames_are_the_offline_runs(graph: Callable[..., Graph], small_bag
 
 IN_THE_MIDDLE_OF_A_FRAME = """
 import sys, time
-from occ_perception_ros import node, occupancy_node
+from occ_perception_ros import node
+from occ_perception_ros import occupancy_node
 
 def answer(self, job):
     print("working", file=sys.stderr, flush=True)
@@ -374,7 +434,8 @@ def answer(self, job):
 
 def make(*arguments, **options):
     made = Node(*arguments, **options)
-    timer = made.create_timer(0.05, lambda: (timer.cancel(), made._mailbox.put("a frame")))  # once it spins
+    # once it spins
+    timer = made.create_timer(0.05, lambda: (timer.cancel(), made._mailbox.put("a frame")))
     return made
 
 Node, Node._answer, node.OccupancyNode = node.OccupancyNode, answer, make
@@ -399,9 +460,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_ends_cleanly_when_asked(
     program: list[str], when: str, number: signal.Signals, checkpoint: Path, small_bag: Path
 ) -> None:
-    parameters = ["-p", f"checkpoint:={checkpoint}", "-p", f"calibration_file:={small_bag / 'calibration.yaml'}"]
+    parameters = [
+        "-p",
+        f"checkpoint:={checkpoint}",
+        "-p",
+        f"calibration_file:={small_bag / 'calibration.yaml'}",
+    ]
     command = [sys.executable, *program, "--topics", "nuscenes", "--ros-args", *parameters]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     lines = []
     for line in process.stderr:
@@ -415,8 +483,11 @@ def test_it_ends_cleanly_when_asked(
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, lines
     assert "Traceback" not in "".join(lines)
-    # Processor time, so that a busy machine does not fail it; beside it, ending sleeps for at most STOP_TIMEOUT_S.
-    assert usage.ru_utime + usage.ru_stime - used_s + STOP_TIMEOUT_S < 3 + 1 / os.sysconf("SC_CLK_TCK")
+    # Processor time, so that a busy machine does not fail it; beside it, ending sleeps for at most
+    # STOP_TIMEOUT_S.
+    assert usage.ru_utime + usage.ru_stime - used_s + STOP_TIMEOUT_S < 3 + 1 / os.sysconf(
+        "SC_CLK_TCK"
+    )
 
 
 def _cpu_seconds(process_id: int) -> float:
@@ -438,8 +509,14 @@ def signals() -> Iterator[None]:
     ("arguments", "reason"),
     [
         (["-p", "checkpoint:=/nowhere/model.safetensors"], "/nowhere/model.safetensors"),
-        (["-p", "sync.sweeps:=0", "-p", "device:=tpu"], "sync.sweeps: 0 is no int in 1..100; device must be auto"),
-        (["-p", "calibration_file:=/nowhere.yaml"], "calibration_file /nowhere.yaml does not exist"),
+        (
+            ["-p", "sync.sweeps:=0", "-p", "device:=tpu"],
+            "sync.sweeps: 0 is no int in 1..100; device must be auto",
+        ),
+        (
+            ["-p", "calibration_file:=/nowhere.yaml"],
+            "calibration_file /nowhere.yaml does not exist",
+        ),
         (["-p", "nonsense"], "nonsense"),
         (["-p", "device:=cuda:7"], "torch sees"),
         (["--", "--topic", "nuscenes"], "unknown arguments ['--topic', 'nuscenes']"),
@@ -451,15 +528,19 @@ def test_it_refuses_to_start_in_one_line(
 ) -> None:
     calibration = ["-p", f"calibration_file:={small_bag / 'calibration.yaml'}"]
     assert run(["--ros-args", *calibration, *arguments]) == 1
-    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("occupancy_node: ")]
+    told = [
+        line for line in capfd.readouterr().err.splitlines() if line.startswith("occupancy_node: ")
+    ]
     assert len(told) == 1 and reason in told[0]
 
 
 def test_loading_leaves_no_threads_that_compute_behind() -> None:
-    """They would make the worker's OpenMP threads sleep between two operations (the processor's cores are too few for all)."""
+    """They would make the worker's OpenMP threads sleep between two operations (the processor's
+    cores are too few for all).
+    """
     program = """
 import os, time, torch
-import occ_core.inference  # its libraries start threads of their own
+import occ_core.engine  # its libraries start threads of their own
 from occ_perception_ros.occupancy_node import load_engine
 from occ_perception_ros.parameters import NodeConfig
 threads = lambda: len(os.listdir("/proc/self/task"))
@@ -471,5 +552,7 @@ while (left := threads() - before) and time.monotonic() < deadline:
     time.sleep(0.1)
 print(left)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
     assert done.stdout.strip() == "0"

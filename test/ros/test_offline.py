@@ -14,23 +14,34 @@ import numpy as np
 import pytest
 import torch
 
+from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint
+from occ_core.config import debug
 from occ_core.datasets.frames import frame_from_keyframe
 from occ_core.datasets.nuscenes import NuScenes
-from occ_core.model import build_model, debug
 from occ_core.types import Frame, Occupancy
 from occ_core.voxel_grid import VoxelGrid
-from occ_perception_ros.bag_reader import BagError, BagReader
-from occ_perception_ros.bag_writer import BagWriter, qos_profile
+from occ_perception_ros.bags.nuscenes_to_bag import convert_scene
+from occ_perception_ros.bags.reader import BagError, BagReader
+from occ_perception_ros.bags.writer import BagWriter, qos_profile
 from occ_perception_ros.frames import AssemblerConfig
-from occ_perception_ros.nuscenes_to_bag import convert_scene
-from occ_perception_ros.offline import OfflineConfig, OfflineFrame, OfflineRun, Preset, main, run_offline, with_frames_of
+from occ_perception_ros.offline import (
+    OfflineConfig,
+    OfflineFrame,
+    OfflineRun,
+    Preset,
+    main,
+    run_offline,
+    with_frames_of,
+)
 from occ_perception_ros.synchronizer import SyncConfig
 from occ_perception_ros.topics import PRESETS
 
 IMAGE_SIZE = (32, 48)
 # The drive's cameras fire 5 ms after one another, the first with the sweep.
-CONFIG = AssemblerConfig(sync=SyncConfig(camera_offsets_s=tuple(-0.005 * i for i in range(6)), tolerance_s=0.01))
+CONFIG = AssemblerConfig(
+    sync=SyncConfig(camera_offsets_s=tuple(-0.005 * i for i in range(6)), tolerance_s=0.01)
+)
 
 
 @dataclass
@@ -52,7 +63,10 @@ class Recorder:
 
 
 def run(
-    bag: Path, config: AssemblerConfig = CONFIG, topics: Preset = "nuscenes", pose_source: Any = "odometry"
+    bag: Path,
+    config: AssemblerConfig = CONFIG,
+    topics: Preset = "nuscenes",
+    pose_source: Any = "odometry",
 ) -> tuple[Recorder, list[OfflineFrame], OfflineRun]:
     engine = Recorder()
     with BagReader(bag) as reader:
@@ -74,7 +88,9 @@ def copy_bag(bag: Path, out: Path, change: Callable[[str, int, bytes], Collectio
 
 
 @pytest.mark.parametrize("pose_source", ["odometry", "tf"])
-def test_frames_are_those_of_the_data_set(small_bag: Path, small_drive: Path, pose_source: str) -> None:
+def test_frames_are_those_of_the_data_set(
+    small_bag: Path, small_drive: Path, pose_source: str
+) -> None:
     engine, answers, offline = run(small_bag, pose_source=pose_source)
     keyframes = NuScenes(small_drive).keyframes()
     assert [answer.stamp_ns for answer in answers] == [keyframe.stamp_ns for keyframe in keyframes]
@@ -85,23 +101,37 @@ def test_frames_are_those_of_the_data_set(small_bag: Path, small_drive: Path, po
         assert torch.equal(frame.images, expected.images)
         torch.testing.assert_close(frame.intrinsics, expected.intrinsics)
         # Poses went through quaternions; float32 at 40 m resolves 4e-6 m.
-        torch.testing.assert_close(frame.grid_from_camera, expected.grid_from_camera, atol=1e-5, rtol=0)
-        torch.testing.assert_close(frame.world_from_grid, expected.world_from_grid, atol=1e-9, rtol=0)
+        torch.testing.assert_close(
+            frame.grid_from_camera, expected.grid_from_camera, atol=1e-5, rtol=0
+        )
+        torch.testing.assert_close(
+            frame.world_from_grid, expected.world_from_grid, atol=1e-9, rtol=0
+        )
         torch.testing.assert_close(frame.points[0], expected.points[0], atol=2e-5, rtol=0)
         assert frame.context == expected.context
-        assert answer.times_ms["total"] == pytest.approx(answer.times_ms["decode"] + answer.times_ms["model"])
+        assert answer.times_ms["total"] == pytest.approx(
+            answer.times_ms["decode"] + answer.times_ms["model"]
+        )
 
 
-def test_mountings_from_the_calibration_file_give_the_same_frames(small_bag: Path, tmp_path: Path) -> None:
-    without = copy_bag(small_bag, tmp_path / "bag", lambda topic, _, data: [] if topic == "/tf_static" else [data])
+def test_mountings_from_the_calibration_file_give_the_same_frames(
+    small_bag: Path, tmp_path: Path
+) -> None:
+    without = copy_bag(
+        small_bag, tmp_path / "bag", lambda topic, _, data: [] if topic == "/tf_static" else [data]
+    )
     assert run(without)[1] == []
-    engine, _, _ = run(without, replace(CONFIG, calibration_file=str(small_bag / "calibration.yaml")))
+    engine, _, _ = run(
+        without, replace(CONFIG, calibration_file=str(small_bag / "calibration.yaml"))
+    )
     for frame, expected in zip(engine.frames, run(small_bag)[0].frames, strict=True):
         assert torch.equal(frame.points[0], expected.points[0])
         assert torch.equal(frame.grid_from_camera, expected.grid_from_camera)
 
 
-def test_two_runs_and_both_storages_give_the_same(small_bag: Path, small_drive: Path, tmp_path: Path) -> None:
+def test_two_runs_and_both_storages_give_the_same(
+    small_bag: Path, small_drive: Path, tmp_path: Path
+) -> None:
     convert_scene(NuScenes(small_drive), "scene-0001", tmp_path / "bag", "sqlite3")
     first, again, other = (run(bag)[0].frames for bag in (small_bag, small_bag, tmp_path / "bag"))
     for a, b, c in zip(first, again, other, strict=True):
@@ -110,18 +140,29 @@ def test_two_runs_and_both_storages_give_the_same(small_bag: Path, small_drive: 
             assert torch.equal(x.grid_from_camera, y.grid_from_camera)
 
 
-def test_a_camera_that_is_absent_is_masked(small_bag: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    bag = copy_bag(small_bag, tmp_path / "bag", lambda topic, _, data: [] if topic.startswith("/cam_back/") else [data])
+def test_a_camera_that_is_absent_is_masked(
+    small_bag: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = copy_bag(
+        small_bag,
+        tmp_path / "bag",
+        lambda topic, _, data: [] if topic.startswith("/cam_back/") else [data],
+    )
     config = replace(CONFIG, sync=replace(CONFIG.sync, startup_grace_s=0.0))
     with caplog.at_level(logging.WARNING):
         engine, answers, _ = run(bag, config)
     assert len(answers) == 3
     assert all(list(answer.report.masked) == ["cam_back"] for answer in answers)
-    assert all(frame.camera_mask.tolist() == [[True, True, True, True, False, True]] for frame in engine.frames)
+    assert all(
+        frame.camera_mask.tolist() == [[True, True, True, True, False, True]]
+        for frame in engine.frames
+    )
     assert sum("cam_back" in record.message for record in caplog.records) == 1
 
 
-def test_a_message_that_cannot_be_decoded_is_counted(small_bag: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_cannot_be_decoded_is_counted(
+    small_bag: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def spoil(topic: str, number: int, data: bytes) -> list[bytes]:
         return [data[:30]] if (topic, number) == ("/lidar_top", 4) else [data]
 
@@ -138,7 +179,9 @@ def test_a_frame_that_is_asked_for_wins_over_the_preset() -> None:
 
 
 def test_a_bag_of_another_kind_is_refused(small_bag: Path) -> None:
-    with pytest.raises(BagError, match=r"no point cloud on /LIDAR_TOP; choose its kind with --topics"):
+    with pytest.raises(
+        BagError, match=r"no point cloud on /LIDAR_TOP; choose its kind with --topics"
+    ):
         run(small_bag, topics="watonomous")
 
 
@@ -151,14 +194,31 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_answers_and_summary_are_written(
-    small_bag: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_bag: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     offsets = [str(offset) for offset in CONFIG.sync.camera_offsets_s]
-    monkeypatch.setattr(sys, "argv", [
-        "occ_offline", str(small_bag), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out"),
-        "--json", str(tmp_path / "sum" / "mary.json"), "--precision", "fp32",
-        "--assembler.sync.camera-offsets-s", *offsets,
-    ])  # fmt: skip
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "occ_offline",
+            str(small_bag),
+            "--checkpoint",
+            str(checkpoint),
+            "--out",
+            str(tmp_path / "out"),
+            "--json",
+            str(tmp_path / "sum" / "mary.json"),
+            "--precision",
+            "fp32",
+            "--assembler.sync.camera-offsets-s",
+            *offsets,
+        ],
+    )
     main()
     summary = json.loads((tmp_path / "sum" / "mary.json").read_text())
     assert summary["frames"] == 3 and summary["masked"] == {} and summary["counts"]["frames"] == 3
@@ -166,20 +226,30 @@ def test_answers_and_summary_are_written(
     assert summary["stage_ms"].keys() == {"decode", "model", "total"}
     printed = json.loads(capsys.readouterr().out)
     assert printed == {name: value for name, value in summary.items() if name != "stamps_ns"}
-    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == sorted(map(str, summary["stamps_ns"]))
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == sorted(
+        map(str, summary["stamps_ns"])
+    )
     for stamp_ns in summary["stamps_ns"]:
         answer = np.load(tmp_path / "out" / f"{stamp_ns}.npz")
         assert answer["stamp_ns"] == stamp_ns
         assert answer["labels"].dtype == np.uint8 and answer["labels"].shape == debug().grid.shape
-        assert answer["probability"].dtype == np.float32 and answer["probability"].shape == debug().grid.shape
+        assert (
+            answer["probability"].dtype == np.float32
+            and answer["probability"].shape == debug().grid.shape
+        )
         assert (answer["probability"] > 0).all() and (answer["probability"] <= 1).all()
     with pytest.raises(FileExistsError, match="not empty"):
         run_offline(OfflineConfig(bag=small_bag, checkpoint=checkpoint, out=tmp_path / "out"))
 
 
-def test_the_command_tells_what_is_wrong_in_a_line(small_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_tells_what_is_wrong_in_a_line(
+    small_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for arguments, text in (
-        ([tmp_path / "absent", "--checkpoint", tmp_path / "x.safetensors"], "x.safetensors' does not exist"),
+        (
+            [tmp_path / "absent", "--checkpoint", tmp_path / "x.safetensors"],
+            "x.safetensors' does not exist",
+        ),
         ([small_bag, "--checkpoint", tmp_path / "x.pt"], "not a .safetensors file"),
     ):
         monkeypatch.setattr(sys, "argv", ["occ_offline", *map(str, arguments)])

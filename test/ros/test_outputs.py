@@ -9,11 +9,19 @@ from sensor_msgs.msg import PointCloud2
 from occ_core.taxonomy import CLASS_ID
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.messages import points_from_message
-from occ_perception_ros.outputs import drivable_map, occupancy_grid, occupancy_points, occupancy_points_bytes, voxel_points
+from occ_perception_ros.outputs import (
+    drivable_map,
+    occupancy_grid,
+    occupancy_points,
+    occupancy_points_bytes,
+    voxel_points,
+)
 
 GRID = VoxelGrid((-2.0, -1.0, -1.0, 2.0, 1.0, 3.0), 0.5)  # 8 x 4 x 8
 STAMP = 1_532_402_927_647_951_000
-ROAD, CAR, TREE, KERB = (CLASS_ID[name] for name in ("driveable_surface", "car", "vegetation", "sidewalk"))
+ROAD, CAR, TREE, KERB = (
+    CLASS_ID[name] for name in ("driveable_surface", "car", "vegetation", "sidewalk")
+)
 
 
 def test_points_are_the_occupied_voxels() -> None:
@@ -28,17 +36,25 @@ def test_raw_bytes_are_the_message() -> None:
     probability = generator.random(GRID.shape, dtype=np.float32)
     for low in (0, 1):  # with and without empty voxels
         labels = generator.integers(low, 17, GRID.shape, dtype=np.uint8)
-        raw = deserialize_message(occupancy_points_bytes(labels, probability, GRID, STAMP, "lidar_top"), PointCloud2)
+        raw = deserialize_message(
+            occupancy_points_bytes(labels, probability, GRID, STAMP, "lidar_top"), PointCloud2
+        )
         assert raw == occupancy_points(labels, probability, GRID, STAMP, "lidar_top")
     nothing = np.zeros(GRID.shape, np.uint8)
-    raw = deserialize_message(occupancy_points_bytes(nothing, probability, GRID, STAMP, "lidar_top"), PointCloud2)
-    assert raw == occupancy_points(nothing, probability, GRID, STAMP, "lidar_top") and raw.width == 0
+    raw = deserialize_message(
+        occupancy_points_bytes(nothing, probability, GRID, STAMP, "lidar_top"), PointCloud2
+    )
+    assert (
+        raw == occupancy_points(nothing, probability, GRID, STAMP, "lidar_top") and raw.width == 0
+    )
 
 
 def test_the_cloud_is_one_that_our_own_reader_takes() -> None:
     labels = np.zeros(GRID.shape, np.uint8)
     labels[3, 3, 3] = CAR
-    points, _ = points_from_message(occupancy_points(labels, labels.astype(np.float32), GRID, STAMP, "lidar_top"))
+    points, _ = points_from_message(
+        occupancy_points(labels, labels.astype(np.float32), GRID, STAMP, "lidar_top")
+    )
     np.testing.assert_array_equal(points, [[-0.25, 0.75, 0.75, 0.0]])
 
 
@@ -62,7 +78,11 @@ def test_the_maps_cells_run_along_x_first() -> None:
     labels[5, 2, 1] = CAR
     message = occupancy_grid(labels, GRID, STAMP, "lidar_top", 2.0)
     assert (message.info.width, message.info.height, message.info.resolution) == (8, 4, 0.5)
-    assert (message.info.origin.position.x, message.info.origin.position.y, message.info.origin.position.z) == (-2.0, -1.0, -0.5)
+    assert (
+        message.info.origin.position.x,
+        message.info.origin.position.y,
+        message.info.origin.position.z,
+    ) == (-2.0, -1.0, -0.5)
     assert [i for i, cell in enumerate(message.data) if cell == 100] == [2 * 8 + 5]
     assert message.header.frame_id == "lidar_top" and message.header.stamp.nanosec == 647_951_000
 

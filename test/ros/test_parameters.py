@@ -34,12 +34,20 @@ def test_defaults_are_the_dataclasses() -> None:
         assert declare(node, NodeConfig) == NodeConfig()
         descriptor = node.describe_parameter("sync.tolerance_s")
         assert descriptor.read_only and "Largest deviation" in descriptor.description
-        assert (descriptor.floating_point_range[0].from_value, descriptor.floating_point_range[0].to_value) == (0.0, 10.0)
+        assert (
+            descriptor.floating_point_range[0].from_value,
+            descriptor.floating_point_range[0].to_value,
+        ) == (0.0, 10.0)
         assert node.describe_parameter("sync.sweeps").integer_range[0].from_value == 1
 
 
 def test_values_reach_the_nested_dataclasses_and_whole_numbers_serve_as_floats() -> None:
-    with node_with(sync__frame_period_s=1, sync__min_cameras=3, cameras=["a", "b", "c"], context__default_weather="rain") as node:
+    with node_with(
+        sync__frame_period_s=1,
+        sync__min_cameras=3,
+        cameras=["a", "b", "c"],
+        context__default_weather="rain",
+    ) as node:
         config = declare(node, NodeConfig)
         assert config.sync.frame_period_s == 1.0 and config.sync.min_cameras == 3
         assert config.cameras == ("a", "b", "c") and config.context.default_weather == "rain"
@@ -47,9 +55,16 @@ def test_values_reach_the_nested_dataclasses_and_whole_numbers_serve_as_floats()
 
 def test_all_mistakes_are_told_in_one_text() -> None:
     wrong = {
-        "sync__tolerance_s": -1.0, "sync__sweeps": 0, "device": "tpu", "precision": "fp8", "cameras": ["a", "a"],
-        "checkpoint": 3, "nonsense": 1, "context__default_weather": "hail", "sync__timeout_s": "soon",
-    }  # fmt: skip
+        "sync__tolerance_s": -1.0,
+        "sync__sweeps": 0,
+        "device": "tpu",
+        "precision": "fp8",
+        "cameras": ["a", "a"],
+        "checkpoint": 3,
+        "nonsense": 1,
+        "context__default_weather": "hail",
+        "sync__timeout_s": "soon",
+    }
     with node_with(**wrong) as node, pytest.raises(ParameterError) as caught:
         declare(node, NodeConfig)
     for part in (

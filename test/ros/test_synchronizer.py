@@ -1,4 +1,6 @@
-"""Which sets the collector makes of which stamps; times in milliseconds, LiDAR at 20 Hz, cameras at 2 Hz unless said."""
+"""Which sets the collector makes of which stamps; times in milliseconds, LiDAR at 20 Hz, cameras at
+2 Hz unless said.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from occ_perception_ros.synchronizer import NUSCENES_OFFSETS_S, LidarAnchoredSynchronizer, SensorSet, SyncConfig
+from occ_perception_ros.synchronizer import (
+    NUSCENES_OFFSETS_S,
+    LidarAnchoredSynchronizer,
+    SensorSet,
+    SyncConfig,
+)
 
 CAMERAS = ("left", "front", "right")
 OFFSETS_MS = (-40, -30, -20)
@@ -19,7 +26,11 @@ def feed(sync: LidarAnchoredSynchronizer, events: list[tuple[int, str]]) -> list
     released = []
     for ms, name in events:
         stamp = (START + ms) * MS
-        released += sync.add_sweep(stamp, f"sweep {ms}") if name == "lidar" else sync.add_image(name, stamp, f"{name} {ms}")
+        released += (
+            sync.add_sweep(stamp, f"sweep {ms}")
+            if name == "lidar"
+            else sync.add_image(name, stamp, f"{name} {ms}")
+        )
     return released
 
 
@@ -27,12 +38,18 @@ def anchors(sets: list[SensorSet]) -> list[int]:
     return [released.stamp_ns // MS - START for released in sets]
 
 
-def drive(until_ms: int, image_period_ms: int = 500, without: dict[str, tuple[int, int]] | None = None) -> list[tuple[int, str]]:
+def drive(
+    until_ms: int, image_period_ms: int = 500, without: dict[str, tuple[int, int]] | None = None
+) -> list[tuple[int, str]]:
     """Events in order of stamps; ``without``: camera -> when it is absent."""
     events = [(ms, "lidar") for ms in range(0, until_ms, 50)]
     for camera, offset in zip(CAMERAS, OFFSETS_MS, strict=True):
         low, high = (without or {}).get(camera, (0, 0))
-        events += [(ms + offset, camera) for ms in range(0, until_ms, image_period_ms) if not low <= ms < high]
+        events += [
+            (ms + offset, camera)
+            for ms in range(0, until_ms, image_period_ms)
+            if not low <= ms < high
+        ]
     return sorted(events)
 
 
@@ -42,7 +59,9 @@ def test_exactly_the_keyframes_are_answered_and_carry_their_sweeps() -> None:
     assert anchors(sets) == [0, 500, 1000, 1500, 2000, 2500]
     assert all(not released.missing and released.reset_reason is None for released in sets)
     assert sets[1].images["left"] == ((START + 460) * MS, "left 460")
-    assert [sweep for _, sweep in sets[1].sweeps] == [f"sweep {ms}" for ms in range(50, 501, 50)]  # ten, the anchor last
+    assert [sweep for _, sweep in sets[1].sweeps] == [
+        f"sweep {ms}" for ms in range(50, 501, 50)
+    ]  # ten, the anchor last
 
 
 def test_a_set_leaves_with_the_message_that_completes_it() -> None:
@@ -52,10 +71,15 @@ def test_a_set_leaves_with_the_message_that_completes_it() -> None:
 
 
 def test_keyframes_a_sweep_early_or_late_are_all_answered() -> None:
-    # nuScenes' keyframes are 450 to 550 ms apart; due times advance by whole periods, a quarter of one early is allowed.
+    # nuScenes' keyframes are 450 to 550 ms apart; due times advance by whole periods, a quarter of
+    # one early is allowed.
     keyframes = [0, 500, 1050, 1500, 1950, 2500]
     events = [(ms, "lidar") for ms in range(0, 2550, 50)]
-    events += [(ms + offset, camera) for ms in keyframes for camera, offset in zip(CAMERAS, OFFSETS_MS, strict=True)]
+    events += [
+        (ms + offset, camera)
+        for ms in keyframes
+        for camera, offset in zip(CAMERAS, OFFSETS_MS, strict=True)
+    ]
     assert anchors(feed(LidarAnchoredSynchronizer(CAMERAS, CONFIG), sorted(events))) == keyframes
 
 
@@ -85,13 +109,27 @@ def test_a_camera_that_stops_is_waited_for_then_taken_for_lost() -> None:
     for event in events:
         for released in feed(sync, [event]):
             released_at[anchors([released])[0]] = event[0]
-    assert list(released_at) == [0, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4000]  # no keyframe is lost
+    assert list(released_at) == [
+        0,
+        500,
+        1000,
+        1500,
+        2000,
+        2500,
+        3000,
+        3500,
+        4000,
+    ]  # no keyframe is lost
     assert released_at[2000] == 2100  # alive 0.5 s ago: waited for until the timeout of 100 ms
-    assert released_at[3500] == 3500  # its last image, at 1470, is more than 1.2 s old: not waited for
+    assert (
+        released_at[3500] == 3500
+    )  # its last image, at 1470, is more than 1.2 s old: not waited for
 
 
 def test_a_camera_that_comes_back_takes_part_again() -> None:
-    sets = feed(LidarAnchoredSynchronizer(CAMERAS, CONFIG), drive(4600, without={"left": (1000, 3000)}))
+    sets = feed(
+        LidarAnchoredSynchronizer(CAMERAS, CONFIG), drive(4600, without={"left": (1000, 3000)})
+    )
     assert [len(released.images) for released in sets] == [3, 3, 2, 2, 2, 2, 3, 3, 3, 3]
 
 
@@ -102,7 +140,8 @@ def test_without_cameras_there_is_no_set_unless_lidar_alone_is_allowed() -> None
     assert sync.counts["below_min_cameras"] > 0
     lidar_only = LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, min_cameras=0))
     sets = feed(lidar_only, drive(4000, without=lost))
-    # While cameras are alive a sweep without images is idle; they are lost 1.2 s after their last image (left: 460).
+    # While cameras are alive a sweep without images is idle; they are lost 1.2 s after their last
+    # image (left: 460).
     assert anchors(sets)[:2] == [0, 500]
     assert anchors(sets)[2] > 460 + 1200
     assert all(not released.images for released in sets[2:]) and len(sets) > 4
@@ -110,12 +149,28 @@ def test_without_cameras_there_is_no_set_unless_lidar_alone_is_allowed() -> None
 
 def test_min_cameras_is_a_bound() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, min_cameras=3))
-    assert anchors(feed(sync, drive(3100, without={"front": (1000, 2000)}))) == [0, 500, 2000, 2500, 3000]
+    assert anchors(feed(sync, drive(3100, without={"front": (1000, 2000)}))) == [
+        0,
+        500,
+        2000,
+        2500,
+        3000,
+    ]
 
 
 def test_a_late_image_joins_its_set_within_the_timeout_and_no_other_after_it() -> None:
-    before = [(-40, "left"), (-30, "front"), (-20, "right"), (0, "lidar"), (460, "left"), (470, "front"), (500, "lidar")]
-    within = feed(LidarAnchoredSynchronizer(CAMERAS, CONFIG), [*before, (550, "lidar"), (480, "right")])
+    before = [
+        (-40, "left"),
+        (-30, "front"),
+        (-20, "right"),
+        (0, "lidar"),
+        (460, "left"),
+        (470, "front"),
+        (500, "lidar"),
+    ]
+    within = feed(
+        LidarAnchoredSynchronizer(CAMERAS, CONFIG), [*before, (550, "lidar"), (480, "right")]
+    )
     assert anchors(within) == [0, 500] and not within[1].missing
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     after = feed(sync, [*before, (550, "lidar"), (600, "lidar"), (480, "right")])
@@ -128,7 +183,9 @@ def test_the_freshness_window_has_two_sides() -> None:
     for deviation, fused in ((45, True), (46, False), (-45, True), (-46, False)):
         sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
         feed(sync, drive(450))
-        sets = feed(sync, [(460, "left"), (470, "front"), (480 + deviation, "right"), (500, "lidar")])
+        sets = feed(
+            sync, [(460, "left"), (470, "front"), (480 + deviation, "right"), (500, "lidar")]
+        )
         sets += feed(sync, [(600, "lidar")])
         if fused:
             assert anchors(sets) == [500] and "right" in sets[0].images
@@ -150,7 +207,17 @@ def test_a_camera_in_another_phase_makes_a_sweep_stand_back_but_not_for_ever() -
 
 def test_out_of_order_and_duplicate_stamps() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
-    sets = feed(sync, [(-40, "left"), (-40, "left"), (-100, "left"), (-30, "front"), (0, "lidar"), (-50, "lidar")])
+    sets = feed(
+        sync,
+        [
+            (-40, "left"),
+            (-40, "left"),
+            (-100, "left"),
+            (-30, "front"),
+            (0, "lidar"),
+            (-50, "lidar"),
+        ],
+    )
     sets += feed(sync, [(-20, "right")])
     assert anchors(sets) == [0]
     assert sync.counts["duplicates"] == 1 and sync.counts["out_of_order"] == 2
@@ -167,17 +234,30 @@ def test_every_pass_of_a_loop_gives_the_sets_of_the_first() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     one_pass = drive(3600, without={"front": (1000, 2500)})
     passes = [feed(sync, one_pass) for _ in range(3)]
-    told = [[(released.stamp_ns, released.images, released.missing, released.sweeps) for released in sets] for sets in passes]
+    told = [
+        [
+            (released.stamp_ns, released.images, released.missing, released.sweeps)
+            for released in sets
+        ]
+        for sets in passes
+    ]
     assert told[0] == told[1] == told[2] and len(told[0]) == 8
-    assert [sets[0].reset_reason for sets in passes] == [None, *["LiDAR stamps went back by 3.550 s"] * 2]
+    assert [sets[0].reset_reason for sets in passes] == [
+        None,
+        *["LiDAR stamps went back by 3.550 s"] * 2,
+    ]
     assert sync.counts["resets"] == 2
 
 
-def test_a_loop_keeps_the_images_that_came_before_its_first_sweep_and_leftovers_do_no_harm() -> None:
+def test_a_loop_keeps_the_images_that_came_before_its_first_sweep_and_leftovers_do_no_harm() -> (
+    None
+):
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     feed(sync, drive(3100))
     # the new pass: an image before the sweep, a leftover of the old pass after it
-    sets = feed(sync, [(-40, "left"), (-30, "front"), (0, "lidar"), (2980, "right"), (-20, "right")])
+    sets = feed(
+        sync, [(-40, "left"), (-30, "front"), (0, "lidar"), (2980, "right"), (-20, "right")]
+    )
     assert anchors(sets) == [0] and not sets[0].missing
 
 
@@ -208,7 +288,9 @@ def test_buffers_are_bounded() -> None:
 def test_offsets_are_measured() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, camera_offsets_s=(-0.025,)))
     feed(sync, drive(2600))
-    assert sync.suggested_offsets_s() == pytest.approx(dict(zip(CAMERAS, (-0.04, -0.03, -0.02), strict=True)))
+    assert sync.suggested_offsets_s() == pytest.approx(
+        dict(zip(CAMERAS, (-0.04, -0.03, -0.02), strict=True))
+    )
 
 
 def test_offsets_are_measured_even_where_no_image_is_near_its_sweep() -> None:
@@ -225,5 +307,7 @@ def test_configurations_that_contradict_themselves_are_refused() -> None:
         LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, camera_offsets_s=NUSCENES_OFFSETS_S))
     with pytest.raises(ValueError, match="min_cameras is 4, but there are only 3"):
         LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, min_cameras=4))
-    with pytest.raises(ValueError, match="tolerance_s must lie in .* got -1.0; timeout_s must lie in"):
+    with pytest.raises(
+        ValueError, match="tolerance_s must lie in .* got -1.0; timeout_s must lie in"
+    ):
         SyncConfig(tolerance_s=-1.0, timeout_s=11.0)

@@ -6,18 +6,27 @@ from pathlib import Path
 import pytest
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
-from occ_core.model import debug
+from occ_core.config import debug
 from training import ablate as ablation
 from training.ablate import AblateConfig, ablate, fingerprint, summary, text
-from training.ablations import TABLES, Row
+from training.ablation_tables import TABLES, Row
 from training.recipes import nano_town
 
 
 def test_every_row_is_a_training_of_its_own():
     for rows in TABLES.values():
         first, *others = (ablation._recipe(row, 1, AblateConfig(table="tacocc")) for row in rows())
-        off = (first.rendering, first.gauss_render, first.gauss_render_from, first.language, first.losses.daga, first.by_drive)
-        assert first.model == nano_town().model and not any(off)  # the others are compared to the base
+        off = (
+            first.rendering,
+            first.gauss_render,
+            first.gauss_render_from,
+            first.language,
+            first.losses.daga,
+            first.by_drive,
+        )
+        assert first.model == nano_town().model and not any(
+            off
+        )  # the others are compared to the base
         assert len({fingerprint(one) for one in (first, *others)}) == 1 + len(others)
         names = {row.name for row in rows()}
         assert len(names) == 1 + len(others) and {row.over for row in rows()} <= {None, *names}
@@ -26,7 +35,11 @@ def test_every_row_is_a_training_of_its_own():
 def test_rows_of_one_name_are_one_training_in_every_table():
     config = AblateConfig(table="tacocc")
     made: dict[str, set[str]] = {}
-    folders = {str(ablation._folder(row, 1, config)): row.name for rows in TABLES.values() for row in rows()}
+    folders = {
+        str(ablation._folder(row, 1, config)): row.name
+        for rows in TABLES.values()
+        for row in rows()
+    }
     for row in (row for rows in TABLES.values() for row in rows()):
         made.setdefault(row.name, set()).add(fingerprint(ablation._recipe(row, 1, config)))
     assert {name: len(trainings) for name, trainings in made.items() if len(trainings) > 1} == {}
@@ -42,8 +55,13 @@ def test_a_training_is_known_by_what_makes_it():
 
 
 def test_the_error_is_that_of_the_mean():
-    # Values 1, 2, 6: mean 3, squares 4 + 1 + 9 = 14, deviation sqrt(14 / 2), over sqrt(3): sqrt(7 / 3)
-    assert summary([1.0, 2.0, 6.0]) == {"mean": 3.0, "stderr": pytest.approx((7 / 3) ** 0.5), "values": [1.0, 2.0, 6.0]}
+    # Values 1, 2, 6: mean 3, squares 4 + 1 + 9 = 14, deviation sqrt(14 / 2), over sqrt(3): sqrt(7 /
+    # 3)
+    assert summary([1.0, 2.0, 6.0]) == {
+        "mean": 3.0,
+        "stderr": pytest.approx((7 / 3) ** 0.5),
+        "values": [1.0, 2.0, 6.0],
+    }
     assert summary([0.5])["stderr"] is None
 
 
@@ -51,28 +69,52 @@ def test_the_error_is_that_of_the_mean():
 def config(box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AblateConfig:
     """The base, a fuser and a memory, a step of the smallest model, the memory two."""
     small = replace(
-        nano_town(), model=debug(), validation_scenes=1, validation_frames=1, warmup_steps=1, workers=0, augment=None, sweeps=0
+        nano_town(),
+        model=debug(),
+        validation_scenes=1,
+        validation_frames=1,
+        warmup_steps=1,
+        workers=0,
+        augment=None,
+        sweeps=0,
     )
     monkeypatch.setattr(ablation, "nano_town", lambda: small)
     rows = [
         Row("base"),
         Row("fuser", ("dyn_k",), {"adaptive_fusion": AdaptiveFusionConfig(strides=(1,))}),
-        replace(next(row for row in TABLES["tacocc"]() if row.name == "base + memory"), over=None, longer=2),
+        replace(
+            next(row for row in TABLES["tacocc"]() if row.name == "base + memory"),
+            over=None,
+            longer=2,
+        ),
     ]
     monkeypatch.setitem(TABLES, "tacocc", lambda: rows)
     return AblateConfig(
-        table="tacocc", data=box_town, test=box_town, seeds=(1, 2), steps=1, out=tmp_path / "out", results=tmp_path / "results"
+        table="tacocc",
+        data=box_town,
+        test=box_town,
+        seeds=(1, 2),
+        steps=1,
+        out=tmp_path / "out",
+        results=tmp_path / "results",
     )
 
 
-def test_a_table_is_made_row_by_row_and_kept(config: AblateConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_table_is_made_row_by_row_and_kept(
+    config: AblateConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     table = ablate(config)
     assert json.dumps(table, indent=2) + "\n" == (config.results / "tacocc.json").read_text()
     base, fuser, memory = table["rows"]
     assert fuser["switches"] == ["dyn_k"]
     assert base["metrics"]["miou_over_first"]["values"] == [0.0, 0.0]
     for row in (fuser, memory):
-        paired = [mine - first for mine, first in zip(*(r["metrics"]["miou"]["values"] for r in (row, base)), strict=True)]
+        paired = [
+            mine - first
+            for mine, first in zip(
+                *(r["metrics"]["miou"]["values"] for r in (row, base)), strict=True
+            )
+        ]
         assert row["metrics"]["miou_over_first"]["values"] == pytest.approx(paired)
     assert list(table["latency"]["over_first"]) == ["base", "fuser", "base + memory"]
     assert table["latency"]["over_first"]["base"] == 1.0
@@ -100,7 +142,9 @@ def test_what_is_done_stays_when_other_rows_are_trained(config: AblateConfig):
     table = ablate(replace(config, seeds=(2,), rows=("base",)))
     assert {row["name"]: row["seeds"] for row in table["rows"]} == {"base": [1, 2], "fuser": [1]}
     base, fuser = (row["metrics"]["iou"]["values"] for row in table["rows"])
-    assert table["rows"][1]["metrics"]["iou_over_first"]["values"] == [pytest.approx(fuser[0] - base[0])]
+    assert table["rows"][1]["metrics"]["iou_over_first"]["values"] == [
+        pytest.approx(fuser[0] - base[0])
+    ]
 
 
 def test_a_table_of_other_trainings_is_not_overwritten(config: AblateConfig):
@@ -108,12 +152,17 @@ def test_a_table_of_other_trainings_is_not_overwritten(config: AblateConfig):
     shutil.rmtree(config.out)
     path = config.results / "tacocc.json"
     before = path.read_text()
-    with pytest.raises(ValueError, match=r"holds 'base' of another training than this one's; give another --results"):
+    with pytest.raises(
+        ValueError,
+        match=r"holds 'base' of another training than this one's; give another --results",
+    ):
         ablate(replace(config, seeds=(1,), rows=("base",), steps=2))
     assert path.read_text() == before
 
 
-def test_a_whole_table_is_given_back_without_data(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+def test_a_whole_table_is_given_back_without_data(
+    config: AblateConfig, monkeypatch: pytest.MonkeyPatch
+):
     table = ablate(replace(config, seeds=(1,)))
     path = config.results / "tacocc.json"
     before = path.stat().st_mtime_ns
@@ -127,9 +176,15 @@ def test_a_row_may_be_known_before_what_it_is_compared_to(config: AblateConfig):
     shutil.rmtree(config.out / "base")
     (config.results / "tacocc.json").unlink()
     scores = ablation._done(replace(config, seeds=(1,)))
-    assert {name: list(seeds) for name, seeds in scores.items()} == {"base": [], "fuser": [1], "base + memory": []}
+    assert {name: list(seeds) for name, seeds in scores.items()} == {
+        "base": [],
+        "fuser": [1],
+        "base + memory": [],
+    }
     table = ablation._save(replace(config, seeds=(1,)))
-    assert "iou" in table["rows"][0]["metrics"] and "iou_over_first" not in table["rows"][0]["metrics"]
+    assert (
+        "iou" in table["rows"][0]["metrics"] and "iou_over_first" not in table["rows"][0]["metrics"]
+    )
     assert "fuser" in text(table)
 
 
@@ -139,11 +194,19 @@ def test_a_score_beside_a_checkpoint_counts_before_the_table(config: AblateConfi
     path = config.out / "base" / "seed_1" / f"scores_{config.test.name}.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"iou": 0.25}))
     assert ablate(one)["rows"][0]["metrics"]["iou"]["values"] == [0.25]
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"iou": 0.5, "test": f"elsewhere/{config.test.name}"}))
-    assert ablate(one)["rows"][0]["metrics"]["iou"]["values"] == [0.25]  # that one is of other towns
+    path.write_text(
+        json.dumps(
+            json.loads(path.read_text()) | {"iou": 0.5, "test": f"elsewhere/{config.test.name}"}
+        )
+    )
+    assert ablate(one)["rows"][0]["metrics"]["iou"]["values"] == [
+        0.25
+    ]  # that one is of other towns
 
 
-def test_a_training_is_scored_anew_for_a_table_that_wants_more(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+def test_a_training_is_scored_anew_for_a_table_that_wants_more(
+    config: AblateConfig, monkeypatch: pytest.MonkeyPatch
+):
     rows = [Row("base"), next(row for row in TABLES["gaussrender"]() if row.name == "GaussRender")]
     monkeypatch.setitem(TABLES, "gaussrender", lambda: rows)
     ablate(replace(config, seeds=(1,), rows=("base",)))
@@ -156,9 +219,14 @@ def test_a_training_is_scored_anew_for_a_table_that_wants_more(config: AblateCon
 def test_a_table_is_of_one_test(config: AblateConfig):
     (config.results).mkdir()
     (config.results / "tacocc.json").write_text(json.dumps({"test": "data/elsewhere", "rows": []}))
-    with pytest.raises(ValueError, match=r"scored on 'data/elsewhere', not on .* give another --results"):
+    with pytest.raises(
+        ValueError, match=r"scored on 'data/elsewhere', not on .* give another --results"
+    ):
         ablate(config)
-    assert json.loads((config.results / "tacocc.json").read_text()) == {"test": "data/elsewhere", "rows": []}
+    assert json.loads((config.results / "tacocc.json").read_text()) == {
+        "test": "data/elsewhere",
+        "rows": [],
+    }
 
 
 def test_where_cameras_teach_they_score_too(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
@@ -170,8 +238,14 @@ def test_where_cameras_teach_they_score_too(config: AblateConfig, monkeypatch: p
     assert "RayIoU" in text(table)
 
 
-def test_a_row_may_be_compared_to_another_than_the_first(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
-    rows = [Row("base"), Row("add", ("add",), {"fusion": "add"}), Row("conv", ("conv",), {"fusion": "conv"}, over="add")]
+def test_a_row_may_be_compared_to_another_than_the_first(
+    config: AblateConfig, monkeypatch: pytest.MonkeyPatch
+):
+    rows = [
+        Row("base"),
+        Row("add", ("add",), {"fusion": "add"}),
+        Row("conv", ("conv",), {"fusion": "conv"}, over="add"),
+    ]
     monkeypatch.setitem(TABLES, "tacocc", lambda: [*rows, Row("not asked for")])
     table = ablate(replace(config, seeds=(1,), rows=("conv",)))
     assert [row["name"] for row in table["rows"]] == ["base", "add", "conv"]
@@ -179,14 +253,21 @@ def test_a_row_may_be_compared_to_another_than_the_first(config: AblateConfig, m
     assert conv["iou_over_first"]["mean"] == pytest.approx(conv["iou"]["mean"] - add["iou"]["mean"])
 
 
-def test_where_the_weather_is_heard_each_is_scored(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
+def test_where_the_weather_is_heard_each_is_scored(
+    config: AblateConfig, monkeypatch: pytest.MonkeyPatch
+):
     pytest.importorskip("wordllama", reason="the sentence encoder's weights come with wordllama")
-    rows = [Row("base"), next(row for row in TABLES["vlmfusion"]() if row.name == "InstVLM + WeathFusion + DAGA")]
+    rows = [
+        Row("base"),
+        next(row for row in TABLES["vlmfusion"]() if row.name == "InstVLM + WeathFusion + DAGA"),
+    ]
     monkeypatch.setitem(TABLES, "vlmfusion", lambda: rows)
     table = ablate(replace(config, table="vlmfusion", seeds=(1,)))
     base, full = (row["metrics"] for row in table["rows"])
     weather = next(name for name in full if name.startswith("miou_") and name.endswith("clear"))
-    assert full[f"{weather}_over_first"]["mean"] == pytest.approx(full[weather]["mean"] - base[weather]["mean"])
+    assert full[f"{weather}_over_first"]["mean"] == pytest.approx(
+        full[weather]["mean"] - base[weather]["mean"]
+    )
     assert "clear" in text(table)
 
 

@@ -7,7 +7,9 @@ from training import benchmark
 from training.benchmark import BenchmarkConfig, run
 
 
-@pytest.mark.parametrize("name", ["markers", "pointcloud", "synchronizer", "model_cpu", "voxelise", "splat", "sampling"])
+@pytest.mark.parametrize(
+    "name", ["markers", "pointcloud", "synchronizer", "model_cpu", "voxelise", "splat", "sampling"]
+)
 def test_the_sides_give_the_same_result(name: str):
     result = run(name, repeats=1)
     assert result.equal and result.ours_ms > 0
@@ -15,7 +17,9 @@ def test_the_sides_give_the_same_result(name: str):
 
 
 def test_the_command_writes_what_it_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["benchmark", "synchronizer", "--repeats", "1", "--out", str(tmp_path)])
+    monkeypatch.setattr(
+        sys, "argv", ["benchmark", "synchronizer", "--repeats", "1", "--out", str(tmp_path)]
+    )
     benchmark.main()
     written = json.loads((tmp_path / "synchronizer.json").read_text())
     assert {"name", "equal", "ours_ms", "rivals_ms", "ratio", "machine"} == written.keys()

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint
+from occ_core.config import debug
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.inference import OccupancyEngine
-from occ_core.model import build_model, debug
+from occ_core.engine import OccupancyEngine
 from occ_core.prompts import PROMPTS, LanguageConfig, Prompts
 from occ_core.types import DriveContext
 from training.robustness import RobustnessConfig, conditions, robustness, score, text
@@ -23,8 +24,12 @@ def test_what_is_done_to_a_frame(frame):
     changes = conditions((0.25, 1.0))
     assert frame.context == (DriveContext("clear", "boston-seaport"),)
     assert changes["as it is"](frame, 0.0) is frame
-    assert changes["weather unknown"](frame, 0.0).context == (DriveContext("unknown", "boston-seaport"),)
-    assert changes["weather wrong"](frame, 0.0).context == (DriveContext("rain at night", "boston-seaport"),)
+    assert changes["weather unknown"](frame, 0.0).context == (
+        DriveContext("unknown", "boston-seaport"),
+    )
+    assert changes["weather wrong"](frame, 0.0).context == (
+        DriveContext("rain at night", "boston-seaport"),
+    )
     assert changes["cameras fail 25%"](frame, 0.3) is frame
     assert not changes["cameras fail 25%"](frame, 0.2).camera_mask.any()
     lost = changes["LiDAR fails 100%"](frame, 0.99)
@@ -35,18 +40,35 @@ def test_rows_are_compared_seed_by_seed(box_town: Path, tmp_path: Path):
     for seed in (1, 2):
         torch.manual_seed(seed)
         for row in ("base", "full"):
-            save_checkpoint(tmp_path / row / f"seed_{seed}" / "model.safetensors", build_model(debug()), {})
+            save_checkpoint(
+                tmp_path / row / f"seed_{seed}" / "model.safetensors", build_model(debug()), {}
+            )
     config = RobustnessConfig(
-        rows=(tmp_path / "base", tmp_path / "full"), data=box_town, shares=(1.0,), keyframes=2, out=tmp_path / "table.json",
+        rows=(tmp_path / "base", tmp_path / "full"),
+        data=box_town,
+        shares=(1.0,),
+        keyframes=2,
+        out=tmp_path / "table.json",
         picture=tmp_path / "curves.png",
-    )  # fmt: skip
+    )
     table = robustness(config)
     assert (tmp_path / "curves.png").stat().st_size > 1000
     assert table == json.loads(config.out.read_text())
     base, full = (row["conditions"] for row in table["rows"])
-    for condition in ("as it is", "weather wrong", "cameras fail 100%", "LiDAR fails 100%", "general prompt"):
+    for condition in (
+        "as it is",
+        "weather wrong",
+        "cameras fail 100%",
+        "LiDAR fails 100%",
+        "general prompt",
+    ):
         assert base[condition]["miou_over_first"]["values"] == [0.0, 0.0]
-        values = [mine - first for mine, first in zip(*(row[condition]["iou"]["values"] for row in (full, base)), strict=True)]
+        values = [
+            mine - first
+            for mine, first in zip(
+                *(row[condition]["iou"]["values"] for row in (full, base)), strict=True
+            )
+        ]
         assert full[condition]["iou_over_first"]["values"] == pytest.approx(values)
     # models without prompts do not know what was said
     assert base["weather wrong"] == base["as it is"] == base["general prompt"]
@@ -61,11 +83,15 @@ def test_prompts_are_disturbed_where_a_model_has_them(box_town: Path):
     model.prompts.fill(10 * torch.randn(len(PROMPTS), 6))
     frames = NuScenesFrames(box_town, None, None, debug().image_size, 0, debug().grid)
     seen: dict[str, list[Prompts]] = {}
-    model.prompts.register_forward_hook(lambda _, inputs, prompts: seen.setdefault(inputs[0][0].weather, []).append(prompts))
+    model.prompts.register_forward_hook(
+        lambda _, inputs, prompts: seen.setdefault(inputs[0][0].weather, []).append(prompts)
+    )
     score(OccupancyEngine(model), frames, 2, conditions((1.0,)))
     assert set(seen) == {"clear", "unknown", "rain at night"}
     drives, keyframes, unknown = 3, 2, seen["unknown"]
-    assert len(unknown) == drives * keyframes and len(seen["clear"]) == 4 * drives * keyframes  # as it is, both failures, general
+    assert (
+        len(unknown) == drives * keyframes and len(seen["clear"]) == 4 * drives * keyframes
+    )  # as it is, both failures, general
 
 
 def test_a_folder_without_models_is_named(tmp_path: Path):

@@ -5,15 +5,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from occ_core.build import build_model
 from occ_core.checkpoint import load_checkpoint, save_checkpoint
-from occ_core.model import build_model, debug
+from occ_core.config import debug
 from training.ship import ShipConfig, ship
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     path = tmp_path / "run" / "model.safetensors"
-    save_checkpoint(path, build_model(debug()), {"command": "python -m training.train debug", "seed": 1, "step": 20})
+    save_checkpoint(
+        path,
+        build_model(debug()),
+        {"command": "python -m training.train debug", "seed": 1, "step": 20},
+    )
     return path
 
 
@@ -26,7 +31,10 @@ def test_shipped_weights_are_half_as_large_and_load(trained: Path, box_town: Pat
     half = load_file(trained)["head.coarse.weight"].half().float()
     assert torch.equal(loaded.state_dict()["head.coarse.weight"], half)
     assert description["made_by"] == {
-        "command": "python -m training.train debug", "seed": 1, "step": 20, "note": "a test",
+        "command": "python -m training.train debug",
+        "seed": 1,
+        "step": 20,
+        "note": "a test",
         "scores": json.loads(json.dumps(scores)),
-    }  # fmt: skip
+    }
     assert scores["unseen_towns"]["frames"] == 6

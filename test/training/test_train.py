@@ -7,22 +7,31 @@ import torch
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import load_checkpoint
-from occ_core.hosts.config import SurroundOccConfig, TPVFormerConfig
-from occ_core.losses.gauss_render import GaussRenderConfig
-from occ_core.model import OccupancyModel, Prediction, VoxelModel
+from occ_core.config import SurroundOccConfig, TPVFormerConfig
+from occ_core.interface import Prediction, VoxelModel
+from occ_core.losses.gauss_render.loss import GaussRenderConfig
+from occ_core.losses.sequential.renderer import RenderingConfig
+from occ_core.model import OccupancyModel
 from occ_core.prompts import LanguageConfig
-from occ_core.rendering.sequential_renderer import RenderingConfig
 from occ_core.temporal import TemporalConfig
 from occ_core.types import Frame, TemporalMemory
-from training.language import LanguageTraining
-from training.objective import LossWeights
+from training.learning.objective import LossWeights
+from training.learning.prompt_noise import LanguageTraining
 from training.recipes import RECIPES, TrainConfig, debug, tiny_town
 from training.train import train
 
 
 @pytest.fixture
 def config(box_town: Path, tmp_path: Path) -> TrainConfig:
-    return replace(debug(), data=box_town, out=tmp_path / "run", steps=6, epoch_steps=6, device="cpu", learning_rate=3e-3)
+    return replace(
+        debug(),
+        data=box_town,
+        out=tmp_path / "run",
+        steps=6,
+        epoch_steps=6,
+        device="cpu",
+        learning_rate=3e-3,
+    )
 
 
 def curve(out: Path, name: str) -> list[float]:
@@ -56,11 +65,17 @@ def test_the_adaptive_fuser_is_annealed_and_its_choices_are_logged(config: Train
     assert float(trained.fusion.image_queries[0].selector.temperature) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("voxels", [LossWeights(), LossWeights(cross_entropy=0, lovasz=0, depth=0)], ids=["beside", "alone"])
+@pytest.mark.parametrize(
+    "voxels",
+    [LossWeights(), LossWeights(cross_entropy=0, lovasz=0, depth=0)],
+    ids=["beside", "alone"],
+)
 def test_what_is_rendered_becomes_right(voxels: LossWeights, config: TrainConfig):
     """Beside the voxels' losses, and as the only supervision (GaussRender's 2D mode)."""
     gauss_render = GaussRenderConfig(strategy="sensor")
-    config = replace(config, steps=40, epoch_steps=40, augment=None, losses=voxels, gauss_render=gauss_render)
+    config = replace(
+        config, steps=40, epoch_steps=40, augment=None, losses=voxels, gauss_render=gauss_render
+    )
     checkpoint = train(config)
     first, last = curve(config.out, "loss/rendered_bev")  # steps 20, 40
     assert last < 0.9 * first
@@ -76,13 +91,22 @@ def test_rendering_may_begin_later(config: TrainConfig):
 
 @pytest.mark.parametrize("host", [TPVFormerConfig, SurroundOccConfig])
 def test_a_host_learns_with_and_from_renders(host: type, config: TrainConfig):
-    tpvformer = TPVFormerConfig(channels=16, heads=2, layers=1, pillars=(2, 4, 4), samples=(4, 4, 4), levels=3)
+    tpvformer = TPVFormerConfig(
+        channels=16, heads=2, layers=1, pillars=(2, 4, 4), samples=(4, 4, 4), levels=3
+    )
     surroundocc = SurroundOccConfig(channels=(32, 32), layers=(1, 1), samples=(2, 2), heads=2)
-    shape: dict[str, object] = {"tpvformer": tpvformer} if host is TPVFormerConfig else {"surroundocc": surroundocc}
+    shape: dict[str, object] = (
+        {"tpvformer": tpvformer} if host is TPVFormerConfig else {"surroundocc": surroundocc}
+    )
     encoder = replace(config.model.image_encoder, stride=8)
     model = replace(config.model, lidar=False, cascade_ratio=1, image_encoder=encoder, **shape)
     config = replace(
-        config, model=model, steps=40, epoch_steps=40, augment=None, gauss_render=GaussRenderConfig(strategy="sensor", weight=1.0)
+        config,
+        model=model,
+        steps=40,
+        epoch_steps=40,
+        augment=None,
+        gauss_render=GaussRenderConfig(strategy="sensor", weight=1.0),
     )
     checkpoint = train(config)
     first, last = curve(config.out, "loss/total")  # steps 20, 40
@@ -93,20 +117,31 @@ def test_a_host_learns_with_and_from_renders(host: type, config: TrainConfig):
 
 
 @pytest.mark.parametrize("whole_model", [False, True], ids=["base", "whole"])
-def test_resume_continues_bit_for_bit(whole_model: bool, config: TrainConfig, small_clip: Path, tmp_path: Path):
+def test_resume_continues_bit_for_bit(
+    whole_model: bool, config: TrainConfig, small_clip: Path, tmp_path: Path
+):
     """Six steps at once, and three steps, a stop, three more: the same weights to the last bit.
 
-    With the papers' parts also the noise of the selection, the drives' memories, what was seen of them, the cameras drawn, what
-    the prompts said and what LoRA has learned have to come back.
+    With the papers' parts also the noise of the selection, the drives' memories, what was seen of
+    them, the cameras drawn, what the prompts said and what LoRA has learned have to come back.
     """
     if whole_model:
         model = replace(
-            config.model, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig(), language=LanguageConfig(width=24)
+            config.model,
+            adaptive_fusion=AdaptiveFusionConfig(),
+            temporal=TemporalConfig(),
+            language=LanguageConfig(width=24),
         )
         config = replace(
-            config, model=model, streams=2, clip=1, forget=0.3, rendering=RenderingConfig(inner_steps=2, image_scale=0.5),
-            gauss_render=GaussRenderConfig(), language=LanguageTraining(clip=small_clip),
-        )  # fmt: skip
+            config,
+            model=model,
+            streams=2,
+            clip=1,
+            forget=0.3,
+            rendering=RenderingConfig(inner_steps=2, image_scale=0.5),
+            gauss_render=GaussRenderConfig(),
+            language=LanguageTraining(clip=small_clip),
+        )
     whole = train(replace(config, epoch_steps=3))
     # the stop: the state of step 3 alone is left, as after a crash at step 5
     interrupted = replace(config, out=tmp_path / "interrupted", epoch_steps=3)
@@ -126,7 +161,10 @@ def test_resume_continues_bit_for_bit(whole_model: bool, config: TrainConfig, sm
     resumed = train(interrupted, resume=True)
     expected, got = (load_checkpoint(path)[0].state_dict() for path in (whole, resumed))
     assert all(torch.equal(expected[name], got[name]) for name in expected)
-    final = [torch.load(run / "state.pt", weights_only=False)["optimiser"]["state"] for run in (config.out, interrupted.out)]
+    final = [
+        torch.load(run / "state.pt", weights_only=False)["optimiser"]["state"]
+        for run in (config.out, interrupted.out)
+    ]
     assert all(torch.equal(final[0][key]["exp_avg"], final[1][key]["exp_avg"]) for key in final[0])
 
 
@@ -174,7 +212,9 @@ def test_config_refuses_nonsense():
         replace(debug(), forget=0.5)
     with pytest.raises(ValueError, match="truth_renders"):
         replace(debug(), truth_renders=Path("renders"))
-    with pytest.raises(ValueError, match="gauss_render_from is of TrainConfig.gauss_render, which is not given"):
+    with pytest.raises(
+        ValueError, match="gauss_render_from is of TrainConfig.gauss_render, which is not given"
+    ):
         replace(debug(), gauss_render_from=0.5)
     with pytest.raises(ValueError, match=r"gauss_render_from must be in \[0, 1\), got 1"):
         replace(debug(), gauss_render=GaussRenderConfig(), gauss_render_from=1.0)
@@ -183,19 +223,25 @@ def test_config_refuses_nonsense():
 
 
 def test_bfloat16_trains_with_poses_in_full(config: TrainConfig):
-    """A memory that is moved by poses of single precision would jitter: world coordinates reach kilometres."""
+    """A memory that is moved by poses of single precision would jitter: world coordinates reach
+    kilometres.
+    """
     model = replace(config.model, temporal=TemporalConfig())
     config = replace(config, model=model, precision="bf16", steps=2, epoch_steps=2, clip=1)
     train(config)
     state = torch.load(config.out / "state.pt", weights_only=False)
     memory = next(iter(state["memories"].values()))
     (pose,) = memory["world_from_grid"]
-    assert pose.dtype == torch.float64 and state["model"]["temporal.out.weight"].dtype == torch.float32
+    assert (
+        pose.dtype == torch.float64 and state["model"]["temporal.out.weight"].dtype == torch.float32
+    )
 
 
 def test_a_memory_needs_as_many_streams_as_a_step_advances(config: TrainConfig):
     with pytest.raises(ValueError, match="streams must be batch_size 2 or more, got 1"):
-        replace(config, model=replace(config.model, temporal=TemporalConfig()), batch_size=2, streams=1)
+        replace(
+            config, model=replace(config.model, temporal=TemporalConfig()), batch_size=2, streams=1
+        )
 
 
 @pytest.mark.parametrize(("forget", "share"), [(None, 1.0), (0.5, 0.5), (1.0, 0.0)])
@@ -205,14 +251,24 @@ def test_memories_are_forgotten_as_often_as_asked(
     """Drives of two keyframes: the second of each has a memory, unless it is forgotten."""
     had: list[bool] = []
 
-    def forward(self: VoxelModel, frame: Frame, memory: TemporalMemory | None = None, named: object = None) -> Prediction:
+    def forward(
+        self: VoxelModel, frame: Frame, memory: TemporalMemory | None = None, named: object = None
+    ) -> Prediction:
         had.append(memory is not None)
         return plain(self, frame, memory, named)
 
     plain = OccupancyModel.forward
     monkeypatch.setattr(OccupancyModel, "forward", forward)
     monkeypatch.setattr("training.train._report", lambda *_: None)
-    train(replace(config, model=replace(config.model, temporal=TemporalConfig()), forget=forget, clip=2, steps=20))
+    train(
+        replace(
+            config,
+            model=replace(config.model, temporal=TemporalConfig()),
+            forget=forget,
+            clip=2,
+            steps=20,
+        )
+    )
     assert had[::2] == [False] * 20
     # of twenty, half of them: two standard deviations are 0.22
     assert sum(had[1::2]) / 20 == pytest.approx(share, abs=0.25 if forget == 0.5 else 0.0)

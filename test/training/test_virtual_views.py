@@ -5,12 +5,21 @@ import pytest
 import torch
 from PIL import Image
 
+from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint
+from occ_core.config import debug
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.model import build_model, debug
 from occ_core.rendering.cameras import frame_cameras
 from occ_core.rendering.virtual_cameras import STRATEGIES
-from training.virtual_views import DRAWS, TOWN_PX, VIRTUAL_RGB, ViewsConfig, draws, pictures, town_with_frusta
+from training.virtual_views import (
+    DRAWS,
+    TOWN_PX,
+    VIRTUAL_RGB,
+    ViewsConfig,
+    draws,
+    pictures,
+    town_with_frusta,
+)
 
 
 @pytest.fixture
@@ -22,7 +31,9 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_both_pictures_are_written(checkpoint: Path, box_town: Path, tmp_path: Path):
-    config = ViewsConfig(checkpoints=(checkpoint, checkpoint), data=box_town, scale=1.0, out=tmp_path / "views")
+    config = ViewsConfig(
+        checkpoints=(checkpoint, checkpoint), data=box_town, scale=1.0, out=tmp_path / "views"
+    )
     frusta, views = (np.asarray(Image.open(path)) for path in pictures(config))
     assert frusta.shape[1] > 3 * TOWN_PX
     # truth and two predictions, semantics and depth: six views of 192 pixels in a line
@@ -38,10 +49,17 @@ def test_drawn_cameras_stand_where_the_strategy_puts_them(box_town: Path):
     worst = torch.tensor([10.0, 20.0, 0.0])
     drawn = {one: draws(one, sensors, grid, worst, seed=0) for one in STRATEGIES}
     assert {len(cameras) for cameras in drawn.values()} == {DRAWS}
-    poses = {one: torch.linalg.inv(torch.cat([camera.camera_from_grid for camera in drawn[one]])) for one in STRATEGIES}
+    poses = {
+        one: torch.linalg.inv(torch.cat([camera.camera_from_grid for camera in drawn[one]]))
+        for one in STRATEGIES
+    }
     places = {one: pose[:, :3, 3] for one, pose in poses.items()}
-    torch.testing.assert_close(places["lifted"], places["sensor"] + torch.tensor([0.0, 0.0, 2.0]), atol=1e-4, rtol=0)
-    assert (places["dynamic"][:, :2] - worst[:2]).norm(dim=1).max() < 26  # a quarter of the grid's 100 m, and one
+    torch.testing.assert_close(
+        places["lifted"], places["sensor"] + torch.tensor([0.0, 0.0, 2.0]), atol=1e-4, rtol=0
+    )
+    assert (places["dynamic"][:, :2] - worst[:2]).norm(
+        dim=1
+    ).max() < 26  # a quarter of the grid's 100 m, and one
 
     picture = town_with_frusta(labels, sensors, {**drawn, "sensor": drawn["random"]}, grid)
     red = (np.abs(picture.astype(int) - VIRTUAL_RGB).max(axis=2) < 40).sum()

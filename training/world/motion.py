@@ -1,4 +1,6 @@
-"""Where all actors are at given times, from a table, since asking each actor's own function thousands of times is slow."""
+"""Where all actors are at given times, from a table, since asking each actor's own function
+thousands of times is slow.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,23 @@ class Motion:
         steps = int(np.ceil(duration_s / _STEP_S)) + 1
         self._poses = np.empty((self.count, steps, 4, 4))
         for index, actor in enumerate(actors):
-            first, middle, last = (actor.world_from_actor(share * duration_s) for share in (0.0, 0.47, 1.0))
+            first, middle, last = (
+                actor.world_from_actor(share * duration_s) for share in (0.0, 0.47, 1.0)
+            )
             if np.array_equal(first, middle) and np.array_equal(first, last):
                 self._poses[index] = first
             else:
-                self._poses[index] = [actor.world_from_actor(step * _STEP_S) for step in range(steps)]
+                self._poses[index] = [
+                    actor.world_from_actor(step * _STEP_S) for step in range(steps)
+                ]
 
     def at(self, time_s: float | np.ndarray) -> np.ndarray:
         """``world_from_actor`` float64 [A, 4, 4] at one time, or at one time [A] for each actor."""
-        place = np.clip(np.broadcast_to(np.asarray(time_s, np.float64) / _STEP_S, (self.count,)), 0, self._poses.shape[1] - 1)
+        place = np.clip(
+            np.broadcast_to(np.asarray(time_s, np.float64) / _STEP_S, (self.count,)),
+            0,
+            self._poses.shape[1] - 1,
+        )
         before = np.minimum(place.astype(np.int64), self._poses.shape[1] - 2)
         weight = (place - before)[:, None, None]
         actor = np.arange(self.count)

@@ -1,7 +1,9 @@
-"""What a generated drive is made of: meshes, actors that move, and the ego vehicle's way through them.
+"""What a generated drive is made of: meshes, actors that move, and the ego vehicle's way through
+them.
 
-World frame: x east, y north, z up, metres; the ground lies near z = 0. An actor's frame: x forward, y left, z up, origin
-at the centre of its footprint on the ground. Times are seconds since the start of the drive.
+World frame: x east, y north, z up, metres; the ground lies near z = 0. An actor's frame: x forward,
+y left, z up, origin at the centre of its footprint on the ground. Times are seconds since the start
+of the drive.
 """
 
 from __future__ import annotations

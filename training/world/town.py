@@ -7,16 +7,16 @@ from collections import defaultdict
 import numpy as np
 
 from occ_core.taxonomy import REGIONS, WEATHERS
-from training.world.ground import Ground, pave
-from training.world.kerbside import line_kerbs
-from training.world.layout import RoadPlan, plan_roads
-from training.world.markings import draw_markings
-from training.world.meshes import join
-from training.world.plots import fill_plots
-from training.world.population import populate
+from training.world.places.ground import Ground, pave
+from training.world.places.kerbside import line_kerbs
+from training.world.places.layout import RoadPlan, plan_roads
+from training.world.places.markings import draw_markings
+from training.world.places.plots import fill_plots
+from training.world.places.population import populate
+from training.world.places.stage import Stage
+from training.world.places.traffic import MANOEUVRES, Moving, driven_lengths, ego_route
 from training.world.scene import Drive
-from training.world.stage import Stage
-from training.world.traffic import MANOEUVRES, Moving, driven_lengths, ego_route
+from training.world.things.meshes import join
 
 _WEATHER_SHARE = {"clear": 0.4, "rain": 0.22, "night": 0.22, "rain at night": 0.16}
 _EGO_LENGTH_M, _EGO_WIDTH_M, _EGO_CENTRE_M = 4.6, 2.0, 1.45
@@ -24,7 +24,13 @@ _EGO_LENGTH_M, _EGO_WIDTH_M, _EGO_CENTRE_M = 4.6, 2.0, 1.45
 _WHEELBASE_M = 2.6
 
 
-def make_drive(seed: int, index: int, weather: str | None = None, region: str | None = None, duration_s: float = 20.0) -> Drive:
+def make_drive(
+    seed: int,
+    index: int,
+    weather: str | None = None,
+    region: str | None = None,
+    duration_s: float = 20.0,
+) -> Drive:
     """A drive through a town of its own, the same for the same arguments.
 
     Args:
@@ -71,20 +77,28 @@ def make_drive(seed: int, index: int, weather: str | None = None, region: str | 
     )
 
 
-def _plan_way(rng: np.random.Generator, region: str, manoeuvre: str, duration_s: float) -> tuple[RoadPlan, Moving, list[str]]:
+def _plan_way(
+    rng: np.random.Generator, region: str, manoeuvre: str, duration_s: float
+) -> tuple[RoadPlan, Moving, list[str]]:
     """Streets, the ego vehicle's motion, and words about them."""
     speed = float(rng.uniform(3.0, 11.5))
     first = float(rng.uniform(25.0, 55.0))
-    length = {"through": speed * duration_s, "start": speed * max(duration_s - 6.0, 1.0)}.get(manoeuvre, first + 10.0)
+    length = {"through": speed * duration_s, "start": speed * max(duration_s - 6.0, 1.0)}.get(
+        manoeuvre, first + 10.0
+    )
     length = min(length, 240.0)
     crossing_s = [first]
     if rng.random() < 0.6:
-        crossing_s.append(first + float(rng.uniform(60.0, 95.0)) * (1 if length > 60 else rng.choice([-1, 1])))
+        crossing_s.append(
+            first + float(rng.uniform(60.0, 95.0)) * (1 if length > 60 else rng.choice([-1, 1]))
+        )
     turns = {"near turn": -1, "far turn": 1}
     side = turns.get(manoeuvre, 0) * (1 if region == "boston-seaport" else -1)
     reach = (-50.0 if side < 0 else 0.0, 50.0 if side > 0 else 0.0)
     plan = plan_roads(rng, region, length, crossing_s, reach)
-    lane = {"near turn": plan.lanes - 1, "far turn": 0}.get(manoeuvre, int(rng.integers(plan.lanes)))
+    lane = {"near turn": plan.lanes - 1, "far turn": 0}.get(
+        manoeuvre, int(rng.integers(plan.lanes))
+    )
     cross = plan.crossings[0]
     route = ego_route(plan, lane, side, cross)
     start = route.length_at_s(0.0)
@@ -127,6 +141,8 @@ def _seen(stage: Stage) -> list[str]:
 
 
 def _describe(weather: str, notes: list[str]) -> str:
-    lead = {"clear": [], "rain": ["Rain"], "night": ["Night"], "rain at night": ["Night", "rain"]}[weather]
+    lead = {"clear": [], "rain": ["Rain"], "night": ["Night"], "rain at night": ["Night", "rain"]}[
+        weather
+    ]
     text = ", ".join([*lead, *notes])
     return text[0].upper() + text[1:]

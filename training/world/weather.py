@@ -38,22 +38,54 @@ class Weather:
 
 WEATHER_SETTINGS: dict[str, Weather] = {
     "clear": Weather(
-        sun=1.0, sky=0.55, sky_cover=0.15, wet=0.0, visibility_m=1200.0, drops=0, lamps=False,
-        shot_noise=2.0, extinction_per_m=0.0, backscatter=0.0,
+        sun=1.0,
+        sky=0.55,
+        sky_cover=0.15,
+        wet=0.0,
+        visibility_m=1200.0,
+        drops=0,
+        lamps=False,
+        shot_noise=2.0,
+        extinction_per_m=0.0,
+        backscatter=0.0,
     ),
     "rain": Weather(
-        sun=0.0, sky=0.75, sky_cover=1.0, wet=1.0, visibility_m=350.0, drops=10, lamps=True,
-        shot_noise=3.5, extinction_per_m=0.012, backscatter=0.015,
+        sun=0.0,
+        sky=0.75,
+        sky_cover=1.0,
+        wet=1.0,
+        visibility_m=350.0,
+        drops=10,
+        lamps=True,
+        shot_noise=3.5,
+        extinction_per_m=0.012,
+        backscatter=0.015,
     ),
     "night": Weather(
-        sun=0.0, sky=0.018, sky_cover=0.3, wet=0.0, visibility_m=900.0, drops=0, lamps=True,
-        shot_noise=9.0, extinction_per_m=0.0, backscatter=0.0,
+        sun=0.0,
+        sky=0.018,
+        sky_cover=0.3,
+        wet=0.0,
+        visibility_m=900.0,
+        drops=0,
+        lamps=True,
+        shot_noise=9.0,
+        extinction_per_m=0.0,
+        backscatter=0.0,
     ),
     "rain at night": Weather(
-        sun=0.0, sky=0.018, sky_cover=1.0, wet=1.0, visibility_m=300.0, drops=10, lamps=True,
-        shot_noise=10.0, extinction_per_m=0.012, backscatter=0.015,
+        sun=0.0,
+        sky=0.018,
+        sky_cover=1.0,
+        wet=1.0,
+        visibility_m=300.0,
+        drops=10,
+        lamps=True,
+        shot_noise=10.0,
+        extinction_per_m=0.012,
+        backscatter=0.015,
     ),
-}  # fmt: skip
+}
 
 
 def settings(weather: str) -> Weather:
@@ -63,5 +95,7 @@ def settings(weather: str) -> Weather:
         ValueError: the name is none of clear, rain, night, rain at night.
     """
     if weather not in WEATHER_SETTINGS:
-        raise ValueError(f"no sensor settings for weather {weather!r}; known: {', '.join(WEATHER_SETTINGS)}")
+        raise ValueError(
+            f"no sensor settings for weather {weather!r}; known: {', '.join(WEATHER_SETTINGS)}"
+        )
     return WEATHER_SETTINGS[weather]

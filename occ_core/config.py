@@ -1,0 +1,240 @@
+"""The shape of the network: ``OccupancyConfig``, the presets, and the baselines' own
+configurations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.image_encoder import ImageEncoderConfig
+from occ_core.prompts import LanguageConfig
+from occ_core.temporal import TemporalConfig
+from occ_core.view_transform import DepthBins
+from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
+
+
+@dataclass(frozen=True, kw_only=True)
+class TPVFormerConfig:
+    """TPVFormer (Huang et al., CVPR 2023) as GaussRender trains it; the defaults are its own."""
+
+    channels: int = 256
+    heads: int = 8
+    layers: int = 3
+    ratio: int = 2
+    """Voxels per cell of a plane and axis."""
+    pillars: tuple[int, int, int] = (4, 32, 32)
+    """Reference points of a query along the axis that its plane lacks: z of the plane xy, y of xz,
+    x of yz.
+    """
+    samples: tuple[int, int, int] = (8, 64, 64)
+    """Samples of a query in each image level, shared out to its reference points."""
+    levels: int = 4
+    """Of the image pyramid, from stride 8 on."""
+
+    def __post_init__(self) -> None:
+        if any(
+            samples % pillars for samples, pillars in zip(self.samples, self.pillars, strict=True)
+        ):
+            raise ValueError(
+                f"TPVFormerConfig.samples {self.samples} must be multiples of pillars "
+                f"{self.pillars}"
+            )
+        if self.channels % self.heads or self.channels % 2:
+            raise ValueError(
+                f"TPVFormerConfig.channels {self.channels} must be a multiple of heads "
+                f"{self.heads}, and even"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurroundOccConfig:
+    """SurroundOcc (Wei et al., ICCV 2023); the defaults are its own. Level l reads the images at
+    stride 8 * 2**l.
+    """
+
+    channels: tuple[int, ...] = (128, 256, 512)
+    """Of every level's volume, the finest first; the finest has half the voxels of the grid along
+    each axis.
+    """
+    layers: tuple[int, ...] = (1, 3, 6)
+    samples: tuple[int, ...] = (2, 4, 8)
+    heads: int = 8
+
+    def __post_init__(self) -> None:
+        if not len(self.channels) == len(self.layers) == len(self.samples) >= 1:
+            raise ValueError(
+                "SurroundOccConfig needs channels, layers and samples of every level, got "
+                f"{self.channels}, {self.layers}, "
+                f"{self.samples}"
+            )
+        if any(channels % self.heads or channels % 32 for channels in self.channels):
+            raise ValueError(
+                f"SurroundOccConfig.channels {self.channels} must be multiples of heads "
+                f"{self.heads} and of 32"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OccupancyConfig:
+    """Everything that decides the shape of the network; stored with its weights."""
+
+    grid: VoxelGrid = SURROUNDOCC_GRID
+    """The grid that is predicted."""
+    cascade_ratio: int = 2
+    """Fine voxels per coarse voxel and axis."""
+    image_size: tuple[int, int] = (128, 352)
+    """(height, width) of the images in ``Frame``."""
+    channels: int = 32
+    """Of every volume."""
+    image_encoder: ImageEncoderConfig = ImageEncoderConfig()
+    depth: DepthBins = DepthBins()
+    lidar_voxel_m: float = 0.5
+    """Voxels in which points are gathered before the sparse convolutions."""
+    fusion: Literal["add", "concat", "conv"] = "concat"
+    """How image and LiDAR volumes are joined where there is no ``adaptive_fusion``."""
+    adaptive_fusion: AdaptiveFusionConfig | None = None
+    """TACOcc's fuser."""
+    volume_blocks: tuple[int, ...] = (0, 1, 2)
+    """Residual blocks per level of the 3D encoder."""
+    factorised_convolutions: bool = True
+    """3x3x1 then 1x1x3 in the 3D encoder: less than half the work of 3x3x3. The memory's are
+    factorised further.
+    """
+    temporal: TemporalConfig | None = None
+    """TACOcc's memory; None predicts each frame on its own."""
+    language: LanguageConfig | None = None
+    """VLMFusionOcc3D's prompts; None hears nothing of weather and region."""
+    refine_above: float = 0.3
+    """Coarse voxels whose probability of being occupied exceeds this are refined."""
+    max_refined: int = 16_000
+    """Coarse voxels refined per batch at most."""
+    camera: bool = True
+    lidar: bool = True
+    tpvformer: TPVFormerConfig | None = None
+    surroundocc: SurroundOccConfig | None = None
+    """Another model instead of ours, of which grid, image size and image encoder are taken."""
+
+    def __post_init__(self) -> None:
+        if not (self.camera or self.lidar):
+            raise ValueError(
+                "OccupancyConfig: camera and lidar are both off; a model needs at least one sensor"
+            )
+        if self.adaptive_fusion is not None and not (self.camera and self.lidar):
+            raise ValueError(
+                "OccupancyConfig.adaptive_fusion joins camera and lidar, of which one is off"
+            )
+        if self.language is not None and self.language.weather and not (self.camera and self.lidar):
+            raise ValueError(
+                "OccupancyConfig.language.weather weighs camera and lidar, of which one is off"
+            )
+        if hosts := [host for host in (self.tpvformer, self.surroundocc) if host is not None]:
+            ours = any(
+                part is not None for part in (self.adaptive_fusion, self.temporal, self.language)
+            )
+            if len(hosts) > 1 or ours or self.lidar or not self.camera or self.cascade_ratio != 1:
+                raise ValueError(
+                    "OccupancyConfig.tpvformer and .surroundocc are models of their own: one of "
+                    "them, with lidar=False, "
+                    "cascade_ratio=1, and none of adaptive_fusion, temporal and language"
+                )
+        if self.channels % 8:
+            raise ValueError(
+                "OccupancyConfig.channels must be a multiple of 8 (group norms), got "
+                f"{self.channels}"
+            )
+        if any(side % 32 for side in self.image_size):  # the backbone's last stride
+            raise ValueError(
+                f"OccupancyConfig.image_size must be multiples of 32, got {self.image_size}"
+            )
+        if (
+            not self.volume_blocks
+            or self.volume_blocks[0] < 0
+            or any(blocks < 1 for blocks in self.volume_blocks[1:])
+        ):
+            raise ValueError(
+                "OccupancyConfig.volume_blocks must be 0 or more, then at least 1 per level, got "
+                f"{self.volume_blocks}"
+            )
+        self.coarse_grid.coarser(
+            2 ** (len(self.volume_blocks) - 1)
+        )  # raises where the levels do not fit
+
+    @property
+    def coarse_grid(self) -> VoxelGrid:
+        """The grid of the feature volumes."""
+        return self.grid.coarser(self.cascade_ratio)
+
+    @property
+    def forgetting(self) -> TemporalConfig:
+        """Whose rules say when the frames before are forgotten: their classes are remembered
+        without a ConvLSTM too.
+        """
+        return TemporalConfig() if self.temporal is None else self.temporal
+
+
+def debug() -> OccupancyConfig:
+    """For tests: everything is there, nothing is big."""
+    return OccupancyConfig(
+        grid=SURROUNDOCC_GRID.coarser(2),
+        image_size=(64, 192),
+        channels=8,
+        # no stage of 8 channels: oneDNN (torch 2.13) writes past the gradient of its 1x1
+        # convolution of stride 2, on AVX-512
+        image_encoder=ImageEncoderConfig(
+            depths=(1, 1, 1, 1), widths=(16, 16, 32, 64), out_channels=16
+        ),
+        depth=DepthBins(step_m=2.0),
+        lidar_voxel_m=1.0,
+        volume_blocks=(1, 1),
+    )
+
+
+def nano() -> OccupancyConfig:
+    """For ablations: one training in minutes on two cores."""
+    return replace(
+        debug(),
+        channels=16,
+        image_encoder=ImageEncoderConfig(
+            depths=(1, 1, 1, 1), widths=(16, 32, 64, 128), out_channels=32
+        ),
+    )
+
+
+def tiny() -> OccupancyConfig:
+    """For a CPU at 2 Hz: the shipped checkpoint, which has a memory and prompts besides. ResNet-18
+    at half its width.
+    """
+    return OccupancyConfig(
+        image_encoder=ImageEncoderConfig(widths=(32, 64, 128, 256), out_channels=32, stride=8),
+        depth=DepthBins(step_m=1.0),
+    )
+
+
+def small() -> OccupancyConfig:
+    """The papers' light setting: ResNet-50 at 256x704."""
+    return OccupancyConfig(
+        image_size=(256, 704),
+        channels=80,
+        image_encoder=ImageEncoderConfig(
+            depths=(3, 4, 6, 3), widths=(256, 512, 1024, 2048), block="bottleneck", out_channels=256
+        ),
+        lidar_voxel_m=0.25,
+        volume_blocks=(2, 2, 2),
+        factorised_convolutions=False,
+    )
+
+
+def base() -> OccupancyConfig:
+    """The papers' main setting: ResNet-101 at 896x1600, points gathered at 0.125 m (Co-Occ)."""
+    return replace(
+        small(),
+        image_size=(896, 1600),
+        channels=128,
+        image_encoder=replace(small().image_encoder, depths=(3, 4, 23, 3), out_channels=512),
+        lidar_voxel_m=0.125,
+    )
+
+
+PRESETS = {"debug": debug, "nano": nano, "tiny": tiny, "small": small, "base": base}

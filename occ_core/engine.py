@@ -1,0 +1,126 @@
+"""``OccupancyEngine``: one frame in, one occupancy grid out, as the robot and the offline tools use
+the model.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from occ_core.checkpoint import load_checkpoint
+from occ_core.head import classify
+from occ_core.interface import VoxelModel
+from occ_core.ops.sparse import HAS_CUDA
+from occ_core.temporal import discontinuity
+from occ_core.types import Frame, Occupancy, TemporalMemory
+
+Precision = Literal["auto", "fp32", "bf16"]
+log = logging.getLogger(__name__)
+
+
+def best_device() -> torch.device:
+    """CUDA where torch and spconv both have it, the CPU elsewhere."""
+    if torch.cuda.is_available() and not HAS_CUDA:
+        log.warning(
+            "spconv is its CPU build; for the GPU: pip install --force-reinstall --no-deps "
+            "spconv-cu120 cumm-cu120"
+        )
+    return torch.device("cuda" if torch.cuda.is_available() and HAS_CUDA else "cpu")
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether the processor computes in bfloat16 itself (elsewhere it is emulated and slower than
+    float32).
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # torch has no public name for this, and releases differ in the private ones
+    checks = (
+        getattr(torch.cpu, name, None)
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+    return any(check is not None and check() for check in checks)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """bfloat16 autocast where asked for; ``auto`` asks for it where it is fast."""
+    if precision == "bf16" or (precision == "auto" and bf16_is_fast(device)):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+class OccupancyEngine:
+    """A model on its device.
+
+    Args:
+        frame_id: name of the grid frame, copied to every ``Occupancy``.
+    """
+
+    def __init__(
+        self,
+        model: VoxelModel,
+        device: torch.device | str = "cpu",
+        precision: Precision = "auto",
+        frame_id: str = "lidar",
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.precision = precision
+        self.frame_id = frame_id
+        self.memory: TemporalMemory | None = None
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto"
+    ) -> OccupancyEngine:
+        """The engine of a checkpoint.
+
+        Raises:
+            CheckpointError: see ``load_checkpoint``.
+        """
+        model, description = load_checkpoint(path)
+        if model.image_encoder is not None:
+            model.image_encoder.fold()
+        return cls(model, device, precision, frame_id=description["frame_id"])
+
+    @torch.inference_mode()
+    def step(self, frame: Frame) -> Occupancy:
+        """Predicts the occupancy of a frame; the result lies on the CPU.
+
+        What the memory holds is forgotten where it cannot be of this drive: after a gap, a jump, a
+        step back in time.
+        """
+        frame = frame.to(self.device)
+        config = self.model.config
+        forgotten = None
+        if self.memory is not None:
+            forgotten = discontinuity(self.memory, frame, config.forgetting)
+        if forgotten is not None:
+            self.memory = None
+        with autocast(self.device, self.precision):
+            prediction = self.model(frame, self.memory)
+        self.memory = prediction.memory
+        labels, probability = classify(prediction.head, config.cascade_ratio)
+        return Occupancy(
+            labels.cpu(),
+            probability.cpu(),
+            config.grid,
+            stamp_ns=frame.stamp_ns,
+            frame_id=self.frame_id,
+            memory_reset=forgotten,
+            neighbour_shares=prediction.neighbour_shares(),
+            sensor_weights=()
+            if prediction.sensor_weights is None
+            else tuple(prediction.sensor_weights.mean(dim=0).tolist()),
+        )
+
+    def reset(self, reason: str) -> None:
+        """Forgets the frames before, as at every discontinuity of the drive (a jump in time or
+        place, a request).
+        """
+        self.memory = None
+        log.info("engine reset: %s", reason)

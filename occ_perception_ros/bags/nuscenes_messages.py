@@ -1,0 +1,247 @@
+"""nuScenes values -> ROS messages: plain numpy in, objects of ``rosbags``' type store out; stamps
+are nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rosbags.typesys.stores import ros2_jazzy as ros
+
+from occ_core.geometry.boxes import Box
+from occ_core.geometry.poses import quaternion_from_rotation
+from occ_core.taxonomy import PALETTE
+
+POINT_DTYPE = np.dtype(
+    [
+        ("x", "<f4"),
+        ("y", "<f4"),
+        ("z", "<f4"),
+        ("intensity", "<f4"),
+        ("ring", "<u2"),
+        ("time", "<f4"),
+    ]
+)
+"""22 packed bytes, as ``POINT_FIELDS`` tells: the layout of the Velodyne driver, which LiDAR
+odometry packages read. ``time`` is seconds from the header stamp, at most 0."""
+
+_GREY = (128, 128, 128)
+"""Of boxes whose category has no class."""
+
+LIDAR_PERIOD_S = 0.05
+LIDAR_RINGS = 32
+
+_FLOAT32, _UINT16 = (
+    ros.sensor_msgs__msg__PointField.FLOAT32,
+    ros.sensor_msgs__msg__PointField.UINT16,
+)
+POINT_FIELDS = [
+    ros.sensor_msgs__msg__PointField("x", 0, _FLOAT32, 1),
+    ros.sensor_msgs__msg__PointField("y", 4, _FLOAT32, 1),
+    ros.sensor_msgs__msg__PointField("z", 8, _FLOAT32, 1),
+    ros.sensor_msgs__msg__PointField("intensity", 12, _FLOAT32, 1),
+    ros.sensor_msgs__msg__PointField("ring", 16, _UINT16, 1),
+    ros.sensor_msgs__msg__PointField("time", 18, _FLOAT32, 1),
+]
+
+
+def time_message(stamp_ns: int) -> ros.builtin_interfaces__msg__Time:
+    return ros.builtin_interfaces__msg__Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+
+
+def header(stamp_ns: int, frame_id: str) -> ros.std_msgs__msg__Header:
+    return ros.std_msgs__msg__Header(stamp=time_message(stamp_ns), frame_id=frame_id)
+
+
+def compressed_image(
+    jpeg: bytes, stamp_ns: int, frame_id: str
+) -> ros.sensor_msgs__msg__CompressedImage:
+    """The JPEG file as it is."""
+    return ros.sensor_msgs__msg__CompressedImage(
+        header(stamp_ns, frame_id), "jpeg", np.frombuffer(jpeg, np.uint8)
+    )
+
+
+def raw_image(image_bgr: np.ndarray, stamp_ns: int, frame_id: str) -> ros.sensor_msgs__msg__Image:
+    """A ``bgr8`` image from uint8 ``[H, W, 3]``."""
+    height, width, _ = image_bgr.shape
+    return ros.sensor_msgs__msg__Image(
+        header(stamp_ns, frame_id),
+        height,
+        width,
+        "bgr8",
+        0,
+        width * 3,
+        np.ascontiguousarray(image_bgr).reshape(-1),
+    )
+
+
+def camera_info(
+    intrinsics: np.ndarray, size: tuple[int, int], stamp_ns: int, frame_id: str
+) -> ros.sensor_msgs__msg__CameraInfo:
+    """Of a rectified camera: K ``[3, 3]``, size (H, W), no distortion, R = I, P = [K | 0]."""
+    return ros.sensor_msgs__msg__CameraInfo(
+        header(stamp_ns, frame_id),
+        height=size[0],
+        width=size[1],
+        distortion_model="plumb_bob",
+        d=np.zeros(5),
+        k=np.asarray(intrinsics, np.float64).reshape(9),
+        r=np.eye(3).reshape(9),
+        p=np.hstack([np.asarray(intrinsics, np.float64), np.zeros((3, 1))]).reshape(12),
+        binning_x=0,
+        binning_y=0,
+        roi=ros.sensor_msgs__msg__RegionOfInterest(0, 0, 0, 0, do_rectify=False),
+    )
+
+
+def firing_times_s(ring: np.ndarray) -> np.ndarray:
+    """When each point ``[N]`` was fired, in seconds from the sweep's stamp (its end).
+
+    nuScenes keeps all 32 returns of every firing, so a column's place in the file is its time. A
+    file in another order has lost its times: all 0.
+    """
+    if len(ring) == 0 or not np.array_equal(ring, np.arange(len(ring)) % LIDAR_RINGS):
+        return np.zeros(len(ring), np.float32)
+    column = np.arange(len(ring)) // LIDAR_RINGS
+    return np.asarray(((column + 1) / (column[-1] + 1) - 1) * LIDAR_PERIOD_S, np.float32)
+
+
+def point_cloud(
+    points: np.ndarray, stamp_ns: int, frame_id: str
+) -> ros.sensor_msgs__msg__PointCloud2:
+    """A sweep ``[N, 5]`` of x, y, z in metres, intensity and ring, as one row of ``POINT_DTYPE``."""
+    cloud = np.zeros(len(points), POINT_DTYPE)
+    for column, name in enumerate(("x", "y", "z", "intensity", "ring")):
+        cloud[name] = points[:, column]
+    cloud["time"] = firing_times_s(points[:, 4])
+    return ros.sensor_msgs__msg__PointCloud2(
+        header(stamp_ns, frame_id),
+        height=1,
+        width=len(cloud),
+        fields=POINT_FIELDS,
+        is_bigendian=False,
+        point_step=POINT_DTYPE.itemsize,
+        row_step=POINT_DTYPE.itemsize * len(cloud),
+        data=np.frombuffer(cloud.tobytes(), np.uint8),
+        is_dense=bool(np.isfinite(points[:, :3]).all()),
+    )
+
+
+def transform(
+    parent_from_child: np.ndarray, stamp_ns: int, parent: str, child: str
+) -> ros.geometry_msgs__msg__TransformStamped:
+    """A pose ``[4, 4]`` as one edge of the TF tree."""
+    return ros.geometry_msgs__msg__TransformStamped(
+        header(stamp_ns, parent),
+        child,
+        ros.geometry_msgs__msg__Transform(
+            ros.geometry_msgs__msg__Vector3(*map(float, parent_from_child[:3, 3])),
+            _quaternion(parent_from_child),
+        ),
+    )
+
+
+def transforms(
+    edges: Sequence[ros.geometry_msgs__msg__TransformStamped],
+) -> ros.tf2_msgs__msg__TFMessage:
+    return ros.tf2_msgs__msg__TFMessage(list(edges))
+
+
+def odometry(
+    world_from_ego: np.ndarray,
+    linear_m_s: np.ndarray,
+    angular_rad_s: np.ndarray,
+    stamp_ns: int,
+    frame_id: str,
+    child: str,
+) -> ros.nav_msgs__msg__Odometry:
+    """A pose ``[4, 4]`` in the world with velocities ``[3]`` in the ego frame; zero covariances
+    mean unknown.
+    """
+    return ros.nav_msgs__msg__Odometry(
+        header(stamp_ns, frame_id),
+        child,
+        ros.geometry_msgs__msg__PoseWithCovariance(_pose(world_from_ego), np.zeros(36)),
+        ros.geometry_msgs__msg__TwistWithCovariance(
+            ros.geometry_msgs__msg__Twist(
+                ros.geometry_msgs__msg__Vector3(*map(float, linear_m_s)),
+                ros.geometry_msgs__msg__Vector3(*map(float, angular_rad_s)),
+            ),
+            np.zeros(36),
+        ),
+    )
+
+
+def string(text: str) -> ros.std_msgs__msg__String:
+    return ros.std_msgs__msg__String(text)
+
+
+def box_markers(
+    boxes: Sequence[Box], stamp_ns: int, frame_id: str
+) -> ros.visualization_msgs__msg__MarkerArray:
+    """Boxes as translucent cubes in their class's colour, ``ns`` = category, after a marker that
+    deletes the last keyframe's.
+    """
+    marker = ros.visualization_msgs__msg__Marker
+    erase: Any = _marker(stamp_ns, frame_id, "", 0, marker.DELETEALL, np.eye(4), np.zeros(3), _GREY)
+    cubes: list[Any] = []  # the type store declares MarkerArray with an older distribution's Marker
+    for index, box in enumerate(boxes):
+        frame_from_box = np.eye(4)
+        frame_from_box[:3, :3], frame_from_box[:3, 3] = box.rotation, box.center
+        width, length, height = box.size_wlh
+        colour = _GREY if box.class_id is None else PALETTE[box.class_id]
+        size_m = np.array([length, width, height])
+        cubes.append(
+            _marker(
+                stamp_ns, frame_id, box.category, index, marker.ADD, frame_from_box, size_m, colour
+            )
+        )
+    return ros.visualization_msgs__msg__MarkerArray([erase, *cubes])
+
+
+def _marker(
+    stamp_ns: int,
+    frame_id: str,
+    namespace: str,
+    index: int,
+    action: int,
+    pose: np.ndarray,
+    size_m: np.ndarray,
+    colour: tuple[int, int, int],
+) -> ros.visualization_msgs__msg__Marker:
+    red, green, blue = (channel / 255 for channel in colour)
+    return ros.visualization_msgs__msg__Marker(
+        header=header(stamp_ns, frame_id),
+        ns=namespace,
+        id=index,
+        type=ros.visualization_msgs__msg__Marker.CUBE,
+        action=action,
+        pose=_pose(pose),
+        scale=ros.geometry_msgs__msg__Vector3(*map(float, size_m)),
+        color=ros.std_msgs__msg__ColorRGBA(red, green, blue, 0.4),
+        lifetime=ros.builtin_interfaces__msg__Duration(0, 0),
+        frame_locked=False,
+        points=[],
+        colors=[],
+        texture_resource="",
+        texture=ros.sensor_msgs__msg__CompressedImage(header(0, ""), "", np.zeros(0, np.uint8)),
+        uv_coordinates=[],
+        text="",
+        mesh_resource="",
+        mesh_file=ros.visualization_msgs__msg__MeshFile("", np.zeros(0, np.uint8)),
+        mesh_use_embedded_materials=False,
+    )
+
+
+def _pose(a_from_b: np.ndarray) -> ros.geometry_msgs__msg__Pose:
+    return ros.geometry_msgs__msg__Pose(
+        ros.geometry_msgs__msg__Point(*map(float, a_from_b[:3, 3])), _quaternion(a_from_b)
+    )
+
+
+def _quaternion(a_from_b: np.ndarray) -> ros.geometry_msgs__msg__Quaternion:
+    w, x, y, z = map(float, quaternion_from_rotation(a_from_b[:3, :3]))
+    return ros.geometry_msgs__msg__Quaternion(x, y, z, w)

@@ -1,0 +1,136 @@
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from occ_core.metrics import RayIoU, ray_origins
+from occ_core.metrics.ray_iou import lidar_directions
+from occ_core.taxonomy import CLASS_ID
+from occ_core.voxel_grid import VoxelGrid
+
+GRID = VoxelGrid((-8.0, -8.0, -2.0, 8.0, 8.0, 2.0), 0.5)  # 32 x 32 x 8
+CAR, TRUCK = CLASS_ID["car"], CLASS_ID["truck"]
+CENTRE = torch.zeros(1, 3)
+
+
+def wall(distance_m: float, label: int = CAR) -> torch.Tensor:
+    """Around the origin, a square shell of voxels whose near side is ``distance_m`` away."""
+    labels = torch.zeros(GRID.shape, dtype=torch.uint8)
+    near = int(distance_m / 0.5)
+    labels[15 - near : 17 + near, 15 - near : 17 + near] = label
+    labels[16 - near : 16 + near, 16 - near : 16 + near] = 0
+    return labels
+
+
+def test_the_rays_are_sparseocc_s():
+    rays = lidar_directions()
+    assert rays.shape == (39 * 360, 3)
+    torch.testing.assert_close(rays.norm(dim=1), torch.ones(len(rays), dtype=torch.float64))
+    pitches = rays[::360, 2].asin()
+    # -(pi/2 - atan(1)) = -pi/4; -(pi/2 - atan(10)) = -0.099669, the increment 0.010988 from the
+    # ninth, -0.110657, on
+    assert pitches[[0, 8, 9, 10]].tolist() == pytest.approx(
+        [-math.pi / 4, -0.110657, -0.099669, -0.088680], abs=1e-5
+    )
+    assert pitches[-1].item() == pytest.approx(0.219, abs=1e-3)
+
+
+def test_a_perfect_prediction():
+    score = RayIoU(GRID)
+    score.update(wall(4), wall(4), CENTRE)
+    scores = score.compute()
+    assert scores["ray_iou"] == 1.0 and scores["by_threshold"] == {"1": 1.0, "2": 1.0, "4": 1.0}
+    assert scores["per_class"]["car"] == 1.0 and math.isnan(scores["per_class"]["bus"])
+
+
+def test_a_wall_a_metre_and_a_half_too_far_is_right_within_two_metres():
+    """Rays of azimuth 0 and shallow pitch are off by 1.5 m; steep or diagonal ones by 1.5 m over
+    the cosine, up to 1.5 sqrt(2) at the corners: within 1 m none, within 2 m most, within 4 m all
+    that stay between floor and ceiling in both."""
+    score = RayIoU(GRID)
+    score.update(wall(5.5), wall(4), CENTRE)
+    by_threshold = score.compute()["by_threshold"]
+    assert by_threshold["1"] == 0.0
+    assert 0.5 < by_threshold["2"] < by_threshold["4"] < 1.0
+
+
+def test_iou_by_hand():
+    """The prediction calls the half of the wall at x < 0 a truck: hits of car h of n rays, n - h of
+    them taken for trucks.
+
+    IoU of car: h / (n + h - h) = h / n; of truck: 0 / (0 + (n - h) - 0) = 0. The mean of both.
+    """
+    prediction = wall(4)
+    prediction[:16][prediction[:16] == CAR] = TRUCK
+    score = RayIoU(GRID)
+    score.update(prediction, wall(4), CENTRE)
+    share = (score.hits[0, CAR] / score.true[CAR]).item()
+    assert 0.4 < share < 0.6
+    assert score.compute()["ray_iou"] == pytest.approx(share / 2)
+
+
+def test_behind_the_first_surface_nothing_counts():
+    thick = wall(4)
+    thick[:4] = CAR
+    score = RayIoU(GRID)
+    score.update(thick, wall(4), CENTRE)
+    assert score.compute()["ray_iou"] == 1.0
+
+
+def test_ignored_voxels_are_seen_through_on_both_sides():
+    truth = wall(4)
+    truth[wall(2) == CAR] = 255  # a shell of unknown things before the wall
+    score = RayIoU(GRID)
+    score.update(torch.maximum(wall(4), wall(2, TRUCK)), truth, CENTRE)
+    assert score.compute()["ray_iou"] == 1.0
+
+
+def test_origins_are_the_lidar_s_places_in_the_grid():
+    # 20 keyframes, a metre apart along x, seen from the fifth: -5 .. 14 m; those within -7 .. 7 m:
+    # 13; eight of them
+    lidar = (
+        torch.stack([torch.arange(20.0), torch.zeros(20), torch.zeros(20)], dim=1).double() + 100
+    )
+    grid_from_world = torch.eye(4, dtype=torch.float64)
+    grid_from_world[:3, 3] = -100.0
+    grid_from_world[0, 3] -= 5
+    found = ray_origins(grid_from_world, lidar, GRID)
+    # positions 0, 12/7, 24/7, ... of -5 .. 6, the last 6 (7 is not below 7): linspace over 0 .. 11,
+    # rounded
+    assert found[:, 0].tolist() == [place - 5 for place in (0, 2, 3, 5, 6, 8, 9, 11)]
+    assert len(ray_origins(grid_from_world, lidar[4:6], GRID)) == 2
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(ValueError, match="thresholds"):
+        RayIoU(GRID, thresholds_m=())
+    with pytest.raises(ValueError, match="in the grid"):
+        RayIoU(GRID).update(wall(4), wall(4), torch.tensor([[20.0, 0, 0]]))
+
+
+PROCESS = """
+import sys, torch
+from torch import distributed
+from occ_core.metrics.processes import summed_over_processes
+rank, folder = int(sys.argv[1]), sys.argv[2]
+distributed.init_process_group("gloo", f"file://{folder}/meeting", world_size=2, rank=rank)
+counts = torch.tensor([1, 10]) * (rank + 1)
+print(summed_over_processes(counts).tolist(), counts.tolist())
+distributed.destroy_process_group()
+"""
+
+
+def test_processes_score_together(tmp_path: Path, repository: Path):
+    """One counts (1, 10), the other (2, 20); both learn of (3, 30), and keep what they have
+    counted.
+    """
+    commands = [[sys.executable, "-c", PROCESS, str(rank), str(tmp_path)] for rank in (0, 1)]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=repository)
+        for command in commands
+    ]
+    printed = [process.communicate(timeout=120)[0].strip() for process in started]
+    assert printed == ["[3, 30] [1, 10]", "[3, 30] [2, 20]"]

@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from occ_core.metrics import OCC3D, BevScore, ImageScore
+from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.virtual_cameras import looking_at
+from occ_core.voxel_grid import VoxelGrid
+
+GRID = VoxelGrid((-8.0, -8.0, -2.0, 8.0, 8.0, 2.0), 1.0)  # 16 x 16 x 4
+AHEAD = np.linalg.inv(looking_at(np.array([0.0, 0, 0]), np.array([0.0, 5, 0])))
+CAMERA = Cameras(
+    torch.tensor([[[20.0, 0, 15.5], [0, 20.0, 11.5], [0, 0, 1]]]),
+    torch.from_numpy(AHEAD).float()[None],
+    (24, 32),
+)
+
+
+def wall(row: int, label: int = 2) -> torch.Tensor:
+    """Across the whole grid, along x, at y = row - 8 .. row - 7."""
+    labels = torch.zeros(GRID.shape, dtype=torch.uint8)
+    labels[:, row] = label
+    return labels
+
+
+def test_a_right_prediction_scores_full():
+    score = ImageScore(GRID)
+    score.update(wall(13), wall(13), CAMERA)
+    scores = score.compute()
+    assert scores["semantics"]["iou"] == scores["semantics"]["miou"] == 1.0
+    assert scores["depth_l1_m"] == 0.0
+
+
+def test_a_wall_two_metres_too_far():
+    """From y = 0 to the voxels' centres: 5.5 m in truth, 7.5 m predicted. At the wall's edges,
+    where spheres fade, it is less.
+    """
+    score = ImageScore(GRID)
+    score.update(wall(15), wall(13), CAMERA)
+    assert 1.5 < score.compute()["depth_l1_m"] < 2.0
+
+
+def test_the_wrong_class_is_seen_and_its_shape_is_right():
+    score = ImageScore(GRID)
+    score.update(wall(13, label=3), wall(13), CAMERA)
+    scores = score.compute()["semantics"]
+    assert scores["iou"] == 1.0 and scores["miou"] == 0.0
+
+
+def test_ignored_voxels_are_seen_by_nobody():
+    truth = wall(13)
+    truth[:, 10] = 255
+    prediction = wall(13)
+    prediction[:, 10] = 3
+    score = ImageScore(GRID)
+    score.update(prediction, truth, CAMERA)
+    assert score.compute()["semantics"]["miou"] == 1.0
+
+
+def test_from_above_only_the_uppermost_counts():
+    """A roof hides whether the ground below was predicted; half of the roof missing is half of its
+    pixels.
+    """
+    truth = torch.zeros(GRID.shape, dtype=torch.uint8)
+    truth[:, :, 3], truth[:, :, 0] = 2, 1
+    hollow = truth.clone()
+    hollow[:, :, 0] = 0
+    score = BevScore(GRID)
+    score.update(hollow, truth)
+    assert score.compute()["semantics"]["iou"] == 1.0
+    hollow[:8] = 0
+    half = BevScore(GRID)
+    half.update(hollow, truth)
+    assert half.compute()["semantics"]["iou"] == pytest.approx(
+        0.5, abs=0.04
+    )  # the edge is blurred by half a voxel
+
+
+def test_without_anything_to_see_there_is_no_depth():
+    nothing = torch.zeros(GRID.shape, dtype=torch.uint8)
+    score = ImageScore(GRID)
+    score.update(nothing, nothing, CAMERA)
+    assert math.isnan(score.compute()["depth_l1_m"])
+
+
+def test_labels_with_another_empty_class_are_refused():
+    with pytest.raises(ValueError, match="whose empty class is 0, got 17"):
+        ImageScore(GRID, OCC3D)

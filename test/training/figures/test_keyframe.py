@@ -1,0 +1,152 @@
+"""Pictures of voxels: what must be seen where, by arithmetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from occ_core.taxonomy import CLASS_ID, IGNORE, PALETTE
+from occ_core.voxel_grid import VoxelGrid
+from training.figures.keyframe import animation, keyframe_picture, write_picture
+from training.figures.voxel_render import (
+    BACKGROUND,
+    Camera,
+    VoxelScene,
+    camera_above,
+    camera_behind,
+)
+
+GRID = VoxelGrid((-4.0, -4.0, -1.0, 4.0, 4.0, 1.0), 1.0)  # 8 x 8 x 2 voxels
+BICYCLE = CLASS_ID["bicycle"]
+
+
+def one_voxel(x: int, y: int, label: int = BICYCLE) -> np.ndarray:
+    labels = np.zeros(GRID.shape, dtype=np.uint8)
+    labels[x, y, 0] = label
+    return labels
+
+
+def covered(picture: np.ndarray) -> np.ndarray:
+    return (picture != np.asarray(BACKGROUND)).any(axis=-1)
+
+
+def test_a_voxel_seen_from_above_lies_where_the_grid_puts_it() -> None:
+    picture = VoxelScene(one_voxel(6, 1), GRID, ego=()).render(camera_above(GRID), 80, 80)
+    # 8 m on 80 pixels: 10 pixels a voxel. x = 6 -> columns 60..69; +y is up, so y = 1 -> rows 80 -
+    # 20 = 60..69.
+    expected = np.zeros((80, 80), dtype=bool)
+    expected[60:70, 60:70] = True
+    assert np.array_equal(covered(picture), expected)
+    # A free top in full sun: corner light 1, and the colour keeps its hue (red is by far the
+    # strongest of crimson).
+    r, g, b = (int(c) for c in picture[65, 65])
+    assert r > 150 and r > 2 * b > 2 * g
+
+
+def test_a_voxel_ahead_is_seen_above_one_behind() -> None:
+    def mean_row(y: int) -> float:
+        picture = VoxelScene(one_voxel(4, y), GRID, ego=()).render(camera_behind(GRID), 60, 100)
+        return float(np.argwhere(covered(picture))[:, 0].mean())
+
+    assert mean_row(6) < mean_row(3)
+
+
+def test_the_perspective_view_puts_the_target_in_the_middle_and_right_to_the_right() -> None:
+    grid = VoxelGrid((-1.5, -1.5, -1.5, 1.5, 1.5, 1.5), 1.0)
+    labels = np.zeros((3, 3, 3), dtype=np.uint8)
+    labels[2, 1, 1] = BICYCLE  # centre at x = 1, y = 0, z = 0
+    camera = Camera(
+        eye_m=(0.0, -10.0, 0.0),
+        target_m=(0.0, 0.0, 0.0),
+        field_of_view_deg=2 * np.degrees(np.arctan(0.3)),
+    )
+    rows, columns = np.nonzero(
+        covered(VoxelScene(labels, grid, ego=()).render(camera, 60, 60, samples=4))
+    )
+    # The face at y = -0.5 is 9.5 m away and spans x 0.5..1.5, z -0.5..0.5; half the picture spans
+    # 0.3 * 9.5 = 2.85 m on
+    # 30 pixels: columns 30 + 0.5 / 2.85 * 30 = 35.3 to 30 + 1.5 / 2.85 * 30 = 45.8, rows 30 -+ 5.3.
+    # The near side face
+    # (x = 0.5) is turned away from a ray that goes right, the left one is seen: at 10.5 m it begins
+    # at 30 + 4.8 = 34.8.
+    assert (columns.min(), columns.max()) == (34, 45)
+    assert (rows.min(), rows.max()) == (24, 35)
+
+
+def test_empty_and_ignored_voxels_are_not_drawn() -> None:
+    picture = VoxelScene(one_voxel(3, 3, IGNORE), GRID, ego=()).render(camera_above(GRID), 20, 20)
+    assert not covered(picture).any()
+
+
+def test_a_shadow_and_a_corner_darken_the_ground() -> None:
+    ground = np.zeros(GRID.shape, dtype=np.uint8)
+    ground[:, :, 0] = CLASS_ID["vegetation"]
+    with_wall = ground.copy()
+    with_wall[3, 3, 1] = CLASS_ID["manmade"]
+    plain, walled = (
+        VoxelScene(labels, GRID, ego=()).render(camera_above(GRID), 80, 80)
+        for labels in (ground, with_wall)
+    )
+    # The sun stands left (-x) and behind (-y): the shadow of (3, 3) falls to (4, 4), columns 40..,
+    # rows 80 - 50 = 30...
+    assert walled[36, 43, 1] < 0.8 * plain[36, 43, 1]
+    # On the sunny side only the corner at the wall's foot is darker: row 45, just left of column
+    # 30, and not column 15.
+    assert walled[45, 27, 1] < plain[45, 27, 1]
+    assert np.array_equal(walled[45, 15], plain[45, 15])
+
+
+def test_a_wrong_shape_or_class_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"shape \(8, 8, 3\).*\(8, 8, 2\)"):
+        VoxelScene(np.zeros((8, 8, 3), dtype=np.uint8), GRID)
+    with pytest.raises(ValueError, match="class id 17"):
+        VoxelScene(one_voxel(0, 0, 17), GRID)
+
+
+def test_the_keyframe_picture_holds_every_part() -> None:
+    colours = [(40 * i, 255 - 40 * i, 128) for i in range(6)]
+    images: list[np.ndarray | None] = [
+        np.full((90, 160, 3), colour, dtype=np.uint8) for colour in colours
+    ]
+    picture = keyframe_picture(images, one_voxel(2, 2), one_voxel(5, 5), GRID, title="a title")
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+    where = [np.argwhere((picture == colour).all(axis=-1)) for colour in colours]
+    # Each view from above is 26 + 400 high, so a camera has (426 - 8) // 2 - 26 = 183 rows and 183
+    # * 160 / 90 = 325 columns.
+    assert all(len(pixels) >= 325 * 183 for pixels in where)
+    centres = np.array([pixels.mean(axis=0) for pixels in where])  # [6, 2] row, column
+    assert (
+        np.ptp(centres[:3, 0]) < 1 and np.ptp(centres[3:, 0]) < 1 and centres[0, 0] < centres[3, 0]
+    )
+    assert (np.diff(centres[:3, 1]) > 325).all() and (np.diff(centres[3:, 1]) > 325).all()
+    for colour in PALETTE[1:]:
+        assert (picture == colour).all(axis=-1).sum() >= 10 * 10, f"no legend square of {colour}"
+
+    without_truth = keyframe_picture([None, *images[1:]], one_voxel(2, 2), None, GRID)
+    assert (
+        without_truth.shape[1] == picture.shape[1] - 400 - 8
+    )  # one view from above and a gap less
+    with pytest.raises(ValueError, match="6 images .* got 5"):
+        keyframe_picture(images[:5], one_voxel(2, 2), None, GRID)
+
+
+def test_the_animation_plays_every_picture(tmp_path: Path) -> None:
+    pictures = [np.full((40, 80, 3), value, dtype=np.uint8) for value in (20, 120, 220)]
+    animation(pictures, tmp_path / "sub" / "a.webp", width=40)
+    with Image.open(tmp_path / "sub" / "a.webp") as film:
+        assert (film.size, film.n_frames) == ((40, 20), 3)
+        film.seek(2)
+        assert abs(int(np.asarray(film.convert("RGB")).mean()) - 220) <= 3
+    with pytest.raises(ValueError, match="at least one"):
+        animation([], tmp_path / "a.webp")
+    with pytest.raises(ValueError, match="webp"):
+        animation(pictures, tmp_path / "a.gif")
+
+
+def test_a_written_picture_reads_back_exactly(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    write_picture(picture, tmp_path / "new" / "p.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / "p.png")), picture)

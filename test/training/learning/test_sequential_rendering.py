@@ -1,0 +1,141 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from occ_core.build import build_model
+from occ_core.checkpoint import load_checkpoint
+from occ_core.config import debug
+from occ_core.datasets.frames import NuScenesFrames
+from occ_core.losses.sequential.renderer import RenderingConfig, RenderingLosses, SequentialRenderer
+from occ_core.model import OccupancyModel
+from training.learning import sequential_rendering as rendering
+from training.learning.sequential_rendering import Past, Surroundings, render, surroundings, total
+from training.recipes import debug as debug_recipe
+from training.train import train
+
+
+@pytest.fixture
+def frames(box_town: Path) -> NuScenesFrames:
+    return NuScenesFrames(box_town, image_size=debug().image_size, grid=debug().grid)
+
+
+@pytest.fixture
+def model() -> OccupancyModel:
+    torch.manual_seed(0)
+    return build_model(debug())
+
+
+@pytest.fixture
+def renderer() -> SequentialRenderer:
+    torch.manual_seed(0)
+    return SequentialRenderer(
+        debug().channels, debug().coarse_grid, RenderingConfig(inner_steps=2, image_scale=0.5)
+    )
+
+
+def around(frames: NuScenesFrames, index: int) -> tuple[Surroundings]:
+    frame, _ = frames[index]
+    return (
+        surroundings(frames, index, frame, torch.ones(3, dtype=torch.float64), debug().coarse_grid),
+    )
+
+
+def test_surroundings_are_made_once(frames: NuScenesFrames, monkeypatch: pytest.MonkeyPatch):
+    (first,) = around(frames, 0)
+    assert first.sky.shape == (6, *debug().image_size) and first.sky.any() and not first.sky.all()
+    assert first.speed_mps.shape == debug().coarse_grid.shape
+    monkeypatch.setattr(rendering, "point_velocities", None)  # would fail
+    (again,) = around(frames, 0)
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_speeds_are_mirrored_with_the_grid(frames: NuScenesFrames, monkeypatch: pytest.MonkeyPatch):
+    frame, _ = frames[1]
+    moving = torch.tensor([[10.1, 0.1, 0.1]]).numpy(), torch.tensor([[3.0, 0, 0]]).numpy()
+    monkeypatch.setattr(rendering, "point_velocities", lambda _: moving)
+    monkeypatch.setattr(rendering, "_sky", lambda _: torch.zeros(1, 1, 1, dtype=torch.bool).numpy())
+    frames.image_size = (1, 1)
+    frame = replace(frame, images=frame.images[..., :1, :1])  # a file of its own
+    plain, mirrored = (
+        surroundings(
+            frames,
+            1,
+            frame,
+            torch.tensor([sign, 1.0, 1.0], dtype=torch.float64),
+            debug().coarse_grid,
+        ).speed_mps
+        for sign in (1.0, -1.0)
+    )
+    assert plain.max() == 3 and torch.equal(mirrored, plain.flip(0))
+
+
+def test_rendering_teaches_the_model(
+    frames: NuScenesFrames, model: OccupancyModel, renderer: SequentialRenderer
+):
+    frame, _ = frames[0]
+    losses, past = render(renderer, model(frame), frame, around(frames, 0), None)
+    assert isinstance(past, Past) and past.stamp_ns == frame.stamp_ns[0]
+    losses.consistency.backward()
+    assert any(
+        weight.grad is not None and weight.grad.abs().sum() > 0
+        for weight in model.volume_encoder.parameters()
+    )
+    assert losses.refined < losses.photometric
+
+
+def test_the_instant_before_is_seen_from_the_present(
+    frames: NuScenesFrames, model: OccupancyModel, renderer: SequentialRenderer
+):
+    before, now = frames[0][0], frames[1][0]
+    _, past = render(renderer, model(before), before, around(frames, 0), None)
+    assert past is not None
+    view = rendering._seen_from(past, now)
+    assert (
+        view.time_s == pytest.approx((before.stamp_ns[0] - now.stamp_ns[0]) * 1e-9)
+        and view.time_s < 0
+    )
+    # The same camera in the world: world_from_now @ now_from_camera = world_from_before @
+    # before_from_camera
+    world = now.world_from_grid[0] @ torch.linalg.inv(view.cameras.camera_from_grid[0].double())
+    torch.testing.assert_close(
+        world, before.world_from_grid[0] @ before.grid_from_camera[0, 0].double(), atol=1e-3, rtol=0
+    )
+    alone, _ = render(renderer, model(now), now, around(frames, 1), None)
+    both, _ = render(renderer, model(now), now, around(frames, 1), past)
+    assert alone.photometric != both.photometric
+
+
+def test_without_cameras_nothing_is_taught(
+    frames: NuScenesFrames, model: OccupancyModel, renderer: SequentialRenderer
+):
+    frame, _ = frames[0]
+    blind = replace(frame, camera_mask=torch.zeros_like(frame.camera_mask))
+    losses, past = render(renderer, model(blind), blind, around(frames, 0), None)
+    assert past is None and losses.consistency.item() == 0
+    losses.consistency.backward()
+
+
+def test_the_total_is_that_of_eq_5():
+    losses = RenderingLosses(torch.tensor(0.5), torch.tensor(0.4), torch.tensor(0.1))
+    # 0.8 * 2 + 0.2 * 0.1, and 3 * 0.5 more
+    assert total(torch.tensor(2.0), losses, RenderingConfig()).item() == pytest.approx(1.62)
+    assert total(
+        torch.tensor(2.0), losses, RenderingConfig(photometric_weight=3.0)
+    ).item() == pytest.approx(3.12)
+
+
+def test_batches_are_rendered_and_nothing_of_it_is_shipped(box_town: Path, tmp_path: Path):
+    config = replace(
+        debug_recipe(),
+        data=box_town,
+        out=tmp_path / "run",
+        steps=1,
+        epoch_steps=1,
+        device="cpu",
+        batch_size=2,
+        rendering=RenderingConfig(inner_steps=1, image_scale=0.5),
+    )
+    shipped, _ = load_checkpoint(train(config))
+    assert set(shipped.state_dict()) == set(build_model(config.model).state_dict())

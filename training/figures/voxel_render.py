@@ -1,0 +1,289 @@
+"""Shaded pictures of a semantic voxel grid by ray casting on the CPU; needs no window and no GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import open3d as o3d
+
+from occ_core.taxonomy import EMPTY, IGNORE, PALETTE
+from occ_core.voxel_grid import VoxelGrid
+
+BACKGROUND = (24, 26, 31)
+"""RGB of every pixel that no voxel covers."""
+EGO_COLOUR = (245, 245, 245)
+
+SUN = np.array([-0.45, -0.55, 0.70], dtype=np.float32) / np.float32(
+    np.linalg.norm([-0.45, -0.55, 0.70])
+)
+"""Unit vector towards the light: from the left and behind, high."""
+AMBIENT = 0.55
+FULL_LIGHT = 1.25
+"""Light on a face square to the sun; the ground, at an angle to it, then gets about 1."""
+SHADOW = 0.35
+"""Share of the sun's light that is left in its shadow; soft, so that colours still name their class
+there.
+"""
+CORNER_LIGHT = np.array([0.50, 0.68, 0.84, 1.0], dtype=np.float32)
+"""Light at a face's corner by how many of its 3 neighbours are free (0 to 3): "ambient occlusion
+for Minecraft-like worlds".
+"""
+EDGE_LIGHT = 0.82
+EDGE_SHARE = 0.06
+"""Faces are darker over this share of their width at each border, so that single voxels can be
+counted.
+"""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box in the grid frame, metres."""
+
+    low_m: tuple[float, float, float]
+    high_m: tuple[float, float, float]
+
+
+EGO_CAR = (
+    Box((-0.87, -1.60, -1.60), (0.87, 2.50, -0.95)),
+    Box((-0.75, -1.40, -0.95), (0.75, 1.20, -0.30)),
+)
+"""Body and cabin of nuScenes' car in its LiDAR frame (x right, y forward, z up): the sensor is 1.84
+m above the road.
+"""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where the picture is taken from. ``height_m`` of 0 is a perspective view, else a parallel one
+    showing so many metres.
+    """
+
+    eye_m: tuple[float, float, float]
+    target_m: tuple[float, float, float]
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    field_of_view_deg: float = 32.0
+    """Vertical, of a perspective view."""
+    height_m: float = 0.0
+
+    def rays(self, height: int, width: int) -> np.ndarray:
+        """float32 [height, width, 6]: origin and unit direction of the ray through each pixel
+        centre.
+        """
+        eye = np.asarray(self.eye_m)
+        forward = np.asarray(self.target_m) - eye
+        forward = forward / np.linalg.norm(forward)
+        right = np.cross(forward, self.up)
+        right = right / np.linalg.norm(right)
+        up = np.cross(right, forward)
+        half_height = self._half_height()
+        u = half_height * ((np.arange(width) + 0.5) * 2 - width) / height
+        v = half_height * (1 - (np.arange(height) + 0.5) * 2 / height)
+        across = (u[:, None] * right).astype(np.float32)  # [width, 3]
+        along = (v[:, None] * up).astype(np.float32)  # [height, 3]
+        rays = np.empty((height, width, 6), dtype=np.float32)
+        if self.height_m:
+            rays[..., :3] = (eye + along)[:, None] + across
+            rays[..., 3:] = forward
+        else:
+            rays[..., :3] = eye
+            rays[..., 3:] = (forward + along)[:, None] + across
+            rays[..., 3:] /= np.sqrt(np.einsum("hwd,hwd->hw", rays[..., 3:], rays[..., 3:]))[
+                ..., None
+            ]
+        return rays
+
+    def pixel_m(self, distance_m: np.ndarray, height: int) -> np.ndarray:
+        """Metres that a pixel of a picture with ``height`` rows spans at the distances."""
+        return np.float32(2 / height * self._half_height()) * (
+            np.ones_like(distance_m) if self.height_m else distance_m
+        )
+
+    def _half_height(self) -> float:
+        """Half the height of what is seen: in metres of a parallel view, at distance 1 of a
+        perspective one.
+        """
+        return (
+            self.height_m / 2
+            if self.height_m
+            else float(np.tan(np.radians(self.field_of_view_deg) / 2))
+        )
+
+
+def camera_behind(grid: VoxelGrid) -> Camera:
+    """Behind and above the ego vehicle, looking along +y (the driving direction in nuScenes' LiDAR
+    frame).
+    """
+    length_m = grid.range_m[4] - grid.range_m[1]
+    return Camera(
+        eye_m=(0.0, -0.36 * length_m, 0.25 * length_m),
+        target_m=(0.0, 0.09 * length_m, -0.02 * length_m),
+    )
+
+
+def camera_above(grid: VoxelGrid) -> Camera:
+    """Straight down on the whole grid, +y upwards in the picture."""
+    x_min, y_min, _, x_max, y_max, z_max = grid.range_m
+    x, y = (x_min + x_max) / 2, (y_min + y_max) / 2
+    return Camera(
+        (x, y, z_max + 10.0),
+        (x, y, 0.0),
+        up=(0.0, 1.0, 0.0),
+        height_m=max(x_max - x_min, y_max - y_min),
+    )
+
+
+class VoxelScene:
+    """The visible faces of a voxel grid, ready to be looked at from anywhere.
+
+    Args:
+        labels: uint8 ``[X, Y, Z]`` of ``occ_core.taxonomy``; ``EMPTY`` and ``IGNORE`` are not
+            drawn.
+        grid: where the voxels lie.
+        ego: boxes drawn for the ego vehicle.
+
+    Raises:
+        ValueError: ``labels`` has another shape than ``grid``, or an unknown class id.
+    """
+
+    def __init__(self, labels: np.ndarray, grid: VoxelGrid, ego: tuple[Box, ...] = EGO_CAR) -> None:
+        if labels.shape != grid.shape:
+            raise ValueError(f"labels have shape {labels.shape}, but the grid has {grid.shape}")
+        occupied = (labels != EMPTY) & (labels != IGNORE)
+        if occupied.any() and int(labels[occupied].max()) >= len(PALETTE):
+            worst = int(labels[occupied].max())
+            raise ValueError(
+                f"labels hold class id {worst}, but known are 0..{len(PALETTE) - 1} and {IGNORE}"
+            )
+        parts = [_voxel_faces(labels, occupied, grid), *(_box_faces(box) for box in ego)]
+        corners, normals, colours, light = (
+            np.concatenate(part) for part in zip(*parts, strict=True)
+        )
+        self._voxel_m = grid.voxel_size_m
+        self._colours, self._light = colours, light
+        self._sun = np.clip(normals @ SUN, 0, None)
+        self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+        if len(corners):
+            first = np.arange(len(corners), dtype=np.uint32)[:, None] * 4
+            triangles = (
+                np.concatenate([first + [0, 1, 2], first + [0, 2, 3]], axis=1)
+                .reshape(-1, 3)
+                .astype(np.uint32)
+            )
+            vertices = o3d.core.Tensor.from_numpy(corners.reshape(-1, 3))
+            self._scene.add_triangles(vertices, o3d.core.Tensor.from_numpy(triangles))
+
+    def render(self, camera: Camera, height: int, width: int, samples: int = 2) -> np.ndarray:
+        """uint8 [height, width, 3] RGB; each pixel is the mean of ``samples`` x ``samples`` rays."""
+        rays = camera.rays(height * samples, width * samples).reshape(-1, 6)
+        hits = self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
+        distance = hits["t_hit"].numpy()
+        picture = np.empty((len(rays), 3), dtype=np.float32)
+        picture[:] = BACKGROUND
+        seen = np.flatnonzero(np.isfinite(distance))
+        if len(seen):
+            rays, distance = rays[seen], distance[seen]
+            triangles = hits["primitive_ids"].numpy()[seen]
+            u, v = hits["primitive_uvs"].numpy()[seen].T
+            # Two triangles a face, with corners 00, 10, 11 and 00, 11, 01.
+            even = triangles % 2 == 0
+            place = np.stack([np.where(even, u + v, u), np.where(even, v, u + v)])
+            voxel_px = self._voxel_m / camera.pixel_m(distance, height)
+            faces = triangles // 2
+            points = rays[:, :3] + distance[:, None] * rays[:, 3:]
+            light = self._surface_light(faces, place, voxel_px) * self._sky_light(faces, points)
+            picture[seen] = self._colours[faces] * light[:, None]
+        fine = picture.reshape(height * samples, width * samples, 3)
+        return np.clip(
+            cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).round(), 0, 255
+        ).astype(np.uint8)
+
+    def _surface_light(
+        self, faces: np.ndarray, place: np.ndarray, voxel_px: np.ndarray
+    ) -> np.ndarray:
+        """Share [N] of the light that gets into corners and borders, at the places [2, N] in [0, 1]
+        on the faces [N].
+        """
+        s, t = place
+        light = self._light[faces].T  # [4, N], corners in the order 00, 10, 11, 01
+        light = (1 - t) * (light[0] + s * (light[1] - light[0])) + t * (
+            light[3] + s * (light[2] - light[3])
+        )
+        # Borders of voxels that are a few pixels wide would only add noise.
+        border = np.clip((voxel_px - 3) / 4, 0, 1) * (
+            np.abs(place - 0.5).max(axis=0) > 0.5 - EDGE_SHARE
+        )
+        return light * (1 - (1 - EDGE_LIGHT) * border)
+
+    def _sky_light(self, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Light [N] of sky and sun at the points [N, 3] on the faces [N]."""
+        sun = self._sun[faces]
+        lit = np.flatnonzero(sun)
+        to_sun = np.empty((len(lit), 6), dtype=np.float32)
+        to_sun[:, :3] = points[lit] + 1e-3 * SUN
+        to_sun[:, 3:] = SUN
+        shadowed = self._scene.test_occlusions(
+            o3d.core.Tensor.from_numpy(to_sun), nthreads=1
+        ).numpy()
+        sun[lit[shadowed]] *= SHADOW
+        return AMBIENT + (FULL_LIGHT - AMBIENT) * sun
+
+
+def _voxel_faces(
+    labels: np.ndarray, occupied: np.ndarray, grid: VoxelGrid
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Faces between an occupied and a free voxel: corners [F, 4, 3], normals [F, 3], RGB [F, 3],
+    corner light [F, 4].
+    """
+    solid = np.pad(occupied, 2)
+    index = np.argwhere(occupied)
+    palette = np.asarray(PALETTE, dtype=np.float32)
+    parts = []
+    for axis in range(3):
+        for sign in (-1, 1):
+            normal = np.zeros(3, dtype=np.int64)
+            normal[axis] = sign
+            outside = index + normal + 2
+            exposed = ~solid[tuple(outside.T)]
+            voxel, outside = index[exposed], outside[exposed]
+            side = np.eye(3, dtype=np.int64)[[a for a in range(3) if a != axis]]
+            turns = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+            corners = np.stack(
+                [voxel + 0.5 * (1 + normal + a * side[0] + b * side[1]) for a, b in turns], axis=1
+            )
+            light = np.stack(
+                [_corner_light(solid, outside, a * side[0], b * side[1]) for a, b in turns], axis=1
+            )
+            parts.append(
+                (
+                    (np.asarray(grid.min_m) + corners * grid.voxel_size_m).astype(np.float32),
+                    np.broadcast_to(normal.astype(np.float32), voxel.shape),
+                    palette[labels[tuple(voxel.T)]],
+                    light,
+                )
+            )
+    corners, normals, colours, light = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return corners, normals, colours, light
+
+
+def _corner_light(
+    solid: np.ndarray, outside: np.ndarray, a: np.ndarray, b: np.ndarray
+) -> np.ndarray:
+    """Light float32 [F] at the face corner towards ``a`` and ``b``, from the three cells that touch
+    it outside the face.
+    """
+    beside_a, beside_b, diagonal = (solid[tuple((outside + step).T)] for step in (a, b, a + b))
+    free = 3 - beside_a.astype(np.int64) - beside_b - diagonal
+    return CORNER_LIGHT[np.where(beside_a & beside_b, 0, free)]
+
+
+def _box_faces(box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The six faces of a box, as ``_voxel_faces`` gives them."""
+    size = np.asarray(box.high_m) - np.asarray(box.low_m)
+    cube = np.ones((1, 1, 1), dtype=np.uint8)
+    corners, normals, colours, light = _voxel_faces(
+        cube, cube.astype(bool), VoxelGrid((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 1.0)
+    )
+    colours = np.broadcast_to(np.asarray(EGO_COLOUR, dtype=np.float32), colours.shape)
+    return (np.asarray(box.low_m) + corners * size).astype(np.float32), normals, colours, light

@@ -1,0 +1,88 @@
+"""Prediction and truth -> named losses and their sum, written out (TACOcc, section III-C: L_occ =
+L_ce + L_lovasz).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from occ_core.config import OccupancyConfig
+from occ_core.datasets.surroundocc import coarsen_labels
+from occ_core.interface import Prediction
+from occ_core.losses.cross_entropy import cross_entropy
+from occ_core.losses.daga import daga_loss
+from occ_core.losses.depth import depth_loss, depth_targets
+from occ_core.losses.lovasz import lovasz_softmax
+from occ_core.types import Frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """What each term counts."""
+
+    cross_entropy: float = 1.0
+    lovasz: float = 1.0
+    depth: float = 0.2
+    """Cross entropy over the depth bins; it steers the image branch and must not outweigh the
+    voxels.
+    """
+    daga: float = 0.0
+    """VLMFusionOcc3D's alignment of the image volume with the LiDAR volume; the paper has 0.2."""
+
+
+def objective(
+    prediction: Prediction,
+    frame: Frame,
+    labels: Tensor,
+    coarse_labels: Tensor,
+    class_weights: Tensor,
+    weights: LossWeights,
+    config: OccupancyConfig,
+) -> dict[str, Tensor]:
+    """The losses by name, ``total`` among them.
+
+    Args:
+        labels: class ids uint8 ``[B, X, Y, Z]`` on ``config.grid``, 255 ignored.
+        coarse_labels: the same on ``config.coarse_grid``.
+        class_weights: ``[class]``.
+    """
+    coarse_logits = prediction.head.coarse.permute(0, 2, 3, 4, 1).flatten(0, 3)  # [voxel, class]
+    coarse_truth = coarse_labels.flatten().long()
+    fine_logits = prediction.head.fine  # [child, class]
+    fine_truth = labels[prediction.head.children.unbind(1)].long()
+    cross_entropies = {
+        "coarse_cross_entropy": cross_entropy(coarse_logits, coarse_truth, class_weights),
+        "fine_cross_entropy": cross_entropy(fine_logits, fine_truth, class_weights),
+    }
+    lovaszes = {
+        "coarse_lovasz": lovasz_softmax(coarse_logits, coarse_truth),
+        "fine_lovasz": lovasz_softmax(fine_logits, fine_truth),
+    }
+    for logits in prediction.coarser:
+        ratio = labels.shape[1] // logits.shape[2]
+        truth = torch.stack(
+            [torch.from_numpy(coarsen_labels(one.cpu().numpy(), ratio)) for one in labels]
+        ).to(labels.device)
+        rows, truth = logits.permute(0, 2, 3, 4, 1).flatten(0, 3), truth.flatten().long()
+        cross_entropies[f"cross_entropy_{ratio}"] = (
+            cross_entropy(rows, truth, class_weights) / ratio
+        )
+        lovaszes[f"lovasz_{ratio}"] = lovasz_softmax(rows, truth) / ratio
+    losses = cross_entropies | lovaszes
+    depth = torch.zeros((), device=labels.device)
+    if prediction.depth_logits is not None:
+        targets = depth_targets(frame, config.depth, config.image_encoder.stride)
+        depth = losses["depth"] = depth_loss(prediction.depth_logits, targets)
+    losses["total"] = (
+        weights.cross_entropy * torch.stack(list(cross_entropies.values())).sum()
+        + weights.lovasz * torch.stack(list(lovaszes.values())).sum()
+        + weights.depth * depth
+    )
+    if weights.daga:
+        image_volume, lidar_volume = prediction.sensor_volumes
+        losses["daga"] = daga_loss(image_volume, lidar_volume)
+        losses["total"] = losses["total"] + weights.daga * losses["daga"]
+    return losses

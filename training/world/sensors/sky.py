@@ -1,0 +1,71 @@
+"""Sun, sky and haze of a drive, in linear light."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.world.things.textures import noise
+from training.world.weather import Weather
+
+
+class Sky:
+    """One drive's sky.
+
+    Args:
+        rng: decides where the sun stands and how the clouds lie.
+    """
+
+    def __init__(self, weather: Weather, rng: np.random.Generator) -> None:
+        azimuth, height = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(28, 65))
+        self.sun_direction = np.array(
+            [np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)],
+            np.float32,
+        )
+        self._cloud_shift = rng.uniform(0, 1, 2).astype(np.float32)
+        self._weather = weather
+        blue, grey = (
+            np.array([0.80, 0.93, 1.12], np.float32),
+            np.array([0.97, 1.0, 1.03], np.float32),
+        )
+        cover = np.float32(weather.sky_cover)
+        self.ambient = np.float32(weather.sky) * (blue * (1 - cover) + grey * cover)
+        self.sun_colour = np.float32(weather.sun) * np.array([1.75, 1.6, 1.35], np.float32)
+        """Irradiance on a surface that faces the sun."""
+        self.zenith = (
+            self.ambient * np.array([0.5, 0.65, 0.9], np.float32) * (1 - 0.3 * cover)
+            + self.ambient * 0.6 * cover
+        )
+        self.horizon = self.ambient * np.array([1.25, 1.2, 1.1], np.float32)
+        if weather.dark:
+            self.horizon = self.horizon + np.array([0.02, 0.014, 0.009], np.float32)
+        self.haze = self.horizon * np.float32(0.9)
+        self.window_share = np.float32(1.0 if weather.dark else 0.6)
+        self.exposure = (
+            4.5
+            if weather.dark
+            else 1.25 / (0.6 * weather.sky + 0.55 * weather.sun + 0.12 + weather.wet)
+        )
+
+    def radiance(self, directions: np.ndarray) -> np.ndarray:
+        """Light from the sky along unit ``directions`` [N, 3], float32 [N, 3]."""
+        up = np.clip(directions[:, 2:3], 0.0, 1.0)
+        colour = self.horizon + (self.zenith - self.horizon) * np.sqrt(up)
+        reach = 1.0 / (directions[:, 2] + 0.12).clip(0.05)
+        u = directions[:, 0] * reach * 0.11 + self._cloud_shift[0]
+        v = directions[:, 1] * reach * 0.11 + self._cloud_shift[1]
+        cover = np.clip((noise(u, v) - 0.68 + 0.4 * self._weather.sky_cover) * 4.0, 0.0, 1.0)[
+            :, None
+        ]
+        cover *= 1.0 - 0.85 * self._weather.sky_cover
+        cloud = self.ambient.mean() * 2.1
+        colour = colour + cover * (cloud - colour)
+        if self._weather.sun:
+            glow = np.clip(directions @ self.sun_direction, 0.0, 1.0)[:, None]
+            colour = colour + self.sun_colour * (0.25 * glow**40 + 6.0 * glow**1500)
+        return colour.astype(np.float32)
+
+    def environment(self, directions: np.ndarray) -> np.ndarray:
+        """Blurred surroundings for glossy surfaces: sky above the roofs, dim town below."""
+        up = np.clip((directions[:, 2:3] - 0.05) * 3.0, 0.0, 1.0)
+        town = self.ambient * 0.22 + self.sun_colour * 0.06
+        return (town + (0.5 * (self.zenith + self.horizon) - town) * up).astype(np.float32)
