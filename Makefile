@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Shared libraries that open3d and OpenCV load from the system, and the Debian package of each.
 LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libgomp.so.1:libgomp1 libX11.so.6:libx11-6 libusb-1.0.so.0:libusb-1.0-0
 
-.PHONY: env demo test bench
+.PHONY: env demo test bench docs
 
 env: $(STAMP)
 
@@ -15,11 +15,16 @@ demo: env
 
 test: env
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 bench: env
 	$(BIN)/python -m training.benchmark
+
+# The documentation as a site in out/site. It builds without a network and is read without one.
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(STAMP): setup.py setup.cfg pyproject.toml
 	@missing=""; \
@@ -35,5 +40,5 @@ $(STAMP): setup.py setup.cfg pyproject.toml
 	fi
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2> /dev/null || $(BIN)/pip install torch==2.13.0
-	$(BIN)/pip install -e ".[ros,train,test]"
+	$(BIN)/pip install -e ".[ros,train,test,docs]"
 	touch $@

@@ -35,8 +35,6 @@ TRAIN = [
     "open3d>=0.18",
     "peft",
     "pillow",
-    "rich",
-    "scipy",
     "tensorboard",
     "tokenizers",
     "torchmetrics",
@@ -54,12 +52,14 @@ TEST = [
     "types-PyYAML",
 ]
 
+DOCS = ["mkdocs-material>=9.5"]
+
 setup(
     name=NAME,
     version="0.1.0",
     description="Camera and LiDAR semantic 3D occupancy, live in ROS 2",
     maintainer="occ_perception_ros maintainers",
-    maintainer_email="maintainers@occ-perception-ros.org",
+    maintainer_email="maintainers@example.com",
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["occ_core", "occ_core.*", NAME, f"{NAME}.*"]),
@@ -73,13 +73,17 @@ setup(
     ],
     zip_safe=False,
     install_requires=[
+        "dacite",
         "jaxtyping",
+        "mcap",
         "numba",
         "numpy",
         "opencv-python-headless",
         "pyyaml",
         "rosbags>=0.10",
         "safetensors",
+        "scipy",
+        "simplejpeg",
         "spconv>=2.3.8",  # the CPU build; on CUDA see extras_require
         "torch>=2.4",
         "transformers",
@@ -90,6 +94,7 @@ setup(
         "ros": ROS,
         "train": TRAIN,
         "test": TEST,
+        "docs": DOCS,
         # spconv's CUDA build fills the same folders as its CPU build, so pip must put it over the
         # other afterwards:
         #   pip install --force-reinstall --no-deps spconv-cu120 cumm-cu120

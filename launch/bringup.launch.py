@@ -1,7 +1,7 @@
-"""The node, and on request a bag that plays and RViz.
+"""The node and, on request, a bag player and RViz.
 
-``ros2 launch occ_perception_ros bringup.launch.py bag:=/path/to/bag`` plays, infers and opens a
-configured RViz.
+``ros2 launch occ_perception_ros bringup.launch.py bag:=/path/to/bag`` plays a bag, runs the node
+and opens RViz with a configuration.
 """
 
 import os
@@ -27,53 +27,57 @@ from occ_perception_ros.topics import PRESETS, TopicPreset
 PACKAGE = "occ_perception_ros"
 TRUE_FALSE = ["true", "false"]
 MIDDLEWARE_PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+PLAYER_DELAY_S = 4
+"""Time for the node to discover the player's topics: messages before that are lost, and sets wait
+for cameras whose first images were lost."""
 
 
 def arguments() -> list[DeclareLaunchArgument]:
+    """All launch arguments."""
     presets = "; ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
     return [
         DeclareLaunchArgument(
             "bag",
             default_value="",
-            description="Bag to play; empty: live sensors, or a player of your own",
+            description="Bag to play; empty: live sensors, or a player that you start yourself",
         ),
         DeclareLaunchArgument(
-            "rate", default_value="1.0", description="Speed at which the bag is played"
+            "rate", default_value="1.0", description="Speed of the bag relative to the recording"
         ),
         DeclareLaunchArgument(
-            "loop",
-            default_value="false",
+            "loop", default_value="false", choices=TRUE_FALSE, description="Repeat the bag"
+        ),
+        DeclareLaunchArgument(
+            "rviz",
+            default_value="true",
             choices=TRUE_FALSE,
-            description="Play the bag again and again",
-        ),
-        DeclareLaunchArgument(
-            "rviz", default_value="true", choices=TRUE_FALSE, description="Open RViz, configured"
+            description="Open RViz with the package's configuration",
         ),
         DeclareLaunchArgument(
             "checkpoint",
             default_value="",
-            description="Weights (.safetensors); empty: params_file's, or the shipped",
+            description="Model weights (.safetensors); empty: params_file, or the package's model",
         ),
         DeclareLaunchArgument(
             "device",
             default_value="",
-            description="auto, cpu, cuda or cuda:N; empty: params_file's",
+            description="auto, cpu, cuda or cuda:N; empty: as in params_file",
         ),
         DeclareLaunchArgument(
             "calibration_file",
             default_value="",
-            description="Mountings (YAML); empty: params_file's, or /tf_static",
+            description="Sensor mountings (YAML); empty: as in params_file, or /tf_static",
         ),
         DeclareLaunchArgument(
             "params_file",
             default_value="",
-            description="Node parameters as YAML, over config/occupancy_node.yaml",
+            description="Node parameters (YAML); they override config/occupancy_node.yaml",
         ),
         DeclareLaunchArgument(
             "use_sim_time",
             default_value="auto",
             choices=["auto", *TRUE_FALSE],
-            description="Time from /clock, for the node and RViz; auto: when a bag is played",
+            description="Whether node and RViz use /clock; auto: only if a bag is played",
         ),
         DeclareLaunchArgument(
             "topics",
@@ -86,6 +90,12 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The actions for the values of the launch arguments.
+
+    Raises:
+        FileNotFoundError: the bag does not exist.
+    """
+
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
@@ -97,102 +107,74 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
     sim_time = value("use_sim_time") == "true" or (value("use_sim_time") == "auto" and bool(bag))
     preset = PRESETS.get(value("topics"))
-    # Later entries win: package defaults < preset < such a bag is played < params_file < command
-    # line.
+    # Later entries override earlier ones; the command line overrides params_file.
     parameters: list = [os.path.join(share, "config", "occupancy_node.yaml")]
     if preset is not None:
         parameters.append(dict(preset.parameters))
     if bag and value("topics") == "nuscenes":
-        parameters.append(
-            {"input_qos": "reliable"}
-        )  # as nuscenes_to_bag recorded it; best effort would lose images
+        # As nuscenes_to_bag recorded it; best effort would lose images.
+        parameters.append({"input_qos": "reliable"})
     if value("params_file"):
         parameters.append(value("params_file"))
-    given = {
-        name: value(name) for name in ("checkpoint", "device", "calibration_file") if value(name)
-    }
-    parameters.append({**given, "use_sim_time": sim_time})
+    given = {name: value(name) for name in ("checkpoint", "device", "calibration_file")}
+    given = {name: text for name, text in given.items() if text}
     node = Node(
         package=PACKAGE,
         executable="occupancy_node",
         namespace=value("namespace"),
         output="screen",
-        parameters=parameters,
+        parameters=[*parameters, {**given, "use_sim_time": sim_time}],
         remappings=preset.remappings() if preset is not None else [],
     )
-    # Without the node nothing else is of use, and its one line of reason should be the last.
-    actions: list[LaunchDescriptionEntity] = [
-        node,
-        RegisterEventHandler(
-            OnProcessExit(
-                target_action=node, on_exit=[EmitEvent(event=Shutdown(reason="the node ended"))]
-            )
-        ),
-    ]
+    # Nothing else is useful without the node, and its error message should be the last line.
+    shutdown = EmitEvent(event=Shutdown(reason="the node ended"))
+    on_exit = OnProcessExit(target_action=node, on_exit=[shutdown])
+    actions: list[LaunchDescriptionEntity] = [node, RegisterEventHandler(on_exit)]
     if bag:
-        # The delay lets the node find the player's topics: what is played before is lost, and a
-        # camera that is late holds
-        # the first seconds back.
-        play = [
-            "ros2",
-            "bag",
-            "play",
-            bag,
-            "--clock",
-            "40",
-            "--delay",
-            "4",
-            "--rate",
-            value("rate"),
-        ]
-        player = ExecuteProcess(
-            cmd=play + (["--loop"] if value("loop") == "true" else []), output="screen"
-        )
-        actions.append(_after_line(node, b"ready;", player))
-        if (
-            MIDDLEWARE_PROFILE not in os.environ
-        ):  # node and player share memory that holds more than one sweep
-            actions.insert(
-                0,
-                SetEnvironmentVariable(
-                    MIDDLEWARE_PROFILE, os.path.join(share, "config", "fastdds.xml")
-                ),
-            )
+        actions.append(_play_when_ready(node, bag, value("rate"), value("loop") == "true"))
+        if MIDDLEWARE_PROFILE not in os.environ:
+            # Shared memory of node and player that holds more than one sweep.
+            profile = os.path.join(share, "config", "fastdds.xml")
+            actions.insert(0, SetEnvironmentVariable(MIDDLEWARE_PROFILE, profile))
     if value("rviz") == "true":
-        actions.append(
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", os.path.join(share, "rviz", "occupancy.rviz")],
-                parameters=[{"use_sim_time": sim_time}],
-                remappings=_rviz_remappings(preset, value("namespace").strip("/")),
-                output="log",
-            )
-        )
+        remappings = _rviz_remappings(preset, value("namespace").strip("/"))
+        actions.append(_rviz(share, sim_time, remappings))
     return actions
 
 
-def _after_line(process: Node, words: bytes, action: ExecuteProcess) -> RegisterEventHandler:
-    """Starts ``action`` when the process has logged ``words``: weights take seconds to load, and a
-    bag that plays meanwhile loses its beginning."""
-    waiting = [action]
+def _play_when_ready(node: Node, bag: str, rate: str, loop: bool) -> RegisterEventHandler:
+    """Starts the player when the node is ready, since loading the weights takes seconds."""
+    command = ["ros2", "bag", "play", bag, "--clock", "40"]
+    command += ["--delay", str(PLAYER_DELAY_S), "--rate", rate]
+    waiting = [ExecuteProcess(cmd=command + (["--loop"] if loop else []), output="screen")]
 
     def on_output(event: ProcessIO) -> list[LaunchDescriptionEntity] | None:
-        return [waiting.pop()] if waiting and words in event.text else None
+        return [waiting.pop()] if waiting and b"ready;" in event.text else None
 
     return RegisterEventHandler(
-        OnProcessIO(target_action=process, on_stdout=on_output, on_stderr=on_output)
+        OnProcessIO(target_action=node, on_stdout=on_output, on_stderr=on_output)
+    )
+
+
+def _rviz(share: str, sim_time: bool, remappings: list[tuple[str, str]]) -> Node:
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", os.path.join(share, "rviz", "occupancy.rviz")],
+        parameters=[{"use_sim_time": sim_time}],
+        remappings=remappings,
+        output="log",
     )
 
 
 def _rviz_remappings(preset: TopicPreset | None, namespace: str) -> list[tuple[str, str]]:
-    """From the names in occupancy.rviz to those of this graph."""
+    """Remappings of the names in occupancy.rviz to those of the running graph."""
     outputs = [f"/occupancy_node/output/{name}" for name in ("markers", "occupancy_grid")]
     pairs = [(name, f"/{namespace}{name}") for name in outputs] if namespace else []
     if preset is not None:
         pairs.append(("/lidar_top", preset.points))
-        # RViz takes the transport from a topic's last part, which nuScenes' names for JPEG topics
-        # do not have.
+        # RViz takes the image transport from the last part of a topic's name, which nuScenes' JPEG
+        # topics do not follow.
         pairs += [
             (f"/{camera}/image/compressed", topic) for camera, topic in preset.images().items()
         ]
@@ -200,4 +182,5 @@ def _rviz_remappings(preset: TopicPreset | None, namespace: str) -> list[tuple[s
 
 
 def generate_launch_description() -> LaunchDescription:
+    """The entry point for ``ros2 launch``."""
     return LaunchDescription([*arguments(), OpaqueFunction(function=bringup)])

@@ -1,9 +1,9 @@
-"""TACOcc's adaptive feature fuser (section III-A, Fig. 2): image volume and LiDAR volume -> fused
+"""TACOcc's adaptive feature fusion (section III-A, Fig. 2): image volume and LiDAR volume -> fused
 volume.
 
 Every non-empty voxel of one sensor retrieves its nearest non-empty voxels of the other, in both
-directions and at every level of a pyramid. How many it retrieves is chosen voxel by voxel: few for
-what is small, more for what is large.
+directions and at every level of a pyramid. How many it retrieves is chosen per voxel: few for small
+objects, more for large ones.
 """
 
 from __future__ import annotations
@@ -24,36 +24,32 @@ from occ_core.volume_encoder import Pointwise
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveFusionConfig:
-    """The fuser's shape; the defaults are TACOcc's, the rest its ablations."""
+    """Shape of the adaptive fusion; the defaults are TACOcc's, other values its ablations.
+
+    Raises:
+        ValueError: a field is out of range; the text names it and its value.
+    """
 
     candidates: tuple[int, ...] = (1, 2, 3)
-    """How many neighbours a query may choose to retrieve; a single candidate is a fixed k (Table
-    III "Fix k", Table IV).
+    """Numbers of neighbours that a query chooses from, rising; a single one is a fixed k (Table III
+    "Fix k", Table IV).
     """
     strides: tuple[int, ...] = (1, 2, 4)
-    """Of the pyramid's levels; (1,) is without MSPF."""
+    """Strides of the pyramid's levels; (1,) switches multi-scale fusion (MSPF) off."""
     image_queries: bool = True
-    """Voxels of the images retrieve voxels of the LiDAR."""
+    """Image voxels retrieve LiDAR voxels."""
     lidar_queries: bool = True
-    """Voxels of the LiDAR retrieve voxels of the images; both directions are Table III's "Bi.k"."""
+    """LiDAR voxels retrieve image voxels; both directions together are Table III's "Bi.k"."""
     radius: float = 3.0
-    """In voxels of the level: nothing farther is retrieved."""
+    """Largest distance to a neighbour, in voxels of the level."""
 
     def __post_init__(self) -> None:
-        if (
-            not self.candidates
-            or min(self.candidates) < 1
-            or list(self.candidates) != sorted(set(self.candidates))
-        ):
+        if not _rises_from(self.candidates, at_least=1):
             raise ValueError(
                 "AdaptiveFusionConfig.candidates must be rising numbers of at least 1, got "
                 f"{self.candidates}"
             )
-        if (
-            not self.strides
-            or self.strides[0] != 1
-            or list(self.strides) != sorted(set(self.strides))
-        ):
+        if not _rises_from(self.strides, at_least=1) or self.strides[0] != 1:
             raise ValueError(f"AdaptiveFusionConfig.strides must rise from 1, got {self.strides}")
         if not (self.image_queries or self.lidar_queries):
             raise ValueError(
@@ -64,9 +60,18 @@ class AdaptiveFusionConfig:
             raise ValueError(f"AdaptiveFusionConfig.radius must not be negative, got {self.radius}")
 
 
-class NonEmpty:
-    """The non-empty voxels of a dense volume at one level of the pyramid: their indices and mean
-    features.
+def _rises_from(values: tuple[int, ...], at_least: int) -> bool:
+    """Whether there are values, and they rise strictly from ``at_least`` or more."""
+    return bool(values) and values[0] >= at_least and list(values) == sorted(set(values))
+
+
+class NonEmptyVoxels:
+    """Indices and mean features of a volume's non-empty voxels, at one level of the pyramid.
+
+    Args:
+        volume: the volume at the finest level.
+        occupied: its non-empty voxels.
+        stride: voxels of the finest level per voxel of this one, along each axis.
     """
 
     def __init__(
@@ -76,17 +81,24 @@ class NonEmpty:
         stride: int,
     ) -> None:
         if stride > 1:
-            share = pool(occupied[:, None].to(volume.dtype), stride)  # [B, 1, X/s, Y/s, Z/s]
-            occupied = share[:, 0] > 0
-            volume = pool(volume, stride) / torch.where(share > 0, share, 1)
+            # the mean over a block, divided by its occupied fraction: the mean of occupied voxels
+            fraction = pool(occupied[:, None].to(volume.dtype), stride)  # [B, 1, X/s, Y/s, Z/s]
+            occupied = fraction[:, 0] > 0
+            volume = pool(volume, stride) / torch.where(fraction > 0, fraction, 1)
         self.index = occupied.nonzero()  # [V, 4]
         self.features = volume.permute(0, 2, 3, 4, 1)[occupied]  # [V, C]
         self.shape = occupied.shape
 
-    def spread(
+    def at_finest(
         self, values: Float[Tensor, "voxel channel"], index: Int[Tensor, "fine 4"], stride: int
     ) -> Float[Tensor, "fine channel"]:
-        """The value of the level's voxel that each voxel of the finest level lies in."""
+        """For voxels of the finest level, the values of this level's voxels that contain them.
+
+        Args:
+            values: one row per non-empty voxel of this level.
+            index: non-empty voxels (batch, x, y, z) of the finest level.
+            stride: the stride of this level.
+        """
         row = torch.full(self.shape, -1, dtype=torch.long, device=index.device)
         row[self.index.unbind(1)] = torch.arange(len(self.index), device=index.device)
         parent = index // index.new_tensor([1, stride, stride, stride])
@@ -94,11 +106,11 @@ class NonEmpty:
 
 
 class NeighbourhoodSelector(nn.Module):
-    """Query features -> k, a whole number that gradients pass through.
+    """Query features -> k, a whole number through which gradients flow.
 
-    An MLP gives logits over the candidates; their Gumbel-softmax weighs the candidates; the
+    An MLP gives logits over the candidates, whose Gumbel-softmax weights the candidates. Their
     expectation is rounded, with a straight-through gradient (TACOcc, "Adaptive Neighborhood
-    Selector"). Without noise in evaluation.
+    Selector"). In evaluation there is no noise.
     """
 
     temperature: Tensor
@@ -128,17 +140,16 @@ def _gumbel_noise(like: Tensor) -> Tensor:
 
 
 class Retrieval(nn.Module):
-    """One direction at one level: how strongly each query counts, seen together with its neighbours
-    of the other sensor.
+    """One direction at one level: the weight omega of each query, from its own features and those
+    of its neighbours of the other sensor.
     """
 
     def __init__(self, channels: int, candidates: tuple[int, ...], radius: float) -> None:
         super().__init__()
         self.candidates, self.radius = candidates, radius
         self.selector = NeighbourhoodSelector(channels, candidates)
-        self.norm = nn.LayerNorm(
-            channels
-        )  # features differ in size by orders of magnitude, as the depths' probabilities do
+        # features vary by orders of magnitude, as the probabilities of the depths do
+        self.norm = nn.LayerNorm(channels)
         self.attention = nn.Sequential(
             nn.Linear((1 + candidates[-1]) * channels, channels),
             nn.ReLU(inplace=True),
@@ -146,31 +157,27 @@ class Retrieval(nn.Module):
         )
 
     def forward(
-        self, queries: NonEmpty, keys: NonEmpty
+        self, queries: NonEmptyVoxels, keys: NonEmptyVoxels
     ) -> tuple[Float[Tensor, "query channel"], Int[Tensor, " candidate"]]:
-        """Weights omega of 0 or more, zero for queries without a neighbour; and how many queries
-        chose each candidate.
+        """The weights omega, and how many queries chose each candidate.
 
-        Rectified, not squashed (as Co-Occ's are): the neighbours may raise a feature as well as
-        fade it.
+        The weights are 0 for queries without a neighbour. They are rectified, not squashed (as in
+        Co-Occ), so that neighbours can amplify a feature as well as attenuate it.
         """
         found = nearest_neighbours(queries.index, keys.index, self.candidates[-1], self.radius)
         matched = (found.row[:, 0] >= 0).nonzero()[:, 0]  # [M]
         query = self.norm(queries.features.index_select(0, matched))
         k = self.selector(query)  # [M]
         neighbour = torch.arange(self.candidates[-1], device=k.device)
-        retrieved = (k[:, None] - neighbour).clamp(
-            0, 1
-        )  # [M, K]: 1 for the first k, and a gradient to k from both sides of it
+        # 1 for the first k neighbours, 0 for the others; k gets a gradient from the last one that
+        # is retrieved and from the first one left out, which lie on the two edges of the clamp
+        retrieved = (k[:, None] - neighbour).clamp(0, 1)  # [M, K]
         known = self.norm(keys.features)
-        padded = torch.cat(
-            [known, known.new_zeros(1, known.shape[1])]
-        )  # the last row: no neighbour
+        padded = torch.cat([known, known.new_zeros(1, known.shape[1])])  # last row: no neighbour
         row = found.row.index_select(0, matched)  # [M, K]
         key = padded.index_select(0, torch.where(row < 0, len(known), row).flatten())
-        key = key.view(*row.shape, known.shape[1]) * retrieved[..., None].to(
-            padded.dtype
-        )  # [M, K, C]
+        key = key.view(*row.shape, known.shape[1])  # [M, K, C]
+        key = key * retrieved[..., None].to(padded.dtype)
         omega = torch.relu(self.attention(torch.cat([query, key.flatten(1)], dim=1)))
         weights = omega.new_zeros(queries.features.shape).index_put((matched,), omega)
         counts = torch.stack([(k.detach() == candidate).sum() for candidate in self.candidates])
@@ -178,7 +185,7 @@ class Retrieval(nn.Module):
 
 
 class AdaptiveFusion(nn.Module):
-    """Target-adaptive, bidirectional, symmetric retrieval over a pyramid (MSPF), then Eq. 1."""
+    """Target-adaptive, bidirectional, symmetric retrieval over a pyramid (MSPF), fused by Eq. 1."""
 
     def __init__(self, channels: int, config: AdaptiveFusionConfig) -> None:
         super().__init__()
@@ -202,49 +209,61 @@ class AdaptiveFusion(nn.Module):
         image_volume: Float[Tensor, "batch channel x y z"],
         lidar_volume: Float[Tensor, "batch channel x y z"],
     ) -> Fused:
-        """Voxels of zeros are empty: they neither ask nor answer."""
-        image_pyramid, lidar_pyramid = (
-            self.pyramid(volume) for volume in (image_volume, lidar_volume)
-        )
+        """Fuses the volumes; voxels of zeros count as empty, neither queries nor keys."""
+        image, lidar = self.pyramid(image_volume), self.pyramid(lidar_volume)
         weight = self.reduce[0].weight
         assert isinstance(weight, Tensor)
         parts = iter(weight.flatten(1).split(image_volume.shape[1], dim=1))  # [C, C] each
-        rows = [
-            volume.permute(0, 2, 3, 4, 1) for volume in (image_volume, lidar_volume)
-        ]  # [B, X, Y, Z, C]
-        # Eq. 1: to reduce a concatenation is to add its reduced parts, of which two are zero but at
-        # the queries
-        reduced = F.linear(rows[0], next(parts)) + F.linear(rows[1], next(parts))
+        # Eq. 1 reduces Concat(F_I, F_L, F_I * omega_I, F_L * omega_L), which is the sum of its
+        # reduced parts; the last two are zero except at the queries
+        reduced = F.linear(image_volume.permute(0, 2, 3, 4, 1), next(parts))  # [B, X, Y, Z, C]
+        reduced = reduced + F.linear(lidar_volume.permute(0, 2, 3, 4, 1), next(parts))
         counts = []
-        for direction, (retrievals, queries, keys) in enumerate((
-            (self.image_queries, image_pyramid, lidar_pyramid),
-            (self.lidar_queries, lidar_pyramid, image_pyramid),
-        )):  # fmt: skip
+        directions = ((self.image_queries, image, lidar), (self.lidar_queries, lidar, image))
+        for shares, (retrievals, queries, keys) in zip(self.level_logits, directions, strict=True):
             if retrievals is None:
                 continue
-            levels = self.level_logits[direction].softmax(dim=0)
-            omega = torch.zeros_like(queries[0].features)
-            for share, stride, retrieve, query, key in zip(
-                levels, self.config.strides, retrievals, queries, keys, strict=True
-            ):
-                weights, count = retrieve(query, key)
-                omega = omega + share * query.spread(weights, queries[0].index, stride)
-                counts.append(count)
-            at = queries[0].index.unbind(1)
-            weighted = F.linear(
-                queries[0].features * omega.to(reduced.dtype), next(parts)
-            )  # F * omega
-            reduced = reduced.index_put(at, reduced[at] + weighted)
+            omega, chosen = self.retrieve(retrievals, queries, keys, shares)
+            index = queries[0].index.unbind(1)
+            weighted = F.linear(queries[0].features * omega.to(reduced.dtype), next(parts))
+            reduced = reduced.index_put(index, reduced[index] + weighted)
+            counts += chosen
         return Fused(self.reduce[1:](reduced.permute(0, 4, 1, 2, 3)), torch.stack(counts))
 
-    def pyramid(self, volume: Float[Tensor, "batch channel x y z"]) -> list[NonEmpty]:
-        occupied = non_empty(volume)
-        return [NonEmpty(volume, occupied, stride) for stride in self.config.strides]
-
-    def anneal(self, progress: float) -> None:
-        """Sets the selectors' temperature: 1.0 at the start of training (``progress`` 0), 0.1 at
-        its end (1), geometrically.
+    def retrieve(
+        self,
+        retrievals: nn.ModuleList,
+        queries: list[NonEmptyVoxels],
+        keys: list[NonEmptyVoxels],
+        level_logits: Float[Tensor, " level"],
+    ) -> tuple[Float[Tensor, "query channel"], list[Int[Tensor, " candidate"]]]:
+        """One direction: omega at the finest level, averaged over the levels, and how many queries
+        of each level chose each candidate.
         """
-        for module in self.modules():
-            if isinstance(module, NeighbourhoodSelector):
-                module.temperature.fill_(10.0 ** -min(max(progress, 0.0), 1.0))
+        shares = level_logits.softmax(dim=0)
+        omega, counts = torch.zeros_like(queries[0].features), []
+        for share, stride, retrieve, query, key in zip(
+            shares, self.config.strides, retrievals, queries, keys, strict=True
+        ):
+            weights, count = retrieve(query, key)
+            omega = omega + share * query.at_finest(weights, queries[0].index, stride)
+            counts.append(count)
+        return omega, counts
+
+    def pyramid(self, volume: Float[Tensor, "batch channel x y z"]) -> list[NonEmptyVoxels]:
+        """The non-empty voxels at every level, finest first."""
+        occupied = non_empty(volume)
+        return [NonEmptyVoxels(volume, occupied, stride) for stride in self.config.strides]
+
+
+def anneal(model: nn.Module, progress: float) -> None:
+    """Lowers the temperature of all selectors of a model geometrically over training.
+
+    Args:
+        model: any model; one without adaptive fusion is left as it is.
+        progress: 0 at the start of training, where the temperature is 1.0; 1 at the end, where it
+            is 0.1.
+    """
+    for module in model.modules():
+        if isinstance(module, NeighbourhoodSelector):
+            module.temperature.fill_(10.0 ** -min(max(progress, 0.0), 1.0))

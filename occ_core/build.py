@@ -1,4 +1,4 @@
-"""Wires a model part by part, from its configuration."""
+"""Builds a model from its configuration, part by part."""
 
 from __future__ import annotations
 
@@ -8,86 +8,117 @@ from occ_core.adaptive_fusion import AdaptiveFusion
 from occ_core.baselines.surroundocc import SurroundOcc
 from occ_core.baselines.tpvformer import TPVFormer
 from occ_core.config import OccupancyConfig
-from occ_core.fusion import SIMPLE_FUSIONS
+from occ_core.fusion import SIMPLE_FUSIONS, NoFusion
 from occ_core.head import OccupancyHead
-from occ_core.image_encoder import ImageEncoder
-from occ_core.instance_attention import InstanceAttention
+from occ_core.image_encoder import ImageEncoder, NoImageEncoder
+from occ_core.instance_attention import InstanceAttention, NoInstanceAttention
 from occ_core.interface import VoxelModel
-from occ_core.lidar_encoder import LidarEncoder
+from occ_core.lidar_encoder import LidarEncoder, NoLidarEncoder
 from occ_core.model import OccupancyModel
-from occ_core.prompts import PromptTable
+from occ_core.prompts import NoPrompts, PromptTable
 from occ_core.taxonomy import NUM_CLASSES
-from occ_core.temporal import TemporalAggregator
-from occ_core.view_transform import ViewTransform
+from occ_core.temporal import NoTemporalAggregator, TemporalAggregator
+from occ_core.view_transform import NoViewTransform, ViewTransform
 from occ_core.volume_encoder import VolumeEncoder
 from occ_core.voxel_grid import VoxelGrid
-from occ_core.weather_fusion import WeatherFusion
+from occ_core.weather_fusion import NoWeatherFusion, WeatherFusion
 
 
 def build_model(config: OccupancyConfig) -> VoxelModel:
-    """A freshly initialised model: ours, or the host that the config names."""
-    if config.tpvformer is not None or config.surroundocc is not None:
-        if config.tpvformer is not None:
-            return TPVFormer(config, config.tpvformer)
-        assert config.surroundocc is not None
+    """A freshly initialised model: an OccupancyModel, or the baseline that the config names."""
+    if config.tpvformer is not None:
+        return TPVFormer(config, config.tpvformer)
+    if config.surroundocc is not None:
         return SurroundOcc(config, config.surroundocc)
-    return build_ours(config)
+    return build_occupancy_model(config)
 
 
-def build_ours(config: OccupancyConfig) -> OccupancyModel:
-    """Our model, part by part."""
-    channels, coarse, language = config.channels, config.coarse_grid, config.language
-    told = language.width if language is not None and language.instances else 0
-    image_channels = config.image_encoder.out_channels
+def build_occupancy_model(config: OccupancyConfig) -> OccupancyModel:
+    """A freshly initialised OccupancyModel.
+
+    The parts are built in the order of the figure: a seed then always gives the same weights.
+    """
+    image_encoder, view_transform = build_image_branch(config)
     return OccupancyModel(
         config,
-        image_encoder=ImageEncoder(config.image_encoder) if config.camera else None,
-        view_transform=ViewTransform(
-            image_channels, channels, config.depth, coarse, config.image_encoder.stride
-        )
-        if config.camera
-        else None,
-        lidar_encoder=LidarEncoder(
-            channels,
-            voxels=VoxelGrid(config.grid.range_m, config.lidar_voxel_m),
-            fine=config.grid,
-            coarse=coarse,
-        )
-        if config.lidar
-        else None,
-        prompts=PromptTable(language.width) if language is not None else None,
-        image_attention=InstanceAttention(channels, told) if told and config.camera else None,
-        lidar_attention=InstanceAttention(channels, told) if told and config.lidar else None,
-        weather_fusion=WeatherFusion(language.width)
-        if language is not None and language.weather
-        else None,
+        image_encoder=image_encoder,
+        view_transform=view_transform,
+        lidar_encoder=build_lidar_encoder(config),
+        prompts=NoPrompts() if config.language is None else PromptTable(config.language.width),
+        image_attention=build_attention(config, has_sensor=config.camera),
+        lidar_attention=build_attention(config, has_sensor=config.lidar),
+        weather_fusion=build_weather_fusion(config),
         fusion=build_fusion(config),
         volume_encoder=VolumeEncoder(
-            channels, config.volume_blocks, factorised=config.factorised_convolutions
+            config.channels, config.volume_blocks, factorised=config.factorised_convolutions
         ),
-        temporal=TemporalAggregator(
-            channels, coarse, config.temporal, factorised=config.factorised_convolutions
-        )
-        if config.temporal is not None
-        else None,
+        temporal=build_temporal(config),
         head=OccupancyHead(
-            channels,
-            lidar_channels=channels if config.lidar else 0,
-            image_channels=image_channels if config.camera else 0,
+            config.channels,
+            lidar_channels=config.channels if config.lidar else 0,
+            image_channels=config.image_encoder.out_channels if config.camera else 0,
             classes=NUM_CLASSES,
             fine=config.grid,
             ratio=config.cascade_ratio,
             refine_above=config.refine_above,
             max_refined=config.max_refined,
-            recalls=config.temporal is not None and config.temporal.filter_voxels,
+            filter_voxels=config.temporal is not None and config.temporal.filter_voxels,
         ),
     )
 
 
-def build_fusion(config: OccupancyConfig) -> nn.Module | None:
-    """The fuser that the config asks for; None where there is one sensor only."""
+def build_image_branch(
+    config: OccupancyConfig,
+) -> tuple[ImageEncoder | NoImageEncoder, ViewTransform | NoViewTransform]:
+    """The parts that lead from the images to the image volume."""
+    if not config.camera:
+        return NoImageEncoder(), NoViewTransform(config.coarse_grid)
+    encoder = config.image_encoder
+    return ImageEncoder(encoder), ViewTransform(
+        encoder.out_channels, config.channels, config.depth, config.coarse_grid, encoder.stride
+    )
+
+
+def build_lidar_encoder(config: OccupancyConfig) -> LidarEncoder | NoLidarEncoder:
+    """The part that leads from the points to the LiDAR volume."""
+    if not config.lidar:
+        return NoLidarEncoder(config.grid, config.coarse_grid)
+    voxels = VoxelGrid(config.grid.range_m, config.lidar_voxel_m)
+    return LidarEncoder(config.channels, voxels, fine=config.grid, coarse=config.coarse_grid)
+
+
+def build_attention(
+    config: OccupancyConfig, *, has_sensor: bool
+) -> InstanceAttention | NoInstanceAttention:
+    """The attention of one sensor's volume to the prompts."""
+    if config.language is not None and config.language.instances and has_sensor:
+        return InstanceAttention(config.channels, config.language.width)
+    return NoInstanceAttention()
+
+
+def build_weather_fusion(config: OccupancyConfig) -> WeatherFusion | NoWeatherFusion:
+    """The weighting of the sensors by the weather."""
+    if config.language is not None and config.language.weather:
+        return WeatherFusion(config.language.width)
+    return NoWeatherFusion()
+
+
+def build_fusion(config: OccupancyConfig) -> nn.Module:
+    """The fusion of image volume and LiDAR volume."""
     if not (config.camera and config.lidar):
-        return None
+        return NoFusion()
     if config.adaptive_fusion is not None:
         return AdaptiveFusion(config.channels, config.adaptive_fusion)
     return SIMPLE_FUSIONS[config.fusion](config.channels)
+
+
+def build_temporal(config: OccupancyConfig) -> TemporalAggregator | NoTemporalAggregator:
+    """The aggregation over time."""
+    if config.temporal is None:
+        return NoTemporalAggregator()
+    return TemporalAggregator(
+        config.channels,
+        config.coarse_grid,
+        config.temporal,
+        factorised=config.factorised_convolutions,
+    )

@@ -1,6 +1,4 @@
-"""The shape of the network: ``OccupancyConfig``, the presets, and the baselines' own
-configurations.
-"""
+"""Shape of the network: ``OccupancyConfig``, its presets, and the baselines' configurations."""
 
 from __future__ import annotations
 
@@ -17,21 +15,25 @@ from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 
 @dataclass(frozen=True, kw_only=True)
 class TPVFormerConfig:
-    """TPVFormer (Huang et al., CVPR 2023) as GaussRender trains it; the defaults are its own."""
+    """TPVFormer (Huang et al., CVPR 2023) as GaussRender trains it; the defaults are its own.
+
+    Raises:
+        ValueError: fields do not fit together; the text names them and their values.
+    """
 
     channels: int = 256
     heads: int = 8
     layers: int = 3
     ratio: int = 2
-    """Voxels per cell of a plane and axis."""
+    """Voxels per cell of a plane, along each axis."""
     pillars: tuple[int, int, int] = (4, 32, 32)
-    """Reference points of a query along the axis that its plane lacks: z of the plane xy, y of xz,
-    x of yz.
+    """Reference points of a query along the axis that its plane lacks: z for the plane xy, y for
+    xz, x for yz.
     """
     samples: tuple[int, int, int] = (8, 64, 64)
-    """Samples of a query in each image level, shared out to its reference points."""
+    """Samples of a query in each image level, divided among its reference points."""
     levels: int = 4
-    """Of the image pyramid, from stride 8 on."""
+    """Levels of the image pyramid, from stride 8 on."""
 
     def __post_init__(self) -> None:
         if any(
@@ -52,22 +54,26 @@ class TPVFormerConfig:
 class SurroundOccConfig:
     """SurroundOcc (Wei et al., ICCV 2023); the defaults are its own. Level l reads the images at
     stride 8 * 2**l.
+
+    Raises:
+        ValueError: fields do not fit together; the text names them and their values.
     """
 
     channels: tuple[int, ...] = (128, 256, 512)
-    """Of every level's volume, the finest first; the finest has half the voxels of the grid along
-    each axis.
+    """Channels of each level's volume, finest first; the finest has half the voxels of the grid
+    along each axis.
     """
     layers: tuple[int, ...] = (1, 3, 6)
+    """Attention layers of each level."""
     samples: tuple[int, ...] = (2, 4, 8)
+    """Samples of a query of each level."""
     heads: int = 8
 
     def __post_init__(self) -> None:
         if not len(self.channels) == len(self.layers) == len(self.samples) >= 1:
             raise ValueError(
-                "SurroundOccConfig needs channels, layers and samples of every level, got "
-                f"{self.channels}, {self.layers}, "
-                f"{self.samples}"
+                "SurroundOccConfig needs channels, layers and samples for every level, got "
+                f"{self.channels}, {self.layers}, {self.samples}"
             )
         if any(channels % self.heads or channels % 32 for channels in self.channels):
             raise ValueError(
@@ -78,67 +84,91 @@ class SurroundOccConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OccupancyConfig:
-    """Everything that decides the shape of the network; stored with its weights."""
+    """Everything that decides the shape of the network; stored with its weights.
+
+    Raises:
+        ValueError: fields are out of range or do not fit together; the text names them and their
+            values.
+    """
 
     grid: VoxelGrid = SURROUNDOCC_GRID
     """The grid that is predicted."""
     cascade_ratio: int = 2
-    """Fine voxels per coarse voxel and axis."""
+    """Fine voxels per coarse voxel, along each axis."""
     image_size: tuple[int, int] = (128, 352)
     """(height, width) of the images in ``Frame``."""
     channels: int = 32
-    """Of every volume."""
+    """Channels of every volume."""
     image_encoder: ImageEncoderConfig = ImageEncoderConfig()
     depth: DepthBins = DepthBins()
     lidar_voxel_m: float = 0.5
-    """Voxels in which points are gathered before the sparse convolutions."""
+    """Edge length of the voxels that points are gathered in before the sparse convolutions."""
     fusion: Literal["add", "concat", "conv"] = "concat"
-    """How image and LiDAR volumes are joined where there is no ``adaptive_fusion``."""
+    """How image and LiDAR volume are joined without ``adaptive_fusion``."""
     adaptive_fusion: AdaptiveFusionConfig | None = None
-    """TACOcc's fuser."""
+    """TACOcc's adaptive fusion."""
     volume_blocks: tuple[int, ...] = (0, 1, 2)
     """Residual blocks per level of the 3D encoder."""
     factorised_convolutions: bool = True
-    """3x3x1 then 1x1x3 in the 3D encoder: less than half the work of 3x3x3. The memory's are
-    factorised further.
+    """Use 3x3x1 and then 1x1x3 in the 3D encoder, at less than half the work of 3x3x3. The temporal
+    aggregator's convolutions are factorised further.
     """
     temporal: TemporalConfig | None = None
-    """TACOcc's memory; None predicts each frame on its own."""
+    """TACOcc's memory; without it each frame is predicted by itself."""
     language: LanguageConfig | None = None
-    """VLMFusionOcc3D's prompts; None hears nothing of weather and region."""
+    """VLMFusionOcc3D's prompts; without them weather and region have no influence."""
     refine_above: float = 0.3
     """Coarse voxels whose probability of being occupied exceeds this are refined."""
     max_refined: int = 16_000
-    """Coarse voxels refined per batch at most."""
+    """Largest number of coarse voxels refined per batch."""
     camera: bool = True
+    """Use the cameras."""
     lidar: bool = True
+    """Use the LiDAR."""
     tpvformer: TPVFormerConfig | None = None
+    """Build this baseline instead; it uses grid, image size and image encoder of this config."""
     surroundocc: SurroundOccConfig | None = None
-    """Another model instead of ours, of which grid, image size and image encoder are taken."""
+    """Build this baseline instead; it uses grid, image size and image encoder of this config."""
 
     def __post_init__(self) -> None:
+        self._check_sensors()
+        self._check_baseline()
+        self._check_sizes()
+
+    def _check_sensors(self) -> None:
+        """Fusion needs both sensors, everything else at least one."""
         if not (self.camera or self.lidar):
             raise ValueError(
                 "OccupancyConfig: camera and lidar are both off; a model needs at least one sensor"
             )
-        if self.adaptive_fusion is not None and not (self.camera and self.lidar):
+        if self.camera and self.lidar:
+            return
+        if self.adaptive_fusion is not None:
             raise ValueError(
                 "OccupancyConfig.adaptive_fusion joins camera and lidar, of which one is off"
             )
-        if self.language is not None and self.language.weather and not (self.camera and self.lidar):
+        if self.language is not None and self.language.weather:
             raise ValueError(
-                "OccupancyConfig.language.weather weighs camera and lidar, of which one is off"
+                "OccupancyConfig.language.weather weights camera and lidar, of which one is off"
             )
-        if hosts := [host for host in (self.tpvformer, self.surroundocc) if host is not None]:
-            ours = any(
-                part is not None for part in (self.adaptive_fusion, self.temporal, self.language)
+
+    def _check_baseline(self) -> None:
+        """A baseline replaces the whole model, whose own parts must then be off."""
+        baselines = (self.tpvformer is not None) + (self.surroundocc is not None)
+        if not baselines:
+            return
+        own_parts = (self.adaptive_fusion, self.temporal, self.language)
+        has_own_parts = any(part is not None for part in own_parts)
+        camera_only = self.camera and not self.lidar
+        if baselines > 1 or has_own_parts or not camera_only or self.cascade_ratio != 1:
+            raise ValueError(
+                "OccupancyConfig.tpvformer and .surroundocc are complete models: set one of them, "
+                "with lidar=False, cascade_ratio=1, and none of adaptive_fusion, temporal and "
+                "language"
             )
-            if len(hosts) > 1 or ours or self.lidar or not self.camera or self.cascade_ratio != 1:
-                raise ValueError(
-                    "OccupancyConfig.tpvformer and .surroundocc are models of their own: one of "
-                    "them, with lidar=False, "
-                    "cascade_ratio=1, and none of adaptive_fusion, temporal and language"
-                )
+
+    def _check_sizes(self) -> None:
+        """Sizes have to be divisible by what halves or groups them."""
         if self.channels % 8:
             raise ValueError(
                 "OccupancyConfig.channels must be a multiple of 8 (group norms), got "
@@ -148,18 +178,13 @@ class OccupancyConfig:
             raise ValueError(
                 f"OccupancyConfig.image_size must be multiples of 32, got {self.image_size}"
             )
-        if (
-            not self.volume_blocks
-            or self.volume_blocks[0] < 0
-            or any(blocks < 1 for blocks in self.volume_blocks[1:])
-        ):
+        blocks = self.volume_blocks
+        if not blocks or blocks[0] < 0 or any(count < 1 for count in blocks[1:]):
             raise ValueError(
                 "OccupancyConfig.volume_blocks must be 0 or more, then at least 1 per level, got "
-                f"{self.volume_blocks}"
+                f"{blocks}"
             )
-        self.coarse_grid.coarser(
-            2 ** (len(self.volume_blocks) - 1)
-        )  # raises where the levels do not fit
+        self.coarse_grid.coarser(2 ** (len(blocks) - 1))  # raises if the levels do not fit
 
     @property
     def coarse_grid(self) -> VoxelGrid:
@@ -167,15 +192,18 @@ class OccupancyConfig:
         return self.grid.coarser(self.cascade_ratio)
 
     @property
-    def forgetting(self) -> TemporalConfig:
-        """Whose rules say when the frames before are forgotten: their classes are remembered
-        without a ConvLSTM too.
-        """
+    def memory_rules(self) -> TemporalConfig:
+        """When the memory is discarded. A model without ``temporal`` may remember classes."""
         return TemporalConfig() if self.temporal is None else self.temporal
+
+    @property
+    def remembers_classes(self) -> bool:
+        """Whether the classes seen in one frame make the prompts of the next."""
+        return self.language is not None and self.language.instances
 
 
 def debug() -> OccupancyConfig:
-    """For tests: everything is there, nothing is big."""
+    """For tests: every part is present, and small."""
     return OccupancyConfig(
         grid=SURROUNDOCC_GRID.coarser(2),
         image_size=(64, 192),
@@ -192,7 +220,7 @@ def debug() -> OccupancyConfig:
 
 
 def nano() -> OccupancyConfig:
-    """For ablations: one training in minutes on two cores."""
+    """For ablations: a training takes minutes on two cores."""
     return replace(
         debug(),
         channels=16,
@@ -203,8 +231,8 @@ def nano() -> OccupancyConfig:
 
 
 def tiny() -> OccupancyConfig:
-    """For a CPU at 2 Hz: the shipped checkpoint, which has a memory and prompts besides. ResNet-18
-    at half its width.
+    """For a CPU at 2 Hz: ResNet-18 at half its width. The shipped checkpoint has this size, plus a
+    memory and prompts.
     """
     return OccupancyConfig(
         image_encoder=ImageEncoderConfig(widths=(32, 64, 128, 256), out_channels=32, stride=8),
@@ -238,3 +266,4 @@ def base() -> OccupancyConfig:
 
 
 PRESETS = {"debug": debug, "nano": nano, "tiny": tiny, "small": small, "base": base}
+"""The presets by name, smallest first."""

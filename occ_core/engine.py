@@ -1,5 +1,5 @@
-"""``OccupancyEngine``: one frame in, one occupancy grid out, as the robot and the offline tools use
-the model.
+"""``OccupancyEngine``: one frame in, one occupancy grid out. The robot and the offline tools run
+the model through it.
 """
 
 from __future__ import annotations
@@ -23,22 +23,20 @@ log = logging.getLogger(__name__)
 
 
 def best_device() -> torch.device:
-    """CUDA where torch and spconv both have it, the CPU elsewhere."""
+    """CUDA if both torch and spconv can use it, else the CPU."""
     if torch.cuda.is_available() and not HAS_CUDA:
         log.warning(
-            "spconv is its CPU build; for the GPU: pip install --force-reinstall --no-deps "
-            "spconv-cu120 cumm-cu120"
+            "the CPU build of spconv is installed; to use the GPU: pip install --force-reinstall "
+            "--no-deps spconv-cu120 cumm-cu120"
         )
     return torch.device("cuda" if torch.cuda.is_available() and HAS_CUDA else "cpu")
 
 
 def bf16_is_fast(device: torch.device) -> bool:
-    """Whether the processor computes in bfloat16 itself (elsewhere it is emulated and slower than
-    float32).
-    """
+    """Whether the device computes in bfloat16 natively; emulated, it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # torch has no public name for this, and releases differ in the private ones
+    # torch has no public function for this, and its releases differ in the private ones
     checks = (
         getattr(torch.cpu, name, None)
         for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -47,14 +45,14 @@ def bf16_is_fast(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """bfloat16 autocast where asked for; ``auto`` asks for it where it is fast."""
+    """A context with autocast to bfloat16 or without; ``auto`` casts where bfloat16 is fast."""
     if precision == "bf16" or (precision == "auto" and bf16_is_fast(device)):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
 
 
 class OccupancyEngine:
-    """A model on its device.
+    """A model on its device, with the memory of the drive.
 
     Args:
         frame_id: name of the grid frame, copied to every ``Occupancy``.
@@ -77,50 +75,50 @@ class OccupancyEngine:
     def from_checkpoint(
         cls, path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto"
     ) -> OccupancyEngine:
-        """The engine of a checkpoint.
+        """An engine for the model in a checkpoint.
 
         Raises:
             CheckpointError: see ``load_checkpoint``.
         """
         model, description = load_checkpoint(path)
-        if model.image_encoder is not None:
-            model.image_encoder.fold()
+        model.image_encoder.fold()
         return cls(model, device, precision, frame_id=description["frame_id"])
 
     @torch.inference_mode()
     def step(self, frame: Frame) -> Occupancy:
-        """Predicts the occupancy of a frame; the result lies on the CPU.
+        """Predicts the occupancy of a frame; the result is on the CPU.
 
-        What the memory holds is forgotten where it cannot be of this drive: after a gap, a jump, a
-        step back in time.
+        The memory is discarded where the drive is not continuous: after a gap, a jump or a step
+        back in time.
         """
         frame = frame.to(self.device)
         config = self.model.config
-        forgotten = None
+        memory_reset = None
         if self.memory is not None:
-            forgotten = discontinuity(self.memory, frame, config.forgetting)
-        if forgotten is not None:
+            memory_reset = discontinuity(self.memory, frame, config.memory_rules)
+        if memory_reset is not None:
             self.memory = None
         with autocast(self.device, self.precision):
             prediction = self.model(frame, self.memory)
         self.memory = prediction.memory
         labels, probability = classify(prediction.head, config.cascade_ratio)
+        weights = prediction.sensor_weights
         return Occupancy(
             labels.cpu(),
             probability.cpu(),
             config.grid,
             stamp_ns=frame.stamp_ns,
             frame_id=self.frame_id,
-            memory_reset=forgotten,
+            memory_reset=memory_reset,
             neighbour_shares=prediction.neighbour_shares(),
-            sensor_weights=()
-            if prediction.sensor_weights is None
-            else tuple(prediction.sensor_weights.mean(dim=0).tolist()),
+            sensor_weights=() if weights is None else tuple(weights.mean(dim=0).tolist()),
         )
 
     def reset(self, reason: str) -> None:
-        """Forgets the frames before, as at every discontinuity of the drive (a jump in time or
-        place, a request).
+        """Discards the memory, so that the next frame is treated as a first one.
+
+        Args:
+            reason: why, for the log.
         """
         self.memory = None
         log.info("engine reset: %s", reason)

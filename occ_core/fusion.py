@@ -1,7 +1,7 @@
-"""Image volume and LiDAR volume -> fused volume, the simple ways: add, concatenate, convolve.
+"""Image volume and LiDAR volume -> fused volume, in simple ways: add, concatenate, convolve.
 
-Concatenation is the fuser of TACOcc's Table III "Base"; the three are the rivals of
-VLMFusionOcc3D's Table IV.
+Concatenation is the fusion of TACOcc's Table III "Base"; VLMFusionOcc3D's Table IV compares all
+three.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from occ_core.volume_encoder import Pointwise, convolution
 
 
 class Fused(NamedTuple):
-    """What a fuser gives."""
+    """Output of a fusion."""
 
     volume: Float[Tensor, "batch channel x y z"]
     neighbourhoods: Int[Tensor, "retrieval candidate"] | None = None
-    """Of the adaptive fuser: how many queries chose each number of neighbours, per direction and
-    level.
+    """How many queries chose each number of neighbours, per direction and level of the adaptive
+    fusion; None for the others.
     """
 
 
@@ -61,14 +61,12 @@ class ConcatFusion(nn.Module):
         image_volume: Float[Tensor, "batch channel x y z"],
         lidar_volume: Float[Tensor, "batch channel x y z"],
     ) -> Fused:
-        # to reduce a concatenation is to add its reduced parts, which copies neither
+        # reducing a concatenation is adding its reduced parts, and that copies neither volume
         weight = self.reduce[0].weight
         assert isinstance(weight, Tensor)
-        parts = weight.flatten(1).split(image_volume.shape[1], dim=1)
-        rows = (
-            volume.permute(0, 2, 3, 4, 1) for volume in (image_volume, lidar_volume)
-        )  # [B, X, Y, Z, C]
-        image, lidar = (F.linear(row, part) for row, part in zip(rows, parts, strict=True))
+        image_weight, lidar_weight = weight.flatten(1).split(image_volume.shape[1], dim=1)
+        image = F.linear(image_volume.permute(0, 2, 3, 4, 1), image_weight)  # [B, X, Y, Z, C]
+        lidar = F.linear(lidar_volume.permute(0, 2, 3, 4, 1), lidar_weight)
         return Fused(self.reduce[1:]((image + lidar).permute(0, 4, 1, 2, 3)))
 
 
@@ -89,4 +87,17 @@ class ConvFusion(nn.Module):
         return Fused(self.reduce(torch.cat([image_volume, lidar_volume], dim=1)))
 
 
+class NoFusion(nn.Module):
+    """The fusion of a model with a single sensor: the volume of that sensor."""
+
+    def forward(
+        self,
+        image_volume: Float[Tensor, "batch image_channel x y z"],
+        lidar_volume: Float[Tensor, "batch lidar_channel x y z"],
+    ) -> Fused:
+        """The volume that has channels; that of a sensor which the model lacks has none."""
+        return Fused(image_volume if image_volume.shape[1] else lidar_volume)
+
+
 SIMPLE_FUSIONS = {"add": AddFusion, "concat": ConcatFusion, "conv": ConvFusion}
+"""The fusion for each value of ``OccupancyConfig.fusion``."""

@@ -1,15 +1,14 @@
 """Volume -> class logits, coarse to fine (the cascade of OpenOccupancy's CONet, TACOcc's "cascaded
 occupancy head").
 
-The coarse volume is classified whole. Voxels that may be occupied are split into ``ratio**3``
-children, and each child is classified from what the three sources say *at its own centre*: the
-volume (trilinear), the images (bilinear), and the LiDAR features of the child's own voxel.
+Every coarse voxel is classified. Those that may be occupied are split into ``ratio**3`` children,
+and each child is classified from the features *at its own centre*: the volume's (trilinear), the
+images' (bilinear), and those of its own voxel in the LiDAR branch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,34 +16,39 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from occ_core.ops.interpolate import interpolate, upsample
-from occ_core.ops.sparse import SparseVolume, linear_index
+from occ_core.ops.linear_index import linear_index
+from occ_core.ops.sparse import SparseVolume
 from occ_core.taxonomy import EMPTY
 from occ_core.types import HeadOutput
+from occ_core.view_transform import SampleImages
 from occ_core.volume_encoder import Pointwise
-from occ_core.voxel_filter import Recall, VoxelFilter
+from occ_core.voxel_filter import PreviousLogits, VoxelFilter
 from occ_core.voxel_grid import VoxelGrid
 
-SampleImages = Callable[[Tensor, Tensor], Tensor]
-"""Points [P, 3] in metres and their samples [P] -> image features [P, C]."""
+CHUNK = 16_384
+"""Children classified at a time, so that their features stay in the processor's cache."""
 
-
-CACHED_CHILDREN = 16_384
-"""Children refined at a time: their features then stay in the processor's cache."""
+INITIALLY_OCCUPIED = 0.15
+"""Probability of being occupied that the coarse logits start from. Most voxels are empty; from a
+uniform start all of them would be refined at first.
+"""
 
 
 class OccupancyHead(nn.Module):
     """Coarse classification and its refinement.
 
     Args:
-        channels: of the volume. lidar_channels, image_channels: of the features looked up for the
-            children; 0 without that sensor.
-        refine_above: coarse voxels whose probability of being occupied is above this are refined,
-            and so is every voxel
-            that holds LiDAR returns.
-        max_refined: at most so many coarse voxels of a batch are refined, the most probable first;
-            bounds the memory.
-        recalls: children are classified in the light of what was said of their place in the frame
-            before.
+        channels: channels of the volume.
+        lidar_channels: channels of the LiDAR features of the fine voxels; 0 without LiDAR.
+        image_channels: channels of the image features; 0 without cameras.
+        classes: number of classes, including empty.
+        fine: the grid that is predicted.
+        ratio: fine voxels per coarse voxel, along each axis.
+        refine_above: coarse voxels are refined when their probability of being occupied exceeds
+            this, and whenever they hold LiDAR points.
+        max_refined: upper bound for the number of coarse voxels refined per batch, which bounds the
+            memory; the most probable ones are taken.
+        filter_voxels: update the logits of the children by those of the previous frame.
     """
 
     def __init__(
@@ -58,22 +62,16 @@ class OccupancyHead(nn.Module):
         refine_above: float,
         max_refined: int,
         *,
-        recalls: bool = False,
+        filter_voxels: bool = False,
     ) -> None:
         super().__init__()
-        self.fine, self.ratio, self.refine_above, self.max_refined = (
-            fine,
-            ratio,
-            refine_above,
-            max_refined,
-        )
-        self.classes = classes
+        self.fine, self.ratio, self.classes = fine, ratio, classes
+        self.refine_above, self.max_refined = refine_above, max_refined
         self.coarse = Pointwise(channels, classes)
         assert self.coarse.bias is not None
-        with (
-            torch.no_grad()
-        ):  # most voxels are empty: start from 15 % occupied, or all would be refined at first
-            self.coarse.bias[EMPTY] = math.log((classes - 1) * 0.85 / 0.15)
+        with torch.no_grad():
+            odds = (classes - 1) * (1 - INITIALLY_OCCUPIED) / INITIALLY_OCCUPIED
+            self.coarse.bias[EMPTY] = math.log(odds)
         hidden = 2 * channels
         self.refine = nn.Sequential(
             nn.Linear(channels + lidar_channels + image_channels + ratio**3, hidden),
@@ -81,49 +79,51 @@ class OccupancyHead(nn.Module):
             nn.ReLU(inplace=True),
             nn.Linear(hidden, classes),
         )
-        self.filter = VoxelFilter(hidden, classes) if recalls else None
+        self.filter = VoxelFilter(hidden, classes) if filter_voxels else None
 
     def forward(
         self,
         volume: Float[Tensor, "batch channel x y z"],
-        lidar: SparseVolume | None,
-        sample_images: SampleImages | None,
-        recall: Recall | None = None,
+        lidar: SparseVolume,
+        sample_images: SampleImages,
+        previous: PreviousLogits | None = None,
     ) -> HeadOutput:
+        """Logits of the coarse voxels and of the children.
+
+        Args:
+            lidar: LiDAR features of the fine voxels.
+            sample_images: looks up the image features at points.
+            previous: logits of the previous frame; None in a first frame.
+        """
         coarse = self.coarse(volume)
-        children, corner = self.split(self.choose(coarse.detach(), lidar))
-        rows = self.rows(lidar) if lidar is not None else None
-        volume = volume.contiguous(
-            memory_format=torch.channels_last_3d
-        )  # a voxel's channels side by side: gathered as one row
-        which_corner = torch.eye(
-            self.ratio**3, dtype=volume.dtype, device=volume.device
-        )  # one-hot rows
+        children, corner = self.split(self.choose_parents(coarse.detach(), lidar))
+        rows = self.lidar_rows(lidar)
+        # channels last: the channels of a voxel are then gathered as one row
+        volume = volume.contiguous(memory_format=torch.channels_last_3d)
+        one_hot = torch.eye(self.ratio**3, dtype=volume.dtype, device=volume.device)
         fine = [coarse.new_zeros(0, self.classes)]
-        for part, part_corner in zip(
-            children.split(CACHED_CHILDREN), corner.split(CACHED_CHILDREN), strict=True
-        ):
-            features = [self.sample_volume(volume, part), which_corner.index_select(0, part_corner)]
-            if lidar is not None and rows is not None:
-                features.append(self.look_up(lidar, rows, part))
-            if sample_images is not None:
-                features.append(sample_images(self.fine.centres(part[:, 1:]), part[:, 0]))
+        for part, part_corner in zip(children.split(CHUNK), corner.split(CHUNK), strict=True):
+            features = [
+                self.sample_volume(volume, part),
+                one_hot.index_select(0, part_corner),
+                self.look_up(lidar, rows, part),
+                sample_images(self.fine.centres(part[:, 1:]), part[:, 0]),
+            ]
             hidden = self.refine[:-1](torch.cat(features, dim=1))
             logits = self.refine[-1](hidden)
-            if self.filter is not None and recall is not None:
-                logits = self.filter(logits, hidden, recall(part))
+            if self.filter is not None and previous is not None:
+                logits = self.filter(logits, hidden, previous(part))
             fine.append(logits)
         return HeadOutput(coarse, torch.cat(fine), children)
 
-    def choose(
-        self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume | None
+    def choose_parents(
+        self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume
     ) -> Int[Tensor, "parent 4"]:
-        """The coarse voxels to refine; there may be none."""
+        """Indices of the coarse voxels to refine; there may be none."""
         occupied = 1 - coarse.movedim(1, -1).float().softmax(dim=-1)[..., EMPTY]  # [B, X, Y, Z]
-        if lidar is not None:
-            hit = lidar.indices.long().clone()
-            hit[:, 1:] //= self.ratio
-            occupied[hit.unbind(1)] = 1.0
+        hit = lidar.indices.long().clone()
+        hit[:, 1:] //= self.ratio
+        occupied[hit.unbind(1)] = 1.0
         chosen = (occupied > self.refine_above).nonzero()
         if len(chosen) > self.max_refined:
             best = occupied[chosen.unbind(1)].topk(self.max_refined).indices
@@ -133,68 +133,68 @@ class OccupancyHead(nn.Module):
     def split(
         self, parents: Int[Tensor, "parent 4"]
     ) -> tuple[Int[Tensor, "child 4"], Int[Tensor, " child"]]:
-        """Each parent's children in the fine grid, and which of its corners each child is."""
+        """Indices of each parent's children in the fine grid, and which corner of their parent they
+        fill.
+        """
         steps = torch.arange(self.ratio, device=parents.device)
-        offsets = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1).view(
-            -1, 3
-        )  # [R, 3]
+        offsets = torch.cartesian_prod(steps, steps, steps).view(-1, 3)  # [R, 3], z fastest
         position = (parents[:, None, 1:] * self.ratio + offsets).reshape(-1, 3)
         sample = parents[:, :1].repeat_interleave(len(offsets), dim=0)
-        return torch.cat([sample, position], dim=1), torch.arange(
-            len(offsets), device=parents.device
-        ).repeat(len(parents))
+        corner = torch.arange(len(offsets), device=parents.device).repeat(len(parents))
+        return torch.cat([sample, position], dim=1), corner
 
     def sample_volume(
         self, volume: Float[Tensor, "batch channel x y z"], children: Int[Tensor, "child 4"]
     ) -> Float[Tensor, "child channel"]:
-        """The volume at the children's centres, trilinear."""
-        position = (
-            children[:, 1:].float() + 0.5
-        ) / self.ratio - 0.5  # coarse centres lie at integers
+        """The volume at the children's centres (trilinear)."""
+        # in coarse voxels, with their centres at integers
+        position = (children[:, 1:].float() + 0.5) / self.ratio - 0.5
         return interpolate(volume, position, children[:, 0])
 
-    def rows(self, lidar: SparseVolume) -> Int[Tensor, " voxel"]:
-        """For every fine voxel of the batch, flattened, the row of its LiDAR feature, from 1; 0
-        where it holds no return.
+    def lidar_rows(self, lidar: SparseVolume) -> Int[Tensor, " voxel"]:
+        """For every fine voxel of the batch, flattened: 1 plus the row of its LiDAR feature, or 0
+        where it holds no point.
         """
-        x, y, z = self.fine.shape
-        rows = torch.zeros(
-            lidar.batch_size * x * y * z, dtype=torch.long, device=lidar.indices.device
-        )
-        rows[linear_index(lidar.indices, self.fine.shape)] = 1 + torch.arange(
-            len(lidar.indices), device=rows.device
-        )
+        cells, device = lidar.batch_size * math.prod(self.fine.shape), lidar.indices.device
+        rows = torch.zeros(cells, dtype=torch.long, device=device)
+        filled = linear_index(lidar.indices, self.fine.shape)
+        rows[filled] = 1 + torch.arange(len(filled), device=device)
         return rows
 
     def look_up(
         self, lidar: SparseVolume, rows: Int[Tensor, " voxel"], children: Int[Tensor, "child 4"]
     ) -> Float[Tensor, "child channel"]:
-        """The LiDAR feature of each child's own voxel; zero where it holds no return."""
-        padded = torch.cat(
-            [lidar.features.new_zeros(1, lidar.features.shape[1]), lidar.features]
-        )  # row 0: no return
-        return padded.index_select(0, rows[linear_index(children, self.fine.shape)])
+        """The LiDAR feature of each child's own voxel; zero where it holds no point."""
+        no_point = lidar.features.new_zeros(1, lidar.features.shape[1])  # row 0 of the table
+        table = torch.cat([no_point, lidar.features])
+        return table.index_select(0, rows[linear_index(children, self.fine.shape)])
 
 
 def classify(
     output: HeadOutput, ratio: int
 ) -> tuple[UInt8[Tensor, "batch x y z"], Float[Tensor, "batch x y z"]]:
-    """Labels and their probabilities on the fine grid; a voxel that was not refined is what its
-    parent is.
+    """Labels and their probabilities on the fine grid.
+
+    Args:
+        output: logits of the cascade; voxels that were not refined take the class of their parent.
+        ratio: fine voxels per coarse voxel, along each axis.
     """
     coarse_label, coarse_probability = decide(output.coarse)  # [B, X, Y, Z]
     label, probability = upsample(coarse_label, ratio), upsample(coarse_probability, ratio)
-    at = output.children.unbind(1)
-    label[at], probability[at] = decide(output.fine)  # [child]
+    index = output.children.unbind(1)
+    label[index], probability[index] = decide(output.fine)  # [child]
     return label, probability
 
 
 def dense_logits(output: HeadOutput, ratio: int) -> Float[Tensor, "batch class x y z"]:
-    """Logits on the fine grid; a voxel that was not refined has its parent's."""
+    """Logits on the fine grid, with the parent's for voxels that were not refined.
+
+    Args:
+        ratio: fine voxels per coarse voxel, along each axis.
+    """
     dense = F.interpolate(output.coarse, scale_factor=ratio).permute(0, 2, 3, 4, 1)  # nearest
-    return dense.index_put(output.children.unbind(1), output.fine.to(dense.dtype)).permute(
-        0, 4, 1, 2, 3
-    )
+    dense = dense.index_put(output.children.unbind(1), output.fine.to(dense.dtype))
+    return dense.permute(0, 4, 1, 2, 3)
 
 
 def decide(
@@ -202,16 +202,14 @@ def decide(
 ) -> tuple[UInt8[Tensor, "n *voxels"], Float[Tensor, "n *voxels"]]:
     """The class of each voxel and its probability.
 
-    A voxel is empty where that is more probable than all classes together, and otherwise the most
-    probable of them: where the classes share the probability of being occupied, the largest of all
-    logits would leave holes.
+    A voxel is empty if that is more probable than all other classes together, and else has the most
+    probable of those. The largest logit of all would leave holes where several classes share the
+    probability of being occupied.
     """
-    probabilities = (
-        logits.movedim(1, -1).float().softmax(dim=-1)
-    )  # a voxel's classes lie side by side
+    # channels last: the classes of a voxel are then contiguous
+    probabilities = logits.movedim(1, -1).float().softmax(dim=-1)
     empty = probabilities[..., EMPTY]
-    best, label = probabilities[..., EMPTY + 1 :].max(dim=-1)
+    best, occupied_label = probabilities[..., EMPTY + 1 :].max(dim=-1)
     is_empty = empty > 0.5
-    return torch.where(is_empty, EMPTY, label + EMPTY + 1).to(torch.uint8), torch.where(
-        is_empty, empty, best
-    )
+    label = torch.where(is_empty, EMPTY, occupied_label + EMPTY + 1).to(torch.uint8)
+    return label, torch.where(is_empty, empty, best)

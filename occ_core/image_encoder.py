@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import ResNetConfig, ResNetModel
 
-# ImageNet statistics in 0..255, those of every published ResNet
+# ImageNet statistics in 0..255, which every published ResNet expects
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoderConfig:
-    """The backbone's shape and what the pyramid hands on."""
+    """Shape of the backbone and of the feature map that is passed on."""
 
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)
     """Blocks per stage: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-50, (3, 4, 23, 3)
@@ -30,15 +30,17 @@ class ImageEncoderConfig:
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     """Channels per stage."""
     block: Literal["basic", "bottleneck"] = "basic"
+    """Kind of residual block: basic in ResNet-18, bottleneck in ResNet-50 and deeper."""
     out_channels: int = 64
+    """Channels of the feature map."""
     stride: Literal[8, 16] = 16
-    """Pixels of the image per cell of the feature map."""
+    """Pixels of the image per cell of the feature map, along each axis."""
 
 
 class ImageEncoder(nn.Module):
-    """ResNet whose last stages are merged top-down into one map (FPN) at ``config.stride``.
+    """A ResNet whose last stages are merged top-down into one map (FPN) at ``config.stride``.
 
-    Images: uint8 RGB. Weights from a local Hugging Face folder can be loaded by ``load_backbone``.
+    Images are uint8 RGB. ``load_backbone`` loads weights from a local Hugging Face folder.
     """
 
     def __init__(self, config: ImageEncoderConfig) -> None:
@@ -52,7 +54,7 @@ class ImageEncoder(nn.Module):
             )
         )
         self.config = config
-        first = {8: 1, 16: 2}[config.stride]  # stages 1, 2, 3 have strides 8, 16, 32
+        first = {8: 1, 16: 2}[config.stride]  # stages 0..3 have strides 4, 8, 16, 32
         self.stages = tuple(range(first, 4))
         self.lateral = nn.ModuleList(
             nn.Conv2d(config.widths[stage], config.out_channels, 1) for stage in self.stages
@@ -68,11 +70,13 @@ class ImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
 
     def load_backbone(self, folder: Path) -> None:
-        """Loads backbone weights (ImageNet, say) from a local Hugging Face ResNet folder; nothing
-        is downloaded.
+        """Loads backbone weights, of ImageNet for example, from a local folder; downloads nothing.
+
+        Args:
+            folder: a ResNetModel that Hugging Face's transformers saved.
 
         Raises:
-            FileNotFoundError: no such folder.
+            FileNotFoundError: the folder does not exist.
         """
         if not folder.is_dir():
             raise FileNotFoundError(
@@ -84,8 +88,9 @@ class ImageEncoder(nn.Module):
         )
 
     def fold(self) -> None:
-        """Folds the backbone's normalisations into its convolutions: the same map, a tenth sooner,
-        and nothing to train.
+        """Folds the backbone's batch norms into its convolutions, for inference only.
+
+        The feature map stays the same and takes a tenth less time.
         """
         for layer in self.backbone.modules():
             convolution, norm = (
@@ -98,49 +103,52 @@ class ImageEncoder(nn.Module):
     def forward(
         self, images: UInt8[Tensor, "image 3 height width"]
     ) -> Float[Tensor, "image channel h w"]:
+        """The feature map of each image."""
         if not len(images):
-            return self.nothing(images, self.config.stride)
-        return self.out(self.merged(images)[0])
+            return self.empty_map(images, self.config.stride)
+        return self.out(self.pyramid(images)[0])
 
-    def merged(
+    def pyramid(
         self, images: UInt8[Tensor, "image 3 height width"]
     ) -> list[Float[Tensor, "image channel _ _"]]:
-        """The pyramid before its last convolution, the finest level first."""
+        """The levels of the FPN before its last convolution, finest first."""
         normalised = (images.float() - self.mean) / self.std
-        normalised = normalised.contiguous(
-            memory_format=torch.channels_last
-        )  # a fifth faster on a CPU
-        stages = self.backbone(normalised, output_hidden_states=True).hidden_states[
-            1:
-        ]  # strides 4, 8, 16, 32
+        # channels last: a fifth faster on a CPU
+        normalised = normalised.contiguous(memory_format=torch.channels_last)
+        states = self.backbone(normalised, output_hidden_states=True).hidden_states
+        stages = states[1:]  # strides 4, 8, 16, 32
         levels = [self.lateral[-1](stages[self.stages[-1]])]
         for lateral, stage in zip(
             reversed(self.lateral[:-1]), reversed(self.stages[:-1]), strict=True
         ):
             finer = lateral(stages[stage])
-            levels.insert(
-                0, finer + F.interpolate(levels[0], size=finer.shape[-2:], mode="nearest")
-            )
+            coarser = F.interpolate(levels[0], size=finer.shape[-2:], mode="nearest")
+            levels.insert(0, finer + coarser)
         return levels
 
-    def nothing(
+    def empty_map(
         self, images: UInt8[Tensor, "image 3 height width"], stride: int
     ) -> Float[Tensor, "image channel h w"]:
-        """The map of no image at all, which normalisation in training does not take."""
+        """The feature map of no images at all, which batch norm refuses in training."""
         height, width = (-(-side // stride) for side in images.shape[2:])
         return self.mean.new_zeros(0, self.config.out_channels, height, width)
 
 
 class ImagePyramid(ImageEncoder):
-    """The same, of which several levels are handed on: strides 8, 16, ... (FPN with further levels
-    by pooling).
+    """An image encoder that returns several levels, at strides 8, 16, ...
+
+    Args:
+        levels: how many; those beyond the backbone's last stage are made by pooling.
+
+    Raises:
+        ValueError: the stride is not 8, or ``levels`` is less than 1.
     """
 
     def __init__(self, config: ImageEncoderConfig, levels: int) -> None:
         super().__init__(config)
         if config.stride != 8 or levels < 1:
             raise ValueError(
-                f"ImagePyramid starts at stride 8 and has a level or more, got {config.stride} and "
+                f"ImagePyramid needs stride 8 and at least one level, got {config.stride} and "
                 f"{levels}"
             )
         self.count = levels
@@ -149,13 +157,26 @@ class ImagePyramid(ImageEncoder):
     def levels(
         self, images: UInt8[Tensor, "image 3 height width"]
     ) -> list[Float[Tensor, "image channel _ _"]]:
-        """One map a level."""
+        """One feature map per level, finest first."""
         if not len(images):
-            return [self.nothing(images, 8 * 2**level) for level in range(self.count)]
-        maps = [
-            out(level)
-            for out, level in zip((self.out, *self.outs), self.merged(images), strict=False)
-        ]
+            return [self.empty_map(images, 8 * 2**level) for level in range(self.count)]
+        merged = self.pyramid(images)
+        maps = [out(level) for out, level in zip((self.out, *self.outs), merged, strict=False)]
         while len(maps) < self.count:
             maps.append(F.max_pool2d(maps[-1], 1, stride=2))
         return maps
+
+
+class NoImageEncoder(nn.Module):
+    """The image encoder of a model without cameras: feature maps without channels."""
+
+    def load_backbone(self, folder: Path) -> None:
+        """Does nothing, as there is no backbone."""
+
+    def fold(self) -> None:
+        """Does nothing, as there is no batch norm."""
+
+    def forward(
+        self, images: UInt8[Tensor, "image 3 height width"]
+    ) -> Float[Tensor, "image 0 1 1"]:
+        return torch.zeros(len(images), 0, 1, 1, device=images.device)

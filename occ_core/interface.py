@@ -1,5 +1,5 @@
-"""What training and the engine know of a model: ``VoxelModel``, and the ``Prediction`` that it
-returns.
+"""What training and inference need to know about a model: ``VoxelModel``, which OccupancyModel and
+the baselines implement, and the ``Prediction`` that it returns.
 """
 
 from __future__ import annotations
@@ -10,55 +10,65 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from occ_core.config import OccupancyConfig
-from occ_core.image_encoder import ImageEncoder
-from occ_core.prompts import PromptTable
+from occ_core.image_encoder import ImageEncoder, NoImageEncoder
+from occ_core.prompts import NoPrompts, PromptTable
 from occ_core.types import Frame, HeadOutput, TemporalMemory
 
 
-class Present(NamedTuple):
-    """The cameras of a batch that are there, as one list of K; of the others nothing is looked at,
-    so nothing can leak.
+class VisibleCameras(NamedTuple):
+    """The unmasked cameras of a batch as one list of K images. Masked cameras are left out at the
+    start, so that their pixels cannot leak into anything.
     """
 
     images: UInt8[Tensor, "image 3 height width"]
     intrinsics: Float[Tensor, "image 3 3"]
     grid_from_camera: Float[Tensor, "image 4 4"]
     sample: Int[Tensor, " image"]
-    number: Int[Tensor, " image"]
-    """Of the camera in the frame."""
+    """The sample of the batch that each image belongs to."""
+    camera: Int[Tensor, " image"]
+    """The index of its camera in the frame."""
 
 
-class Cameras(NamedTuple):
-    """What is seen by the cameras that are there."""
+class CameraFeatures(NamedTuple):
+    """Feature maps of the visible cameras."""
 
     features: Float[Tensor, "image channel h w"]
     intrinsics: Float[Tensor, "image 3 3"]
     grid_from_camera: Float[Tensor, "image 4 4"]
     sample: Int[Tensor, " image"]
+    """The sample of the batch that each image belongs to."""
+
+
+def visible_cameras(frame: Frame) -> VisibleCameras:
+    """The cameras of a frame that are not masked, in the order of ``camera_mask.nonzero()``."""
+    sample, camera = index = frame.camera_mask.nonzero(as_tuple=True)
+    return VisibleCameras(
+        frame.images[index], frame.intrinsics[index], frame.grid_from_camera[index], sample, camera
+    )
 
 
 class Prediction(NamedTuple):
-    """What training needs of a forward pass; inference needs ``head`` alone."""
+    """Result of a forward pass: ``head`` for inference, the rest for training and diagnostics."""
 
     head: HeadOutput
     volume: Float[Tensor, "batch channel x y z"]
-    """What the head reads: fused, encoded, and smoothed over time where there is a memory."""
-    sensor_volumes: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
-    """Image volume and LiDAR volume, of the sensors that the model has."""
+    """The volume that the head reads: fused, encoded, and aggregated over time."""
+    sensor_volumes: tuple[Float[Tensor, "batch _ x y z"], ...] = ()
+    """Image volume and LiDAR volume before fusion; that of an absent sensor has no channels."""
     depth_logits: Float[Tensor, "image bin h w"] | None = None
-    """Of the cameras that are there (in the order of ``Frame.camera_mask.nonzero()``)."""
+    """Logits over the depth bins of the visible cameras; None without cameras."""
     neighbourhoods: Int[Tensor, "retrieval candidate"] | None = None
-    """Of the adaptive fuser: see ``Fused``."""
+    """See ``Fused``; None without adaptive fusion."""
     sensor_weights: Float[Tensor, "batch 2"] | None = None
-    """Of camera and LiDAR, by the weather: see ``WeatherFusion``."""
+    """Weights of camera and LiDAR (see ``WeatherFusion``); None without weather fusion."""
     coarser: tuple[Float[Tensor, "batch class _ _ _"], ...] = ()
-    """Logits at lower resolutions, of a host that is taught at several."""
+    """Logits at lower resolutions, of a baseline that is supervised at several."""
     memory: TemporalMemory | None = None
-    """For the next frame; None of a model without memory."""
+    """Memory for the next frame; None for a model that remembers nothing."""
 
     def neighbour_shares(self) -> tuple[float, ...]:
-        """The share of all queries that chose each number of neighbours; empty without the adaptive
-        fuser.
+        """The fraction of all queries that chose each number of neighbours; empty without adaptive
+        fusion.
         """
         if self.neighbourhoods is None:
             return ()
@@ -67,47 +77,43 @@ class Prediction(NamedTuple):
 
 
 class VoxelModel(nn.Module):
-    """What training and the engine know of a model, ours or a host.
+    """A model that predicts voxels from frames."""
 
-    Args:
-        image_encoder: None where there is no camera.
-    """
+    prompts: PromptTable | NoPrompts
 
-    prompts: PromptTable | None
-    fusion: nn.Module | None
-
-    def __init__(self, config: OccupancyConfig, image_encoder: ImageEncoder | None) -> None:
+    def __init__(
+        self, config: OccupancyConfig, image_encoder: ImageEncoder | NoImageEncoder
+    ) -> None:
         super().__init__()
         self.config = config
         self.image_encoder = image_encoder
-        self.prompts = None
-        self.fusion = None
 
     def forward(
         self,
         frame: Frame,
         memory: TemporalMemory | None = None,
-        named: Bool[Tensor, "batch class"] | None = None,
+        prompted_classes: Bool[Tensor, "batch class"] | None = None,
     ) -> Prediction:
-        """Logits for one batch of frames."""
+        """Predicts one batch of frames.
+
+        Args:
+            memory: ``Prediction.memory`` of the previous frame; None for a first frame.
+            prompted_classes: classes that the prompts name, where training knows them; by default
+                those that the memory holds.
+
+        Raises:
+            ValueError: the images are not of ``config.image_size``.
+        """
         raise NotImplementedError
 
-    def present(self, frame: Frame) -> Present:
-        """The cameras that are there."""
-        sample, number = frame.camera_mask.nonzero(as_tuple=True)
-        at = sample, number
-        return Present(
-            frame.images[at], frame.intrinsics[at], frame.grid_from_camera[at], sample, number
-        )
-
     def check(self, frame: Frame) -> None:
-        """
+        """Checks that a frame fits the model.
+
         Raises:
             ValueError: the images are not of ``config.image_size``.
         """
         if tuple(frame.images.shape[-2:]) != self.config.image_size:
             raise ValueError(
                 f"images are {tuple(frame.images.shape[-2:])} (height, width), the model expects "
-                f"{self.config.image_size}; "
-                "build frames with image_size=model.config.image_size"
+                f"{self.config.image_size}; build frames with image_size=model.config.image_size"
             )

@@ -1,5 +1,5 @@
-"""Points -> LiDAR volume: voxelise, sparse 3D convolutions (SparseLiDAREnc8x of Co-Occ, TACOcc's
-[22]).
+"""Points -> LiDAR volume: voxelisation and sparse 3D convolutions (SparseLiDAREnc8x of Co-Occ,
+reference 22 of TACOcc).
 """
 
 from __future__ import annotations
@@ -7,43 +7,36 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from occ_core.ops.cpu import voxelise as voxelise_compiled
-from occ_core.ops.cpu.interpolate import is_for
-from occ_core.ops.sparse import (
-    SparseBlock,
-    SparseVolume,
-    linear_index,
-    sparse_volume,
-    to_dense,
-    unravel_index,
-)
+from occ_core.ops.linear_index import unravel_index
+from occ_core.ops.sparse import SparseBlock, SparseVolume, sparse_volume, to_dense
+from occ_core.ops.voxelise import POINT_FEATURES, voxelise
 from occ_core.voxel_grid import VoxelGrid
-
-POINT_FEATURES = 9
 
 
 class LidarFeatures(NamedTuple):
-    """What the LiDAR tells, at two resolutions."""
+    """LiDAR features at two resolutions."""
 
     volume: Float[Tensor, "batch channel x y z"]
-    """Dense, at the coarse grid."""
+    """Dense features on the coarse grid."""
     fine: SparseVolume
-    """Sparse, at the fine grid (that of the labels): what the cascaded head refines with."""
+    """Sparse features on the fine grid, that of the labels, with which the head refines."""
 
 
 class LidarEncoder(nn.Module):
-    """Voxel features by a shared linear layer and the mean over each voxel's points, then stages of
-    sparse convolutions.
+    """Voxel features, the mean of a linear layer over the points of each voxel, then stages of
+    sparse convolutions, each at half the resolution of the one before.
 
     Args:
-        channels: of the result; earlier stages have fewer.
-        voxels: grid in which points are gathered; its voxel size divides the fine grid's by a power
-            of two.
-        fine: grid of the labels.
-        coarse: grid of the resulting volume.
+        channels: number of channels of the result; earlier stages have fewer.
+        voxels: grid into which points are voxelised.
+        fine: grid of the labels, reached from ``voxels`` by halving the resolution.
+        coarse: grid of the resulting volume, reached from ``fine`` in the same way.
+
+    Raises:
+        ValueError: a grid cannot be reached by halving.
     """
 
     def __init__(
@@ -62,116 +55,62 @@ class LidarEncoder(nn.Module):
         )
         self.stages = nn.ModuleList()
         for stage in range(downs + 1):
-            blocks = (
-                []
-                if stage == 0
-                else [SparseBlock(widths[stage - 1], widths[stage], stride=2, share=f"down{stage}")]
-            )
-            blocks += [
-                SparseBlock(widths[stage], widths[stage], stride=1, share=f"stage{stage}")
-                for _ in range(2)
-            ]
+            width, blocks = widths[stage], []
+            if stage > 0:
+                blocks.append(SparseBlock(widths[stage - 1], width, stride=2, share=f"down{stage}"))
+            for _ in range(2):
+                blocks.append(SparseBlock(width, width, stride=1, share=f"stage{stage}"))
             self.stages.append(nn.Sequential(*blocks))
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
     def forward(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> LidarFeatures:
-        """``points`` as in ``Frame.points``; those outside the grid are left out."""
+        """The LiDAR features of a batch.
+
+        Args:
+            points: as in ``Frame.points``; those outside the grid are left out.
+        """
         volume = self.voxelise(points)
         fine = volume
         for number, stage in enumerate(self.stages):
-            volume = (
-                stage(volume) if volume.features.shape[0] else self._nothing(volume, stage, number)
-            )
+            has_voxels = volume.features.shape[0] > 0
+            volume = stage(volume) if has_voxels else self._empty(volume, stage, number)
             if number == self.fine_stage:
                 fine = volume
         return LidarFeatures(to_dense(volume), fine)
 
     def voxelise(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> SparseVolume:
-        """Gathers points into voxels; a voxel's feature is made of the mean of its points'
-        features.
-        """
-        if is_for(points[0], *points):
-            linear = cast(nn.Linear, self.point[0])
-            mean, occupied = voxelise_compiled.voxelise(
-                points, self.voxels, linear.weight, linear.bias
-            )
-        else:
-            mean, occupied = self.mean_over_voxels(points)
-        return sparse_volume(
-            self.enter(mean),
-            unravel_index(occupied, self.voxels.shape),
-            self.voxels.shape,
-            len(points),
-        )
+        """The non-empty voxels, with a feature made of the mean of their points' features."""
+        linear = cast(nn.Linear, self.point[0])
+        mean, occupied = voxelise(points, self.voxels, linear.weight, linear.bias)
+        index = unravel_index(occupied, self.voxels.shape)
+        return sparse_volume(self.enter(mean), index, self.voxels.shape, len(points))
 
-    def mean_over_voxels(
-        self, points: tuple[Float[Tensor, "_ 5"], ...]
-    ) -> tuple[Float[Tensor, "voxel channel"], Int[Tensor, " voxel"]]:
-        """What ``voxelise_compiled`` computes: of each non-empty voxel the mean, and its place in
-        the flattened [B, X, Y, Z].
-        """
-        x, y, z = shape = self.voxels.shape
-        sample = torch.cat(
-            [
-                torch.full((len(cloud),), number, device=cloud.device)
-                for number, cloud in enumerate(points)
-            ]
-        )
-        cloud = torch.cat(points)
-        index = self.voxels.index(cloud[:, :3])
-        inside = self.voxels.contains(index).nonzero()[
-            :, 0
-        ]  # rows, once: a mask would be searched for each of the three
-        cloud, index, sample = cloud[inside], index[inside], sample[inside]
-        linear = linear_index(torch.cat([sample[:, None], index], dim=1), shape)
-        holds_points = torch.zeros(len(points) * x * y * z, dtype=torch.bool, device=cloud.device)
-        holds_points[linear] = True
-        occupied = holds_points.nonzero()[:, 0]  # [V], sorted
-        voxel = (holds_points.cumsum(0) - 1)[linear]  # [P], row of each point's voxel in occupied
-        count = torch.bincount(voxel, minlength=len(occupied))  # [V]
-        hidden = self.point(self.describe(cloud, index, count[voxel]))  # [P, C]
-        return hidden.new_zeros(len(occupied), hidden.shape[1]).index_add(0, voxel, hidden) / count[
-            :, None
-        ], occupied
-
-    def describe(
-        self,
-        cloud: Float[Tensor, "point 5"],
-        index: Int[Tensor, "point 3"],
-        count: Int[Tensor, " point"],
-    ) -> Float[Tensor, "point 9"]:
-        """Each point's features, all of the order of 1."""
-        offset = (cloud[:, :3] - self.voxels.centres(index)) / self.voxels.voxel_size_m
-        distance_m = cloud[:, :2].norm(dim=1, keepdim=True)
-        height_m, intensity, age_s = cloud[:, 2:3], cloud[:, 3:4], cloud[:, 4:5]
-        density = torch.log1p(count.float())[:, None]
-        return torch.cat(
-            [
-                offset,
-                height_m / 3,
-                distance_m / 50,
-                intensity / 255,
-                torch.sqrt(intensity.clamp(min=0) / 255),
-                age_s * 2,
-                density / 4,
-            ],
-            dim=1,
-        )
-
-    def _nothing(self, volume: SparseVolume, stage: nn.Module, number: int) -> SparseVolume:
-        """The stage's result where there is no voxel at all: spconv does not take an empty volume."""
-        channels = next(
-            module for module in reversed(list(stage.modules())) if isinstance(module, nn.LayerNorm)
-        ).normalized_shape[0]
+    def _empty(self, volume: SparseVolume, stage: nn.Module, number: int) -> SparseVolume:
+        """The result of a stage for an empty volume, which spconv does not take."""
+        norms = [module for module in stage.modules() if isinstance(module, nn.LayerNorm)]
+        features = volume.features.new_zeros(0, norms[-1].normalized_shape[0])
         shape = self.voxels.coarser(2**number).shape
-        return sparse_volume(
-            volume.features.new_zeros(0, channels), volume.indices, shape, volume.batch_size
+        return sparse_volume(features, volume.indices, shape, volume.batch_size)
+
+
+class NoLidarEncoder(nn.Module):
+    """The LiDAR encoder of a model without LiDAR: volumes without channels, and no voxels."""
+
+    def __init__(self, fine: VoxelGrid, coarse: VoxelGrid) -> None:
+        super().__init__()
+        self.fine, self.coarse = fine, coarse
+
+    def forward(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> LidarFeatures:
+        batch_size, none = len(points), points[0].new_zeros(0)
+        return LidarFeatures(
+            none.view(batch_size, 0, *self.coarse.shape),
+            sparse_volume(none.view(0, 0), none.view(0, 4).long(), self.fine.shape, batch_size),
         )
 
 
 def _halvings(fine: VoxelGrid, coarse: VoxelGrid) -> int:
-    """How often a grid is halved to reach another over the same range."""
+    """Number of times that a grid is halved to reach another one over the same range."""
     halvings = 0
     while fine.shape != coarse.shape:
         if (

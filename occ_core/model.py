@@ -4,46 +4,53 @@ figures.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import NamedTuple
 
-import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from occ_core.config import OccupancyConfig
-from occ_core.fusion import Fused
-from occ_core.head import OccupancyHead, SampleImages
-from occ_core.image_encoder import ImageEncoder
-from occ_core.instance_attention import InstanceAttention
-from occ_core.interface import Cameras, Prediction, VoxelModel
-from occ_core.lidar_encoder import LidarEncoder
-from occ_core.prompts import Prompts, PromptTable, classes_seen
-from occ_core.temporal import TemporalAggregator, continued
-from occ_core.types import Frame, TemporalMemory
-from occ_core.view_transform import ViewTransform, sample_images
+from occ_core.head import OccupancyHead
+from occ_core.image_encoder import ImageEncoder, NoImageEncoder
+from occ_core.instance_attention import InstanceAttention, NoInstanceAttention
+from occ_core.interface import CameraFeatures, Prediction, VoxelModel, visible_cameras
+from occ_core.lidar_encoder import LidarEncoder, NoLidarEncoder
+from occ_core.prompts import NoPrompts, PromptTable, classes_seen
+from occ_core.temporal import NoTemporalAggregator, TemporalAggregator, memory_if_continuous
+from occ_core.types import Frame, HeadOutput, TemporalMemory, TemporalState
+from occ_core.view_transform import NoViewTransform, SampleImages, ViewTransform
 from occ_core.volume_encoder import VolumeEncoder
-from occ_core.voxel_filter import Recall
-from occ_core.weather_fusion import WeatherFusion
+from occ_core.voxel_filter import PreviousLogits
+from occ_core.weather_fusion import NoWeatherFusion, WeatherFusion
+
+
+class ImageFeatures(NamedTuple):
+    """What the cameras contribute, as ``LidarFeatures`` does for the LiDAR."""
+
+    volume: Float[Tensor, "batch channel x y z"]
+    depth_logits: Float[Tensor, "image bin h w"] | None
+    sampler: SampleImages
+    """Looks up image features at points, for the head."""
 
 
 class OccupancyModel(VoxelModel):
-    """Camera and LiDAR semantic occupancy (TACOcc, Table III "Base"; M-CONet and Co-Occ are its
-    kin).
+    """Semantic occupancy from cameras and LiDAR (TACOcc, Table III "Base"; related to M-CONet and
+    Co-Occ). A part that the configuration switches off is an object that does nothing.
     """
 
     def __init__(
         self,
         config: OccupancyConfig,
-        image_encoder: ImageEncoder | None,
-        view_transform: ViewTransform | None,
-        lidar_encoder: LidarEncoder | None,
-        prompts: PromptTable | None,
-        image_attention: InstanceAttention | None,
-        lidar_attention: InstanceAttention | None,
-        weather_fusion: WeatherFusion | None,
-        fusion: nn.Module | None,
+        image_encoder: ImageEncoder | NoImageEncoder,
+        view_transform: ViewTransform | NoViewTransform,
+        lidar_encoder: LidarEncoder | NoLidarEncoder,
+        prompts: PromptTable | NoPrompts,
+        image_attention: InstanceAttention | NoInstanceAttention,
+        lidar_attention: InstanceAttention | NoInstanceAttention,
+        weather_fusion: WeatherFusion | NoWeatherFusion,
+        fusion: nn.Module,
         volume_encoder: VolumeEncoder,
-        temporal: TemporalAggregator | None,
+        temporal: TemporalAggregator | NoTemporalAggregator,
         head: OccupancyHead,
     ) -> None:
         super().__init__(config, image_encoder)
@@ -62,125 +69,74 @@ class OccupancyModel(VoxelModel):
         self,
         frame: Frame,
         memory: TemporalMemory | None = None,
-        named: Bool[Tensor, "batch class"] | None = None,
+        prompted_classes: Bool[Tensor, "batch class"] | None = None,
     ) -> Prediction:
-        """Logits for one batch of frames, in the light of what the frames before left.
-
-        Args:
-            named: classes that the prompts name, where training knows them; else those that the
-                memory has seen.
-
-        Raises:
-            ValueError: the images are not of ``config.image_size``.
-        """
+        """Predicts one batch of frames; for arguments and errors see ``VoxelModel.forward``."""
         self.check(frame)
-        past = continued(memory, frame, self.config.forgetting)
-        volumes, lidar, cameras, depth_logits = [], None, None, None
-        if self.image_encoder is not None and self.view_transform is not None:
-            cameras = self.see(frame)
-            image_volume, depth_logits = self.view_transform(
-                *cameras, frame.batch_size
-            )  # [B, C, X, Y, Z]
-            volumes.append(image_volume)
-        if self.lidar_encoder is not None:
-            lidar_volume, lidar = self.lidar_encoder(frame.points)  # [B, C, X, Y, Z]
-            volumes.append(lidar_volume)
-        prompts = self._prompts(frame, past, named)
-        refined = self._attend(volumes, prompts)
-        refined, weights = self._weigh(refined, prompts, frame)
-        fused = Fused(*refined) if self.fusion is None else self.fusion(*refined)
-        volume = self.volume_encoder(fused.volume)  # [B, C, X, Y, Z]
-        after, recall = None, None
-        if self.temporal is not None:
-            recall = self._recall(past, frame)
-            volume, after = self.temporal(volume, frame, past)
-        head = self.head(volume, lidar, self._image_sampler(cameras), recall)
-        if after is not None:
-            after = replace(after, head=head)
-        if self.image_attention is not None or self.lidar_attention is not None:
-            seen = classes_seen(head, None if past is None else past.classes)
-            after = after or TemporalMemory(
-                world_from_grid=(frame.world_from_grid,), stamp_ns=(frame.stamp_ns,)
-            )
-            after = replace(after, classes=seen)
+        past = memory_if_continuous(memory, frame, self.config.memory_rules)
+        classes = past.classes if prompted_classes is None else prompted_classes
+        image, lidar = self.image_branch(frame), self.lidar_encoder(frame.points)
+        prompts = self.prompts(frame.context, classes)
+        image_volume = self.image_attention(image.volume, prompts.embeddings, prompts.mask)
+        lidar_volume = self.lidar_attention(lidar.volume, prompts.embeddings, prompts.mask)
+        weighted = self.weather_fusion(
+            image_volume,
+            lidar_volume,
+            prompts.weather,
+            prompts.all_weathers,
+            frame.sensors_with_data(),
+        )
+        fused = self.fusion(weighted.image_volume, weighted.lidar_volume)
+        encoded = self.volume_encoder(fused.volume)  # [B, C, X, Y, Z], as every volume
+        volume, state = self.temporal(encoded, frame, past)
+        head = self.head(volume, lidar.fine, image.sampler, self.previous_logits(past, frame))
         return Prediction(
             head,
             volume,
-            tuple(volumes),
-            depth_logits=depth_logits,
+            sensor_volumes=(image.volume, lidar.volume),
+            depth_logits=image.depth_logits,
             neighbourhoods=fused.neighbourhoods,
-            sensor_weights=weights,
-            memory=after,
+            sensor_weights=weighted.weights,
+            memory=self.remember(frame, past, state, head),
         )
 
-    def _prompts(
-        self, frame: Frame, past: TemporalMemory | None, named: Tensor | None
-    ) -> Prompts | None:
-        if self.prompts is None:
-            return None
-        if named is None and past is not None:
-            named = past.classes
-        return self.prompts(frame.context, named)
+    def image_branch(self, frame: Frame) -> ImageFeatures:
+        """Encodes the images and lifts their features into a volume."""
+        cameras = self.encode_images(frame)
+        volume, depth_logits = self.view_transform(*cameras, frame.batch_size)
+        return ImageFeatures(volume, depth_logits, self.view_transform.sampler(*cameras))
 
-    def _attend(self, volumes: list[Tensor], prompts: Prompts | None) -> list[Tensor]:
-        """InstVLM, on each sensor's volume by itself."""
-        attentions = [
-            one for one in (self.image_attention, self.lidar_attention) if one is not None
-        ]
-        if prompts is None or not attentions:
-            return volumes
-        return [
-            attend(volume, prompts.embeddings, prompts.said)
-            for attend, volume in zip(attentions, volumes, strict=True)
-        ]
-
-    def _weigh(
-        self, volumes: list[Tensor], prompts: Prompts | None, frame: Frame
-    ) -> tuple[list[Tensor], Tensor | None]:
-        """WeathFusion's weights, and the volumes scaled by them."""
-        if prompts is None or self.weather_fusion is None:
-            return volumes, None
-        points = frame.camera_mask.new_tensor([len(points) > 0 for points in frame.points])
-        present = torch.stack([frame.camera_mask.any(dim=1), points], dim=1)  # [B, 2]
-        *volumes, weights = self.weather_fusion(
-            *volumes, prompts.weather, prompts.weathers, present
-        )
-        return volumes, weights
-
-    def see(self, frame: Frame) -> Cameras:
-        """Features of the cameras that are there."""
-        assert self.image_encoder is not None
-        there = self.present(frame)
-        return Cameras(
-            self.image_encoder(there.images), there.intrinsics, there.grid_from_camera, there.sample
+    def encode_images(self, frame: Frame) -> CameraFeatures:
+        """Feature maps of the visible cameras."""
+        cameras = visible_cameras(frame)
+        features = self.image_encoder(cameras.images)
+        return CameraFeatures(
+            features, cameras.intrinsics, cameras.grid_from_camera, cameras.sample
         )
 
-    def _image_sampler(self, cameras: Cameras | None) -> SampleImages | None:
-        if cameras is None:
+    def previous_logits(self, past: TemporalMemory, frame: Frame) -> PreviousLogits | None:
+        """The logits of the previous frame, to be looked up at the voxels of this one."""
+        if past.head is None:
             return None
-        camera_from_grid = torch.linalg.inv(cameras.grid_from_camera)
-        stride = self.config.image_encoder.stride
-
-        def sample(points: Tensor, point_sample: Tensor) -> Tensor:
-            return sample_images(
-                cameras.features,
-                cameras.intrinsics,
-                camera_from_grid,
-                cameras.sample,
-                stride,
-                points,
-                point_sample,
-            )
-
-        return sample
-
-    def _recall(self, past: TemporalMemory | None, frame: Frame) -> Recall | None:
-        if past is None or past.head is None:
-            return None
-        return Recall(
+        return PreviousLogits(
             past.head,
             past.world_from_grid[-1],
             frame.world_from_grid,
             self.config.grid,
             self.config.cascade_ratio,
+        )
+
+    def remember(
+        self, frame: Frame, past: TemporalMemory, state: TemporalState, head: HeadOutput
+    ) -> TemporalMemory | None:
+        """The memory for the next frame; None where no part of the model has one."""
+        aggregates = self.config.temporal is not None
+        if not (aggregates or self.config.remembers_classes):
+            return None
+        return TemporalMemory.after(
+            frame,
+            past,
+            state,
+            head if aggregates else None,
+            classes_seen(head, past.classes) if self.config.remembers_classes else None,
         )

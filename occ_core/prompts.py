@@ -1,8 +1,8 @@
-"""The sentences that tell the model of the drive, and the table of their embeddings
+"""Text prompts about classes, region and weather, and the table of their embeddings
 (VLMFusionOcc3D, Figs. 4 and 6).
 
-Classes, regions and weathers are few, so every prompt there can be is embedded once and kept with
-the weights: the robot needs no text encoder, and a frame costs no run of one.
+Classes, regions and weathers are few, so every possible prompt is embedded once and stored with the
+weights. The robot needs no text encoder, and no frame has to wait for one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from occ_core.taxonomy import EMPTY, NUM_CLASSES, REGIONS, WEATHERS
 from occ_core.types import DriveContext, HeadOutput
 
 BLOCK = 64
-"""Voxels whose probabilities are compared at a time."""
+"""Voxels per row of the matrix whose maximum is taken."""
 SEEN_ABOVE = 0.5
-"""A class is prompted from the frame on after one in which a voxel was given it with this
-probability ...
+"""A class enters the prompts of the next frame when a voxel has it with more than this probability.
 """
 UNSEEN_BELOW = 0.4
-"""... and until the frame after one in which no voxel was given it with this."""
+"""A class leaves them when no voxel has it with more than this probability."""
 
-CLASSES: tuple[str, ...] = (
+CLASS_PHRASES: tuple[str, ...] = (
     "streets, buildings and whatever moves between them",  # no class in particular
     "traffic barriers in a row, low and made of concrete or plastic",
     "a bicycle, thin, with or without its rider",
@@ -46,31 +45,42 @@ CLASSES: tuple[str, ...] = (
     "manmade structures: buildings, walls, poles and signs",
     "vegetation: trees, bushes and hedges",
 )
-"""What a prompt says of each class, in the order of ``taxonomy.CLASS_NAMES``; the first names none.
+"""How a prompt describes each class, in the order of ``taxonomy.CLASS_NAMES``; the first describes
+the scene in general.
 """
 
-PLACES: dict[str, str] = {
+REGION_PHRASES: dict[str, str] = {
     "unknown": "in a city",
     "boston-seaport": "in Boston, USA, where traffic keeps to the right",
     "singapore-onenorth": "in the research quarter of Singapore, where traffic keeps to the left",
-    "singapore-queenstown": "in a residential quarter of Singapore, where traffic keeps to the left",
-    "singapore-hollandvillage": "among the small streets of a village in Singapore, where traffic keeps to the left",
+    "singapore-queenstown": (
+        "in a residential quarter of Singapore, where traffic keeps to the left"
+    ),
+    "singapore-hollandvillage": (
+        "among the small streets of a village in Singapore, where traffic keeps to the left"
+    ),
 }
-"""What a prompt says of each of ``taxonomy.REGIONS``."""
+"""How a prompt describes each of ``taxonomy.REGIONS``."""
 
 WEATHER_PROMPTS: dict[str, str] = {
     "unknown": "A drive; nothing is known of the weather or the light.",
     "clear": "A drive on a clear dry day: cameras see far and sharp, and so does the LiDAR.",
-    "rain": "A drive in rain: drops on the lenses, a wet mirroring road, and laser beams scattered by the rain.",
+    "rain": (
+        "A drive in rain: drops on the lenses, a wet mirroring road, and laser beams scattered by "
+        "the rain."
+    ),
     "night": "A drive at night: cameras see little but lamps, the LiDAR sees as by day.",
-    "rain at night": "A drive in rain at night: dark blurred images full of reflections, and laser beams scattered by the rain.",
+    "rain at night": (
+        "A drive in rain at night: dark blurred images full of reflections, and laser beams "
+        "scattered by the rain."
+    ),
 }
-"""What is said of each of ``taxonomy.WEATHERS``."""
+"""The prompt about each of ``taxonomy.WEATHERS``."""
 
 
 def instance_prompt(class_id: int, region: str) -> str:
-    """The sentence about a class in a region; of no class in particular for 0."""
-    text = f"{CLASSES[class_id]}, {PLACES[region]}."
+    """The prompt about a class in a region; for class 0 the general prompt about the scene."""
+    text = f"{CLASS_PHRASES[class_id]}, {REGION_PHRASES[region]}."
     return text[0].upper() + text[1:]
 
 
@@ -78,19 +88,23 @@ PROMPTS: tuple[str, ...] = (
     *(instance_prompt(class_id, region) for region in REGIONS for class_id in range(NUM_CLASSES)),
     *(WEATHER_PROMPTS[weather] for weather in WEATHERS),
 )
-"""Every prompt there is: classes of the first region, of the second, ..., then the weathers."""
+"""Every prompt: all classes in the first region, in the second, ..., then all weathers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageConfig:
-    """What prompts are used for (VLMFusionOcc3D)."""
+    """Use of prompts (VLMFusionOcc3D).
+
+    Raises:
+        ValueError: a field is out of range; the text names it and its value.
+    """
 
     instances: bool = True
-    """InstVLM: voxels of either sensor attend to the prompts."""
+    """InstVLM: the voxels of both sensors attend to the prompts about region and classes."""
     weather: bool = True
-    """WeathFusion: the weather's prompt weighs the sensors."""
+    """WeathFusion: the prompt about the weather weights the sensors against each other."""
     width: int = 256
-    """Of a prompt's embedding: 256 of the sentence encoder, 512 of CLIP's."""
+    """Width of an embedding: 256 for the sentence encoder, 512 for CLIP."""
 
     def __post_init__(self) -> None:
         if not (self.instances or self.weather):
@@ -102,21 +116,22 @@ class LanguageConfig:
 
 
 class Prompts(NamedTuple):
-    """The embeddings that a batch is told of."""
+    """Embeddings of the prompts for a batch of frames."""
 
     embeddings: Float[Tensor, "batch prompt width"]
-    """One a class, the general one first; and the weather's."""
-    said: Bool[Tensor, "batch prompt"]
-    """Which of them are said."""
+    """The general prompt, one per class in the frame's region, and the one about the weather."""
+    mask: Bool[Tensor, "batch prompt"]
+    """Prompts that the model may attend to."""
     weather: Float[Tensor, "batch width"]
-    weathers: Float[Tensor, "weather width"]
-    """All of them, in the order of ``taxonomy.WEATHERS``."""
+    """The prompt about the frame's weather."""
+    all_weathers: Float[Tensor, "weather width"]
+    """The prompts about all weathers, in the order of ``taxonomy.WEATHERS``."""
 
 
 class PromptTable(nn.Module):
-    """The embeddings of all ``PROMPTS``, and which of them a frame is told.
+    """Embeddings of all ``PROMPTS``, from which those of a frame are selected.
 
-    A table never filled is of zeros, and says nothing.
+    Until it is filled the table is zero, and the prompts have no influence.
     """
 
     embeddings: Tensor
@@ -126,61 +141,77 @@ class PromptTable(nn.Module):
         self.register_buffer("embeddings", torch.zeros(len(PROMPTS), width))
 
     def fill(self, embeddings: Float[Tensor, "prompt width"]) -> None:
-        """Takes over what a text encoder made of ``PROMPTS``; gradients pass, where that encoder
-        learns.
+        """Stores a text encoder's embeddings of ``PROMPTS``; gradients flow back to an encoder that
+        is being trained.
 
         Raises:
-            ValueError: they are not as many, or not as wide, as the table.
+            ValueError: number or width of the embeddings differ from the table's.
         """
         if embeddings.shape != self.embeddings.shape:
             raise ValueError(
                 f"the text encoder's embeddings are {tuple(embeddings.shape)} [prompt, width], the "
-                "model's table is "
-                f"{tuple(self.embeddings.shape)}; set LanguageConfig.width to the encoder's"
+                f"model's table is {tuple(self.embeddings.shape)}; set LanguageConfig.width to the "
+                "encoder's"
             )
         self.embeddings = embeddings.to(self.embeddings)
 
     def forward(
         self, context: tuple[DriveContext, ...], classes: Bool[Tensor, "batch class"] | None
     ) -> Prompts:
-        """
+        """Selects the prompts of each frame of a batch.
+
         Args:
-            classes: those to be named; None names none: the general prompt alone (the first
-                frame's).
+            classes: classes whose prompts are used; None, as in a first frame, leaves the general
+                prompt and the one about the weather.
         """
         device = self.embeddings.device
-        regions = torch.tensor([REGIONS.index(one.region) for one in context], device=device)
-        weathers = torch.tensor([WEATHERS.index(one.weather) for one in context], device=device)
+        regions = torch.tensor([REGIONS.index(drive.region) for drive in context], device=device)
+        weathers = torch.tensor([WEATHERS.index(drive.weather) for drive in context], device=device)
         by_region = self.embeddings[: -len(WEATHERS)].view(len(REGIONS), NUM_CLASSES, -1)
         by_weather = self.embeddings[-len(WEATHERS) :]
         weather = by_weather[weathers]  # [B, W]
-        said = torch.zeros(len(context), NUM_CLASSES + 1, dtype=torch.bool, device=device)
+        mask = torch.zeros(len(context), NUM_CLASSES + 1, dtype=torch.bool, device=device)
         if classes is not None:
-            said[:, :-1] = classes
-        said[:, EMPTY] = said[:, -1] = True
-        told = torch.cat([by_region[regions], weather[:, None]], dim=1)
-        return Prompts(told, said, weather, by_weather)
+            mask[:, :-1] = classes
+        mask[:, EMPTY] = mask[:, -1] = True  # the general prompt has the place of class "empty"
+        embeddings = torch.cat([by_region[regions], weather[:, None]], dim=1)
+        return Prompts(embeddings, mask, weather, by_weather)
+
+
+class NoPrompts(nn.Module):
+    """The prompt table of a model without prompts: it holds none."""
+
+    def fill(self, embeddings: Float[Tensor, "prompt width"]) -> None:
+        """Does nothing, as no prompt is used."""
+
+    def forward(
+        self, context: tuple[DriveContext, ...], classes: Bool[Tensor, "batch class"] | None
+    ) -> Prompts:
+        batch_size = len(context)
+        nothing = torch.zeros(batch_size, 0)
+        return Prompts(nothing[..., None], nothing.bool(), nothing, nothing[:0])
 
 
 def classes_seen(
     head: HeadOutput, before: Bool[Tensor, "batch class"] | None
 ) -> Bool[Tensor, "batch class"]:
-    """The classes that the next frame is told of: the recursive prompt, from what the head says of
-    this one.
+    """The classes that the prompts of the next frame name: the recursive prompt.
 
-    A class enters where some voxel most likely is of it, and leaves when none is even probably so:
-    neither comes and goes with every frame. That the model was told of a class is no reason to tell
-    it again.
+    A class enters when some voxel has it with more than ``SEEN_ABOVE``, and leaves when none has it
+    with more than ``UNSEEN_BELOW``, so that it does not come and go with every frame. Only the
+    head's output counts: a class is not prompted again because it was prompted before.
+
+    Args:
+        head: output for this frame.
+        before: the classes that this frame's prompts named; None in a first frame.
     """
     probability = head.fine.detach().float().softmax(dim=1)  # [child, class]
     batch, classes = head.coarse.shape[:2]
     highest = probability.new_zeros(batch, classes)
-    for sample, children in enumerate(
-        probability.split(torch.bincount(head.children[:, 0], minlength=batch).tolist())
-    ):
-        rows = F.pad(children, (0, 0, 0, -len(children) % BLOCK)).view(
-            -1, BLOCK * classes
-        )  # long rows: 20 times faster
+    children_per_sample = torch.bincount(head.children[:, 0], minlength=batch).tolist()
+    for sample, children in enumerate(probability.split(children_per_sample)):
+        # the maximum over long rows is 20 times faster than over rows of 17 classes
+        rows = F.pad(children, (0, 0, 0, -len(children) % BLOCK)).view(-1, BLOCK * classes)
         if len(rows):
             highest[sample] = rows.amax(dim=0).view(BLOCK, classes).amax(dim=0)
     seen = highest > SEEN_ABOVE

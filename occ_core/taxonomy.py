@@ -1,13 +1,15 @@
-"""Class ids, names and colours; drive weathers and regions.
+"""Class ids, names and colours; weathers and regions of a drive.
 
-One order inside the library: 0 empty, 1..16 the nuScenes-lidarseg classes, 255 ignore. Each
-benchmark maps to it at its border.
+Inside the library the ids are 0 for empty, 1..16 for the classes of nuScenes-lidarseg and 255 for
+voxels to ignore. A data set with other ids is converted where it is read.
 """
 
 from __future__ import annotations
 
 EMPTY = 0
+"""Class id of free space."""
 IGNORE = 255
+"""Label of voxels that count in neither losses nor metrics."""
 
 CLASS_NAMES: tuple[str, ...] = (
     "empty",
@@ -86,16 +88,19 @@ LIDARSEG_CATEGORIES: dict[str, int] = {
     "static.vegetation": 16,
     "vehicle.ego": 0,
 }
-"""nuScenes category name -> class id in 1..16, or 0 where the benchmark has no class (noise). In
-nuScenes-lidarseg's index order, but resolve raw ids through the ``category`` table: its documents
-number some categories differently."""
+"""nuScenes category name -> class id in 1..16, or 0 for noise: no class of the benchmark.
+
+The order is the index order of nuScenes-lidarseg. To resolve raw ids, use the ``category`` table of
+the data: published lists number some categories differently.
+"""
 
 NOISE_LABEL = 0
-"""In SurroundOcc's files 0 means noise (-> ``IGNORE``), and voxels not listed are empty (->
-``EMPTY``).
+"""Label of noise in SurroundOcc's files, read as ``IGNORE``; voxels that they do not list are
+``EMPTY``.
 """
 
 WEATHERS: tuple[str, ...] = ("unknown", "clear", "rain", "night", "rain at night")
+"""Weathers that ``DriveContext`` may name."""
 REGIONS: tuple[str, ...] = (
     "unknown",
     "boston-seaport",
@@ -103,11 +108,12 @@ REGIONS: tuple[str, ...] = (
     "singapore-queenstown",
     "singapore-hollandvillage",
 )
+"""Regions that ``DriveContext`` may name: the places where nuScenes was recorded."""
 
 
 def weather_from_description(description: str) -> str:
-    """The weather that a nuScenes ``scene.description`` tells by its words "rain" and "night";
-    "clear" without either.
+    """The weather of a nuScenes scene, by the words "rain" and "night" in ``scene.description``;
+    "clear" where neither occurs.
     """
     text = description.lower()
     rain, night = "rain" in text, "night" in text
@@ -115,6 +121,6 @@ def weather_from_description(description: str) -> str:
 
 
 def region_from_location(location: str) -> str:
-    """The region of a nuScenes ``log.location``; "unknown" where it is none of ``REGIONS``."""
+    """The region of a nuScenes ``log.location``; "unknown" for a location not in ``REGIONS``."""
     text = location.strip().lower()
     return text if text in REGIONS else "unknown"

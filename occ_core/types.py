@@ -1,6 +1,6 @@
-"""The objects that travel through the whole library. Read this first.
+"""The objects that cross the borders of modules. Read this first.
 
-``Frame`` goes in, ``Occupancy`` comes out, ``TemporalMemory`` rides along.
+``Frame`` goes in, ``Occupancy`` comes out, and ``TemporalMemory`` links one frame to the next.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class DriveContext:
-    """What is known of the drive beside its sensors; ``"unknown"`` where nothing is."""
+    """What is known about the drive apart from its sensors; ``"unknown"`` where nothing is known.
+
+    The values are those of ``taxonomy.WEATHERS`` and ``taxonomy.REGIONS``.
+    """
 
     weather: str = UNKNOWN
     region: str = UNKNOWN
@@ -34,21 +37,23 @@ class Frame:
     """
 
     images: UInt8[Tensor, "batch camera 3 height width"]
-    """RGB."""
+    """RGB images, one per camera."""
     camera_mask: Bool[Tensor, "batch camera"]
-    """False: the camera is missing, and its pixels must not influence anything."""
+    """False where a camera is missing; its pixels must not influence anything."""
     intrinsics: Float[Tensor, "batch camera 3 3"]
-    """In pixels of ``images``; pixel centres at integer coordinates."""
+    """Camera matrices in pixels of ``images``; pixel centres lie at integer coordinates."""
     grid_from_camera: Float[Tensor, "batch camera 4 4"]
-    """Camera frame: x right, y down, z forward (optical)."""
+    """Poses of the optical frames: x right, y down, z forward."""
     points: tuple[Float[Tensor, "_ 5"], ...]
-    """Per sample: x, y, z in metres in the grid frame, intensity in 0..255, age in seconds (0: this
-    sweep).
+    """LiDAR points of each sample: x, y, z in metres in the grid frame, intensity in 0..255, age in
+    seconds (0 for the current sweep).
     """
     world_from_grid: Float[Tensor, "batch 4 4"]
-    """float64: world coordinates of a drive reach kilometres."""
+    """Poses of the grid in float64, since world coordinates of a drive reach kilometres."""
     stamp_ns: tuple[int, ...]
+    """Stamp of each sample."""
     context: tuple[DriveContext, ...]
+    """Context of each sample."""
 
     def __post_init__(self) -> None:
         batch = self.images.shape[0]
@@ -69,7 +74,13 @@ class Frame:
 
     @property
     def batch_size(self) -> int:
+        """Number of samples in the batch."""
         return self.images.shape[0]
+
+    def sensors_with_data(self) -> Bool[Tensor, "batch 2"]:
+        """Whether a sample holds an image of any camera, and whether it holds a LiDAR point."""
+        has_points = self.camera_mask.new_tensor([len(points) > 0 for points in self.points])
+        return torch.stack([self.camera_mask.any(dim=1), has_points], dim=1)
 
     def to(self, device: torch.device | str) -> Frame:
         """The same frame with every tensor on ``device``."""
@@ -85,7 +96,7 @@ def collate_frames(frames: list[Frame]) -> Frame:
     """Joins frames along the batch dimension.
 
     Raises:
-        ValueError: frames differ in the number of cameras or in image size.
+        ValueError: the frames differ in the number of cameras or in image size.
     """
     sizes = {tuple(frame.images.shape[1:]) for frame in frames}
     if len(sizes) != 1:
@@ -104,41 +115,77 @@ def collate_frames(frames: list[Frame]) -> Frame:
 
 
 class HeadOutput(NamedTuple):
-    """Logits of both stages of the cascade; the fine ones only where refined."""
+    """Logits of both stages of the cascade."""
 
     coarse: Float[Tensor, "batch class x y z"]
+    """Logits of every coarse voxel."""
     fine: Float[Tensor, "child class"]
+    """Logits of the fine voxels into which coarse ones were split."""
     children: Int[Tensor, "child 4"]
-    """(batch, x, y, z) in the fine grid; in the order of the batch, no voxel twice, all or none of
-    a parent's.
+    """Indices (batch, x, y, z) of those voxels in the fine grid: in the order of the batch, without
+    duplicates, and either all children of a coarse voxel or none.
     """
 
     @classmethod
     def dense(cls, logits: Float[Tensor, "batch class x y z"]) -> HeadOutput:
-        """Of a model that classifies every voxel of its grid at once: nothing is refined."""
+        """The output of a model that classifies every voxel of its grid directly, without
+        refinement.
+        """
         none = torch.zeros(0, 4, dtype=torch.long, device=logits.device)
         return cls(logits, logits.new_zeros(0, logits.shape[1]), none)
 
 
-@dataclass(frozen=True, slots=True)
-class TemporalMemory:
-    """What one frame leaves to the next; handed in and handed back, ``None`` means first frame."""
+class TemporalState(NamedTuple):
+    """What the temporal aggregator keeps of the frames so far; empty in a model without one."""
 
-    state: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
-    """Hidden and cell state of the ConvLSTM at the last frame (streaming mode)."""
+    lstm: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
+    """Hidden and cell state of the ConvLSTM (streaming mode)."""
     volumes: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
     """Fused volumes of the last frames, oldest first (window mode)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalMemory:
+    """What the model passes from one frame to the next.
+
+    The model takes it and returns a new one; ``None`` or an empty memory stands for no past.
+    """
+
+    state: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
+    """``TemporalState.lstm`` at the last frame."""
+    volumes: tuple[Float[Tensor, "batch channel x y z"], ...] = ()
+    """``TemporalState.volumes`` at the last frame."""
     world_from_grid: tuple[Float[Tensor, "batch 4 4"], ...] = ()
-    """Poses of these volumes; in streaming mode, of the state. The last is that of ``head``."""
+    """Poses of ``volumes``, or that of ``state``; the last one belongs to the last frame."""
     stamp_ns: tuple[tuple[int, ...], ...] = ()
-    """Their stamps, one per sample of the batch."""
+    """Stamps that belong to the poses, one per sample of the batch."""
     head: HeadOutput | None = None
-    """What the head said of the last frame."""
+    """Output of the head for the last frame."""
     classes: Bool[Tensor, "batch class"] | None = None
-    """Those seen in the last frame: the next one's prompts name them."""
+    """Classes seen in the last frame, which the prompts of the next one name."""
+
+    @classmethod
+    def after(
+        cls,
+        frame: Frame,
+        past: TemporalMemory,
+        state: TemporalState,
+        head: HeadOutput | None,
+        classes: Bool[Tensor, "batch class"] | None,
+    ) -> TemporalMemory:
+        """The memory after ``frame``: the poses of ``past`` that still count, and what is new."""
+        poses = max(len(state.volumes), 1)  # at least the one of the frame itself
+        return cls(
+            state=state.lstm,
+            volumes=state.volumes,
+            world_from_grid=(*past.world_from_grid, frame.world_from_grid)[-poses:],
+            stamp_ns=(*past.stamp_ns, frame.stamp_ns)[-poses:],
+            head=head,
+            classes=classes,
+        )
 
     def detach(self) -> TemporalMemory:
-        """The same memory, through which no gradient flows back into the past."""
+        """The same memory, cut off from the graph that computed it."""
         return replace(
             self,
             state=tuple(volume.detach() for volume in self.state),
@@ -149,18 +196,18 @@ class TemporalMemory:
 
 @dataclass(frozen=True, slots=True)
 class Gaussians:
-    """Anisotropic 3D Gaussians that carry features: colours, class probabilities, anything with
-    channels (TACOcc, Eq. 3).
+    """Anisotropic 3D Gaussians with a feature vector each, such as a colour or class probabilities
+    (TACOcc, Eq. 3).
     """
 
     means: Float[Tensor, "gaussian 3"]
     """Centres in metres, in the grid frame."""
     quaternions: Float[Tensor, "gaussian 4"]
-    """Rotations (w, x, y, z), of any length but zero."""
+    """Rotations (w, x, y, z); they need not be normalised, but must not be zero."""
     scales: Float[Tensor, "gaussian 3"]
     """Standard deviations in metres along the rotated axes."""
     opacities: Float[Tensor, " gaussian"]
-    """In [0, 1]."""
+    """Opacities in [0, 1]."""
     features: Float[Tensor, "gaussian channel"]
 
 
@@ -171,16 +218,14 @@ class Occupancy:
     labels: UInt8[Tensor, "batch x y z"]
     """Class ids of ``occ_core.taxonomy``: 0 empty, 1..16 occupied."""
     probability: Float[Tensor, "batch x y z"]
-    """Of the label, in [0, 1]."""
+    """Probability of the label, in [0, 1]."""
     grid: VoxelGrid
     stamp_ns: tuple[int, ...]
     frame_id: str
     """Name of the grid frame."""
     memory_reset: str | None = None
-    """Why the model forgot the frames before this one, where it did of itself."""
+    """Why the model discarded its memory before this frame; None where it did not."""
     neighbour_shares: tuple[float, ...] = ()
-    """Of a model with the adaptive fuser: the share of its queries that chose each number of
-    neighbours.
-    """
+    """Fraction of queries that chose each number of neighbours; empty without adaptive fusion."""
     sensor_weights: tuple[float, ...] = ()
-    """Of a model that heeds the weather: how far it trusts camera and LiDAR; their sum is 1."""
+    """Weights of camera and LiDAR, which sum to 1; empty without weather fusion."""

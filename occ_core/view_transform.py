@@ -1,30 +1,33 @@
-"""Image features -> volume: lift each feature along its ray by a depth distribution, splat into
-voxels (LSS [42 of TACOcc]).
+"""Image features -> volume: each feature is lifted along its ray by a depth distribution and
+splatted into voxels (LSS, reference 42 of TACOcc; depth as in BEVDepth).
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from occ_core.ops.cpu import interpolate as compiled
-from occ_core.ops.cpu import splat as splat_compiled
-from occ_core.ops.interpolate import interpolate
-from occ_core.ops.sparse import linear_index
+from occ_core.ops.sample_images import sample_images
+from occ_core.ops.splat import splat
 from occ_core.voxel_grid import VoxelGrid
 
-NEAREST_M = 0.1
-"""Nothing nearer to a camera is looked up in its image."""
+SampleImages = Callable[[Tensor, Tensor], Tensor]
+"""Points [P, 3] in metres in the grid frame, and the sample of the batch that each belongs to
+[P] -> image features [P, C].
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DepthBins:
-    """Depths along the optical axis that a feature may lie at: ``min_m``, ``min_m + step_m``, ...
-    below ``max_m``.
+    """Bins of depth along the optical axis: of width ``step_m``, from ``min_m`` to ``max_m``.
+
+    Raises:
+        ValueError: the bins are not of positive depth and width.
     """
 
     min_m: float = 2.0
@@ -37,6 +40,7 @@ class DepthBins:
 
     @property
     def count(self) -> int:
+        """Number of bins."""
         return round((self.max_m - self.min_m) / self.step_m)
 
     def centres(self, device: torch.device) -> Float[Tensor, " bin"]:
@@ -50,8 +54,12 @@ class DepthBins:
 
 
 class ViewTransform(nn.Module):
-    """Lift-splat: features [K, C, h, w] of K cameras -> volume of the whole batch, and the depth
-    logits for supervision.
+    """Lifts and splats the feature images of all cameras of a batch.
+
+    Args:
+        bins: depths that a feature may lie at.
+        grid: grid of the resulting volume.
+        stride: width of a feature cell in pixels.
     """
 
     def __init__(
@@ -59,9 +67,8 @@ class ViewTransform(nn.Module):
     ) -> None:
         super().__init__()
         self.bins, self.grid, self.stride, self.out_channels = bins, grid, stride, out_channels
-        self.camera = nn.Linear(
-            4, in_channels
-        )  # focal lengths and centre tell the scale of what is seen (BEVDepth)
+        # how far away a thing of some size in the image is depends on the lens (BEVDepth)
+        self.camera = nn.Linear(4, in_channels)
         self.depth = nn.Sequential(
             nn.Conv2d(in_channels, in_channels, 3, padding=1, bias=False),
             nn.GroupNorm(8, in_channels),
@@ -78,41 +85,41 @@ class ViewTransform(nn.Module):
         sample: Int[Tensor, " image"],
         batch_size: int,
     ) -> tuple[Float[Tensor, "batch out x y z"], Float[Tensor, "image bin h w"]]:
-        """``sample`` tells which sample of the batch each image belongs to."""
-        h, w = features.shape[-2:]
-        scale = 1.0 / (self.stride * w)  # in image widths
-        lens = (
-            torch.stack(
-                [
-                    intrinsics[:, 0, 0],
-                    intrinsics[:, 1, 1],
-                    intrinsics[:, 0, 2],
-                    intrinsics[:, 1, 2],
-                ],
-                dim=1,
-            )
-            * scale
-        )
-        depth_logits = self.depth(
-            features * torch.sigmoid(self.camera(lens))[:, :, None, None]
-        )  # [K, D, h, w]
-        context = self.context(features)  # [K, C, h, w]
+        """The volumes of the batch, and the logits of the depth bins for supervision.
 
-        rays = self.rays(intrinsics, grid_from_camera, (h, w))  # [K, h, w, 3]
-        origins, weight = grid_from_camera[:, :3, 3], depth_logits.softmax(dim=1)
-        splat = splat_compiled.splat if compiled.is_for(context, rays, origins) else self.splat
+        Args:
+            intrinsics: in pixels of the images.
+            sample: sample of the batch that each image belongs to.
+        """
+        h, w = features.shape[-2:]
+        focal_and_centre = intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]]  # [K, 4], in pixels
+        lens = focal_and_centre * (1.0 / (self.stride * w))  # in image widths
+        scale = torch.sigmoid(self.camera(lens))[:, :, None, None]
+        depth_logits = self.depth(features * scale)  # [K, D, h, w]
+        context = self.context(features)  # [K, C, h, w]
         volume = splat(
             context,
-            weight,
-            rays,
-            origins,
-            self.bins.centres(rays.device),
-            sample,
-            self.grid,
-            batch_size,
-        )
-        volume = volume.to(context.dtype).view(batch_size, *self.grid.shape, self.out_channels)
+            weight=depth_logits.softmax(dim=1),
+            rays=self.rays(intrinsics, grid_from_camera, (h, w)),
+            origins=grid_from_camera[:, :3, 3],
+            depth_m=self.bins.centres(intrinsics.device),
+            sample=sample,
+            grid=self.grid,
+            batch_size=batch_size,
+        ).to(context.dtype)
+        volume = volume.view(batch_size, *self.grid.shape, self.out_channels)
         return volume.permute(0, 4, 1, 2, 3), depth_logits
+
+    def sampler(
+        self,
+        features: Float[Tensor, "image channel h w"],
+        intrinsics: Float[Tensor, "image 3 3"],
+        grid_from_camera: Float[Tensor, "image 4 4"],
+        sample: Int[Tensor, " image"],
+    ) -> SampleImages:
+        """The function that looks up the image features at points in space: ``sample_images``."""
+        camera_from_grid = torch.linalg.inv(grid_from_camera)
+        return partial(sample_images, features, intrinsics, camera_from_grid, sample, self.stride)
 
     @torch.autocast("cpu", enabled=False)  # bfloat16 would move points by decimetres
     @torch.autocast("cuda", enabled=False)
@@ -122,92 +129,40 @@ class ViewTransform(nn.Module):
         grid_from_camera: Float[Tensor, "image 4 4"],
         size: tuple[int, int],
     ) -> Float[Tensor, "image h w 3"]:
-        """The ray of every feature cell's centre, in the grid frame, at depth 1."""
+        """Rays through the centres of the feature cells, in the grid frame, at depth 1.
+
+        Args:
+            size: (height, width) of a feature image.
+        """
         h, w = size
         device = intrinsics.device
-        v = (
-            torch.arange(h, device=device) + 0.5
-        ) * self.stride - 0.5  # pixel centres lie at integers
+        # in pixels, whose centres lie at integers
         u = (torch.arange(w, device=device) + 0.5) * self.stride - 0.5
-        pixels = torch.stack(
-            torch.broadcast_tensors(u[None, :], v[:, None], torch.ones(1, 1, device=device)), dim=-1
-        )  # [h, w, 3]
-        return torch.einsum(
-            "kij,hwj->khwi", grid_from_camera[:, :3, :3] @ torch.linalg.inv(intrinsics), pixels
-        )
+        v = (torch.arange(h, device=device) + 0.5) * self.stride - 0.5
+        one = torch.ones(1, 1, device=device)
+        pixels = torch.stack(torch.broadcast_tensors(u[None, :], v[:, None], one), dim=-1)
+        grid_from_pixel = grid_from_camera[:, :3, :3] @ torch.linalg.inv(intrinsics)
+        return torch.einsum("kij,hwj->khwi", grid_from_pixel, pixels)
 
-    @staticmethod
-    def splat(
-        context: Float[Tensor, "image channel h w"],
-        weight: Float[Tensor, "image bin h w"],
-        rays: Float[Tensor, "image h w 3"],
-        origins: Float[Tensor, "image 3"],
-        depth_m: Float[Tensor, " bin"],
-        sample: Int[Tensor, " image"],
-        grid: VoxelGrid,
+
+class NoViewTransform(nn.Module):
+    """The view transform of a model without cameras: volumes and features without channels."""
+
+    def __init__(self, grid: VoxelGrid) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(
+        self,
+        features: Tensor,
+        intrinsics: Tensor,
+        grid_from_camera: Tensor,
+        sample: Tensor,
         batch_size: int,
-    ) -> Float[Tensor, "cell channel"]:
-        """What ``splat_compiled`` computes, which see."""
-        points = rays[:, None] * depth_m.view(1, -1, 1, 1, 1) + origins.view(
-            -1, 1, 1, 1, 3
-        )  # [K, D, h, w, 3]
-        index = grid.index(points)
-        inside = grid.contains(index)  # [K, D, h, w]
-        cell = linear_index(
-            torch.cat([sample.view(-1, 1, 1, 1, 1).expand_as(index[..., :1]), index], dim=-1)[
-                inside
-            ],
-            grid.shape,
-        )
-        image, bin_, row, column = inside.nonzero(as_tuple=True)
-        lifted = context.permute(0, 2, 3, 1)[image, row, column]  # [P, C]
-        volume = lifted.new_zeros(batch_size * math.prod(grid.shape), lifted.shape[1])
-        return volume.index_add(
-            0, cell, lifted * weight[image, bin_, row, column][:, None].to(lifted.dtype)
-        )
+    ) -> tuple[Float[Tensor, "batch 0 x y z"], None]:
+        """An image volume without channels, and no depth logits."""
+        return intrinsics.new_zeros(batch_size, 0, *self.grid.shape), None
 
-
-@torch.autocast("cpu", enabled=False)  # bfloat16 would move pixels
-@torch.autocast("cuda", enabled=False)
-def sample_images(
-    features: Float[Tensor, "image channel h w"],
-    intrinsics: Float[Tensor, "image 3 3"],
-    camera_from_grid: Float[Tensor, "image 4 4"],
-    sample: Int[Tensor, " image"],
-    stride: int,
-    points: Float[Tensor, "point 3"],
-    point_sample: Int[Tensor, " point"],
-) -> Float[Tensor, "point channel"]:
-    """Mean over the cameras that see a point of the image feature it projects to; zero where none
-    sees it.
-    """
-    height, width = features.shape[-2:]
-    if compiled.is_for(features, intrinsics, camera_from_grid, points):
-        table = features.movedim(1, -1).flatten(0, -2).float()  # [K * h * w, C]
-        found = compiled.from_cameras(
-            table,
-            (height, width),
-            intrinsics,
-            camera_from_grid,
-            sample,
-            stride,
-            NEAREST_M,
-            points,
-            point_sample,
-        )
-        return found.to(features.dtype)
-    in_camera = torch.baddbmm(
-        camera_from_grid[:, None, :3, 3],
-        points.expand(len(features), -1, -1),
-        camera_from_grid[:, :3, :3].mT,
-    )  # [K, P, 3]
-    pixel = torch.bmm(in_camera, intrinsics.mT)[..., :2] / in_camera[..., 2:].clamp(
-        min=NEAREST_M
-    )  # (u, v)
-    cell = (pixel.flip(-1) + 0.5) / stride - 0.5  # (row, column), centres at integers
-    inside = ((cell > -0.5) & (cell < cell.new_tensor([height, width]) - 0.5)).all(dim=-1)
-    seen = inside & (in_camera[..., 2] > NEAREST_M) & (point_sample == sample[:, None])
-    camera, point = seen.nonzero(as_tuple=True)  # [S]
-    found = interpolate(features, cell[camera, point], camera)  # [S, C]
-    total = features.new_zeros(len(points), features.shape[1]).index_add(0, point, found)
-    return total / seen.sum(dim=0).clamp(min=1)[:, None].to(total.dtype)
+    def sampler(self, *cameras: Tensor) -> SampleImages:
+        """The function that gives every point features without channels."""
+        return lambda points, point_sample: points.new_zeros(len(points), 0)

@@ -1,4 +1,4 @@
-"""Fused volume -> context-aware volume: a 3D residual encoder and a feature pyramid
+"""Fused volume -> encoded volume with spatial context: a 3D residual network and a feature pyramid
 (OpenOccupancy's ResNet3D and FPN3D).
 """
 
@@ -11,49 +11,41 @@ from torch import Tensor, nn
 
 
 class Pointwise(nn.Conv3d):
-    """A 1x1x1 convolution, computed as one matrix product over channels-last memory, where torch's
-    own copies to and fro.
+    """A 1x1x1 convolution as a matrix product over channels-last memory; torch's own convolution
+    copies the volume there and back.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, volume: Float[Tensor, "batch c x y z"]) -> Float[Tensor, "batch c2 x y z"]:
-        return F.linear(volume.permute(0, 2, 3, 4, 1), self.weight.flatten(1), self.bias).permute(
-            0, 4, 1, 2, 3
-        )
+        rows = volume.permute(0, 2, 3, 4, 1)  # [B, X, Y, Z, C]
+        return F.linear(rows, self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
 
 
 def convolution(
     in_channels: int, out_channels: int, *, stride: int = 1, factorised: bool
 ) -> nn.Sequential:
-    """3x3x3 convolution and GroupNorm; factorised: 3x3x1, then 1x1x3, at less than half the work."""
+    """A 3x3x3 convolution and a GroupNorm.
+
+    Args:
+        factorised: 3x3x1 and then 1x1x3 instead, at less than half the work.
+    """
+    norm = nn.GroupNorm(8, out_channels)
     if not factorised:
-        layers = [nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)]
-    else:
-        layers = [
-            nn.Conv3d(
-                in_channels,
-                out_channels,
-                (3, 3, 1),
-                stride=(stride, stride, 1),
-                padding=(1, 1, 0),
-                bias=False,
-            ),
-            nn.Conv3d(
-                out_channels,
-                out_channels,
-                (1, 1, 3),
-                stride=(1, 1, stride),
-                padding=(0, 0, 1),
-                bias=False,
-            ),
-        ]
-    return nn.Sequential(*layers, nn.GroupNorm(8, out_channels))
+        whole = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        return nn.Sequential(whole, norm)
+    horizontal = nn.Conv3d(
+        in_channels, out_channels, (3, 3, 1), (stride, stride, 1), (1, 1, 0), bias=False
+    )
+    vertical = nn.Conv3d(
+        out_channels, out_channels, (1, 1, 3), (1, 1, stride), (0, 0, 1), bias=False
+    )
+    return nn.Sequential(horizontal, vertical, norm)
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions and a shortcut."""
+    """Two convolutions and a shortcut around them."""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int, factorised: bool
@@ -74,11 +66,12 @@ class VolumeEncoder(nn.Module):
     full resolution.
 
     Args:
-        channels: of the volume that comes and goes.
-        blocks: residual blocks per level; level l works with ``channels * 2**l`` channels. Its
-            number of levels minus one
-            halvings must divide the volume's shape. Level 0 may have none: its blocks cost most,
-            and the sparse encoder has convolved at this resolution already.
+        channels: channels of the input and of the output.
+        blocks: residual blocks per level; level l works with ``channels * 2**l`` channels. The
+            shape of the volume must be divisible by ``2 ** (levels - 1)``. Level 0 may have no
+            block: its blocks cost most, and the sparse encoder has already convolved at this
+            resolution.
+        factorised: see ``convolution``.
     """
 
     def __init__(self, channels: int, blocks: tuple[int, ...], *, factorised: bool) -> None:

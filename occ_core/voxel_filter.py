@@ -1,8 +1,8 @@
-"""What the head said of a place in the frame before, for the same place now: occupancy mapping's
-Bayes filter, over classes.
+"""The Bayes filter of occupancy mapping, over classes: it combines the logits of a voxel now and in
+the frame before.
 
-The ConvLSTM remembers at the resolution of the coarse volume; the fine voxels, which are what is
-published, are filtered here.
+The ConvLSTM remembers at the resolution of the coarse volume; this filters the fine voxels, which
+are what is published.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from occ_core.ops.cpu import moved_index as voxel_filter_compiled
 from occ_core.ops.interpolate import upsample
-from occ_core.ops.sparse import linear_index
+from occ_core.ops.linear_index import linear_index
+from occ_core.ops.moved_index import moved_index
 from occ_core.types import HeadOutput
 from occ_core.voxel_grid import VoxelGrid
 
-LEAST_LOG_PROBABILITY = -4.0
-"""What is remembered is never surer than this, so that a few frames can overrule it (OctoMap's
-clamping).
+MIN_LOG_PROBABILITY = -4.0
+"""Lower bound of previous log-probabilities, so that a few frames can overrule them (the clamping
+of OctoMap).
 """
 
 
 class VoxelFilter(nn.Module):
-    """This frame's logits and the remembered log-probabilities -> their sum, the latter weighed
-    voxel by voxel.
+    """Adds the previous log-probabilities to the logits of this frame, with a weight per voxel.
 
-    With weight 1 this is Bayes' rule for frames that err independently; less forgets, as is right
-    where things move and where frames err alike.
+    Weight 1 is Bayes' rule for frames whose errors are independent; a smaller one forgets, which is
+    right where things move and where the errors of frames are alike.
+
+    Args:
+        channels: number of channels of the features.
+        classes: number of classes.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -42,64 +45,54 @@ class VoxelFilter(nn.Module):
         self,
         logits: Float[Tensor, "voxel class"],
         features: Float[Tensor, "voxel channel"],
-        remembered: Float[Tensor, "voxel class"],
+        previous: Float[Tensor, "voxel class"],
     ) -> Float[Tensor, "voxel class"]:
-        """``features`` are what the logits were made from."""
-        keep = torch.sigmoid(self.keep(torch.cat([features, remembered.to(features.dtype)], dim=1)))
-        return logits + keep * remembered.to(logits.dtype)
+        """The filtered logits.
+
+        Args:
+            features: the features from which the logits were computed.
+            previous: log-probabilities of the frame before, from ``PreviousLogits``.
+        """
+        keep = torch.sigmoid(self.keep(torch.cat([features, previous.to(features.dtype)], dim=1)))
+        return logits + keep * previous.to(logits.dtype)
 
 
-class Recall:
-    """The log-probabilities that the frame before gave to the places of this frame's fine voxels.
+class PreviousLogits:
+    """Looks up what the frame before predicted where this frame's fine voxels lie.
 
     Args:
-        before: the head's output then.
-        world_from_there, world_from_here: float64 poses ``[B, 4, 4]`` of the grid then and now.
-        fine: the grid of the children; ``ratio`` of them along each axis share a coarse voxel.
+        output: the head's output for the frame before.
+        world_from_previous, world_from_current: float64 poses ``[B, 4, 4]`` of the grid, in the
+            frame before and in this one.
+        fine: grid of the children; ``ratio`` of them along each axis share a coarse voxel.
     """
 
     def __init__(
         self,
-        before: HeadOutput,
-        world_from_there: Float[Tensor, "batch 4 4"],
-        world_from_here: Float[Tensor, "batch 4 4"],
+        output: HeadOutput,
+        world_from_previous: Float[Tensor, "batch 4 4"],
+        world_from_current: Float[Tensor, "batch 4 4"],
         fine: VoxelGrid,
         ratio: int,
     ) -> None:
         self.fine = fine
-        self.there_from_here = (
-            torch.linalg.inv(world_from_there) @ world_from_here
-        ).float()  # [B, 4, 4]
-        coarse = before.coarse.permute(0, 2, 3, 4, 1)  # [B, X, Y, Z, class]
+        previous_from_world = torch.linalg.inv(world_from_previous)
+        self.previous_from_current = (previous_from_world @ world_from_current).float()  # [B, 4, 4]
+        coarse = output.coarse.permute(0, 2, 3, 4, 1)  # [B, X, Y, Z, class]
         parent = torch.arange(coarse[..., 0].numel(), device=coarse.device).view(coarse.shape[:-1])
-        self.row = upsample(parent, ratio).flatten()  # in self.logits, of every fine voxel
-        refined = parent.numel() + torch.arange(len(before.children), device=coarse.device)
-        self.row[linear_index(before.children, fine.shape)] = refined
-        self.logits = torch.cat([coarse.flatten(0, 3), before.fine])
+        self.row = upsample(parent, ratio).flatten()  # of every fine voxel in self.logits
+        refined = parent.numel() + torch.arange(len(output.children), device=coarse.device)
+        self.row[linear_index(output.children, fine.shape)] = refined
+        self.logits = torch.cat([coarse.flatten(0, 3), output.fine])
 
     @torch.autocast("cpu", enabled=False)  # bfloat16 would move voxels
     @torch.autocast("cuda", enabled=False)
     def __call__(self, children: Int[Tensor, "child 4"]) -> Float[Tensor, "child class"]:
-        """Of the voxel that held each child's centre, its parent's where it was not refined; zeros
-        beyond the grid.
-        """
-        places = self.places if children.is_cuda else voxel_filter_compiled.places
-        there = places(children, self.there_from_here, self.fine)  # [child]
-        logits = self.logits.index_select(0, self.row[there.clamp(min=0)]).float()
-        return F.log_softmax(logits, dim=1).clamp(min=LEAST_LOG_PROBABILITY) * (there >= 0)[:, None]
+        """Log-probabilities of the voxel that held the centre of each child.
 
-    @staticmethod
-    def places(
-        children: Int[Tensor, "child 4"],
-        there_from_here: Float[Tensor, "batch 4 4"],
-        fine: VoxelGrid,
-    ) -> Int[Tensor, " child"]:
-        """What ``voxel_filter_compiled`` computes, which see."""
-        sample, points = children[:, 0], fine.centres(children[:, 1:])
-        for number, moved in enumerate(there_from_here):
-            points = torch.where(
-                (sample == number)[:, None], points @ moved[:3, :3].T + moved[:3, 3], points
-            )
-        index = fine.index(points)
-        place = linear_index(torch.cat([sample[:, None], index], dim=1), fine.shape)
-        return place.where(fine.contains(index), -1)
+        A voxel that was not refined has those of its parent; beyond the grid they are zero.
+        """
+        index = moved_index(children, self.previous_from_current, self.fine)  # [child]
+        logits = self.logits.index_select(0, self.row[index.clamp(min=0)]).float()
+        log_probability = F.log_softmax(logits, dim=1).clamp(min=MIN_LOG_PROBABILITY)
+        return log_probability * (index >= 0)[:, None]

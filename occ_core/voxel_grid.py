@@ -1,4 +1,4 @@
-"""The voxel grid: its range in metres, its cells, and the way between the two."""
+"""The voxel grid: its range in metres, its voxels, and the conversions between the two."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class VoxelGrid:
-    """An axis-aligned grid of cubic voxels; voxel i spans ``min + i * size`` to ``min + (i + 1) *
-    size``.
+    """An axis-aligned grid of cubic voxels.
+
+    Along each axis voxel i spans ``min + i * size`` to ``min + (i + 1) * size``.
 
     Args:
         range_m: ``(x_min, y_min, z_min, x_max, y_max, z_max)`` in metres, in the grid frame.
-        voxel_size_m: edge of a voxel in metres; divides every extent.
+        voxel_size_m: edge length of a voxel in metres; every extent must be a multiple of it.
+
+    Raises:
+        ValueError: a field is out of range; the text names it and its value.
     """
 
     range_m: tuple[float, float, float, float, float, float] = (-50.0, -50.0, -5.0, 50.0, 50.0, 3.0)
@@ -52,6 +56,7 @@ class VoxelGrid:
 
     @property
     def min_m(self) -> tuple[float, float, float]:
+        """The minimum corner in metres."""
         return self.range_m[:3]
 
     def coarser(self, ratio: int) -> VoxelGrid:
@@ -69,28 +74,34 @@ class VoxelGrid:
         return VoxelGrid(self.range_m, self.voxel_size_m / ratio)
 
     def index(self, points_m: Float[Tensor, "*n 3"]) -> Int[Tensor, "*n 3"]:
-        """Voxel indices of points in metres; points outside give indices outside (see
+        """Voxel indices of points in metres; for points outside the grid they are out of range (see
         ``contains``).
         """
         return torch.floor((points_m - points_m.new_tensor(self.min_m)) / self.voxel_size_m).long()
 
     def contains(self, index: Int[Tensor, "*n 3"]) -> Bool[Tensor, "*n"]:
-        """Whether voxel indices lie inside the grid."""
+        """Whether each voxel index lies inside the grid."""
         return ((index >= 0) & (index < index.new_tensor(self.shape))).all(-1)
 
     def centres(self, index: Int[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
-        """Centres in metres of voxels: ``min + (i + 0.5) * size``."""
+        """Centres of voxels in metres: ``min + (i + 0.5) * size``."""
         minimum = torch.tensor(self.min_m, dtype=torch.float32, device=index.device)
         return minimum + (index.to(torch.float32) + 0.5) * self.voxel_size_m
 
     def all_centres(self, device: torch.device | str = "cpu") -> Float[Tensor, "x y z 3"]:
-        """Centres in metres of all voxels."""
+        """Centres of all voxels in metres."""
         axes = [torch.arange(cells, device=device) for cells in self.shape]
         return self.centres(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
 
     def numpy_index(self, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Voxel indices ``[K, 3]`` of the points ``[N, 3]`` inside the grid, and the mask ``[N]``
-        of those points.
+        """As ``index`` and ``contains``, for arrays.
+
+        Args:
+            points_m: points ``[N, 3]`` in metres.
+
+        Returns:
+            The voxel indices ``[K, 3]`` of the points inside the grid, and the mask ``[N]`` that
+            selects those points.
         """
         index = np.floor((points_m - np.asarray(self.min_m)) / self.voxel_size_m).astype(np.int64)
         inside = ((index >= 0) & (index < np.asarray(self.shape))).all(-1)
@@ -98,4 +109,4 @@ class VoxelGrid:
 
 
 SURROUNDOCC_GRID = VoxelGrid()
-"""200x200x16 voxels of 0.5 m, fixed in the LiDAR frame (SurroundOcc, section 3.4)."""
+"""SurroundOcc's 200x200x16 voxels of 0.5 m, fixed in the LiDAR frame (its section 3.4)."""

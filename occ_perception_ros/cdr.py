@@ -1,8 +1,8 @@
-"""Writes ROS messages as CDR bytes straight from numpy, without a Python object for every point.
+"""Writes ROS messages as CDR bytes straight from numpy.
 
-rclpy converts lists of sub-messages (``Point[]``) element by element; ``Publisher.publish`` takes
-the serialised bytes as well. Classic CDR, little-endian, as every ROS 2 middleware reads it (OMG
-DDSI-RTPS 10.2, representation 0x0001).
+rclpy converts lists of sub-messages, such as ``Point[]``, element by element;
+``Publisher.publish`` takes serialised bytes as well. The format is classic CDR, little-endian,
+which every ROS 2 middleware reads (OMG DDSI-RTPS 10.2, representation 0x0001).
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ _ENCAPSULATION = b"\x00\x01\x00\x00"
 
 
 class CdrWriter:
-    """Appends fields in the order in which the message definition has them."""
+    """Appends fields in the order of the message definition."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = [_ENCAPSULATION]
-        self._size = 0  # alignment counts from after the encapsulation header
+        self._size = 0  # alignment is relative to the end of the encapsulation header
 
     def numbers(self, code: str, *values: float) -> None:
-        """Primitive numbers of one ``struct`` code, aligned to their size."""
+        """Appends numbers of one ``struct`` format character, aligned to their size."""
         self._align(struct.calcsize(code))
         self._append(struct.pack(f"<{len(values)}{code}", *values))
 
     def string(self, text: str) -> None:
+        """Appends a string."""
         data = text.encode() + b"\x00"
         self.numbers("I", len(data))
         self._append(data)
 
     def sequence(self, items: np.ndarray) -> None:
-        """A sequence of numbers, or of structs of one kind of number (each row one), as ``Point[]``
-        is.
-        """
+        """Appends a sequence of numbers ``[N]``, or of structs of equal numbers ``[N, K]``."""
         self.numbers("I", len(items))
         if items.size:
             self._align(items.dtype.itemsize)
             self._append(np.ascontiguousarray(items).tobytes())
 
     def header(self, stamp_ns: int, frame_id: str) -> None:
-        """std_msgs/Header."""
+        """Appends a std_msgs/Header."""
         self.time(stamp_ns)
         self.string(frame_id)
 
     def time(self, stamp_ns: int) -> None:
-        """builtin_interfaces/Time and Duration."""
+        """Appends a builtin_interfaces/Time or Duration."""
         self.numbers("i", stamp_ns // 1_000_000_000)
         self.numbers("I", stamp_ns % 1_000_000_000)
 
     def message(self) -> bytes:
+        """The serialised message."""
         return b"".join(self._parts)
 
     def _align(self, size: int) -> None:

@@ -1,5 +1,6 @@
-"""The drive context (weather, region) from topics that may be absent, stale or wrong. No rclpy
-import.
+"""The drive context (weather, region) from topics that may be absent, stale or wrong.
+
+No rclpy import.
 """
 
 from __future__ import annotations
@@ -12,22 +13,25 @@ from occ_core.types import UNKNOWN, DriveContext
 
 NS = 1_000_000_000
 _DRY = re.compile(
-    r"\b(?:no rain|without rain|not raining|no longer raining|stopped raining|rain (?:has )?stopped)\b"
+    r"\b(?:no rain|without rain|not raining|no longer raining|stopped raining"
+    r"|rain (?:has )?stopped)\b"
 )
-_UNSURE = re.compile(
+_AMBIGUOUS = re.compile(
     r"\b(?:no|not|never|without|longer|stopped|yes|true|false|free|chance|percent)\b"
 )
-"""Words that turn the meaning of others around: what they say is not guessed at."""
-_FOREIGN = re.compile(
+"""Words that may negate others; a text with one of them is not interpreted."""
+_OTHER_WEATHER = re.compile(
     r"\b(?:snow|hail|sleet|fog|mist|haz[ey]|dust|sand|smok|ic[ey]|frost|blizzard)\w*"
 )
 _WEATHER_WORDS = {
     "rain": re.compile(
-        r"\b(?:rain|raining|rainy|rains|rainfall|drizzl\w*|shower\w*|pouring|wet|storm\w*|thunder\w*)\b"
+        r"\b(?:rain|raining|rainy|rains|rainfall|drizzl\w*|shower\w*|pouring|wet|storm\w*"
+        r"|thunder\w*)\b"
     ),
     "night": re.compile(r"\b(?:night|nighttime|nocturnal|midnight|dark(?! cloud| sk)|darkness)\b"),
     "clear": re.compile(
-        r"\b(?:clear|sun|sunny|sunshine|dry|day|daytime|daylight|cloud\w*|overcast|fine|fair|bright)\b"
+        r"\b(?:clear|sun|sunny|sunshine|dry|day|daytime|daylight|cloud\w*|overcast|fine|fair"
+        r"|bright)\b"
     ),
 }
 _REGION_WORDS = {
@@ -41,16 +45,15 @@ _SINGAPORE = re.compile(r"\bsingapore\b")
 
 @dataclass(frozen=True, kw_only=True)
 class ContextConfig:
-    """What to take where the topics say nothing."""
+    """Default context, and how long a received one is valid."""
 
     default_weather: str = UNKNOWN
-    """Taken while no weather is known."""
+    """Weather used while none is known."""
     default_region: str = UNKNOWN
-    """Taken while no region is known."""
+    """Region used while none is known."""
     max_age_s: float = 30.0
-    """A value older than this is no longer believed; measured between sensor stamps, since a String
-    has none of its own.
-    """
+    """An older value is replaced by the default; its age is measured between sensor stamps, since
+    a String has no stamp."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -69,21 +72,21 @@ class ContextConfig:
 
 
 def weather_from_text(text: str) -> str:
-    """One of ``taxonomy.WEATHERS`` from what somebody wrote: "Raining", "wet road, night-time", "no
-    rain".
+    """The one of ``taxonomy.WEATHERS`` that a free text describes.
+
+    Examples of texts: "Raining", "wet road, night-time", "no rain".
 
     Raises:
-        ValueError: the text tells of no weather, or of one that is not among them.
+        ValueError: the text describes no weather, or none of these.
     """
-    words = _plain(text)
+    words = _normalised(text)
     if words == UNKNOWN:
         return UNKNOWN
-    told = _DRY.sub("dry", words)
-    found = {weather for weather, stems in _WEATHER_WORDS.items() if stems.search(told)}
-    if not found or _FOREIGN.search(told) or _UNSURE.search(told):
+    words = _DRY.sub("dry", words)
+    found = {weather for weather, pattern in _WEATHER_WORDS.items() if pattern.search(words)}
+    if not found or _OTHER_WEATHER.search(words) or _AMBIGUOUS.search(words):
         raise ValueError(
-            f"weather '{text}' is unknown; expected one of {list(WEATHERS)}, or plain words that "
-            "say as much"
+            f"weather '{text}' is unknown; expected one of {list(WEATHERS)}, or plain words for it"
         )
     if {"rain", "night"} <= found:
         return "rain at night"
@@ -91,89 +94,90 @@ def weather_from_text(text: str) -> str:
 
 
 def region_from_text(text: str) -> str:
-    """One of ``taxonomy.REGIONS`` from what somebody wrote: "Boston", "Singapore, Holland Village",
-    "USA".
+    """The one of ``taxonomy.REGIONS`` that a free text names.
+
+    Examples of texts: "Boston", "Singapore, Holland Village", "USA".
 
     Raises:
-        ValueError: the text names none of them.
+        ValueError: the text names none of them, or more than one.
     """
-    words = _plain(text)
+    words = _normalised(text)
     if words == UNKNOWN:
         return UNKNOWN
-    found = {region for region, names in _REGION_WORDS.items() if names.search(words)}
-    if not found and _SINGAPORE.search(words):
+    found = {region for region, pattern in _REGION_WORDS.items() if pattern.search(words)}
+    in_singapore = _SINGAPORE.search(words) is not None
+    if not found and in_singapore:
         return "singapore-onenorth"  # the largest part stands for the city
-    if (
-        len(found) != 1
-        or _UNSURE.search(words)
-        or (_SINGAPORE.search(words) and "boston-seaport" in found)
-    ):
+    contradictory = in_singapore and "boston-seaport" in found
+    if len(found) != 1 or _AMBIGUOUS.search(words) or contradictory:
         raise ValueError(
-            f"region '{text}' is unknown; expected one of {list(REGIONS)}, or plain words that say "
-            "as much"
+            f"region '{text}' is unknown; expected one of {list(REGIONS)}, or plain words for it"
         )
     return found.pop()
 
 
-def _plain(text: str) -> str:
-    """Lower case, words apart by one space."""
+def _normalised(text: str) -> str:
+    """Words in lower case, separated by single spaces."""
     return " ".join(re.sub(r"[^a-z0-9]+", " ", text.lower()).split())
 
 
 FROM_TEXT = {"weather": weather_from_text, "region": region_from_text}
-"""Of each topic: what a String on it is taken for."""
+"""The interpretation of a String by topic."""
 
 
 class ContextCache:
-    """Remembers the last weather and region and when they came."""
+    """The last weather and region, and when they arrived."""
 
     def __init__(self, config: ContextConfig) -> None:
         self._config = config
         self._values: dict[str, tuple[str, int | None]] = {}
-        """Topic -> label and sensor time at which it came; None: before any sensor, or before a
-        jump in time.
+        """Label, and the sensor time of its arrival, by topic; None: before the first sensor data,
+        or before a jump in time.
         """
 
     def set(self, topic: str, text: str, now_ns: int | None) -> None:
-        """Stores what the topic ``"weather"`` or ``"region"`` said at sensor time ``now_ns``.
+        """Stores a text of the topic ``"weather"`` or ``"region"``.
+
+        Args:
+            topic: name of the topic.
+            text: content of the message.
+            now_ns: current sensor time; None before the first sensor data.
 
         Raises:
-            ValueError: the text means none of the taxonomy's labels; the old one stays.
+            ValueError: the text has no label in the taxonomy; the previous label is kept.
         """
         self._values[topic] = (FROM_TEXT[topic](text), now_ns)
 
     def restart(self) -> None:
-        """Time jumped: the labels stay (a latched one never comes again), their age starts anew."""
+        """Restarts the age of the labels after a jump in time.
+
+        The labels stay, since a latched message is not received again.
+        """
         self._values = {topic: (label, None) for topic, (label, _) in self._values.items()}
 
     def at(self, stamp_ns: int) -> DriveContext:
-        """The context for a frame of that stamp."""
+        """The context of the frame with this stamp."""
         return DriveContext(
             weather=self._value("weather", stamp_ns) or self._config.default_weather,
             region=self._value("region", stamp_ns) or self._config.default_region,
         )
 
     def sources(self, stamp_ns: int) -> dict[str, str]:
-        """Where the weather and the region of a frame of that stamp come from."""
-        found = dict.fromkeys(FROM_TEXT, "default: nothing came on the topic") | dict.fromkeys(
-            self._values, "topic"
-        )
-        late = f"default: the topic's is older than {self._config.max_age_s:g} s"
-        return found | dict.fromkeys(self.stale(stamp_ns), late)
+        """Where the weather and the region of the frame with this stamp come from."""
+        found = dict.fromkeys(FROM_TEXT, "default: no message on the topic")
+        found |= dict.fromkeys(self._values, "topic")
+        stale = f"default: the message on the topic is older than {self._config.max_age_s:g} s"
+        return found | dict.fromkeys(self.stale(stamp_ns), stale)
 
     def stale(self, stamp_ns: int) -> list[str]:
-        """The topics that have come, but too long ago."""
+        """The topics whose last message is too old."""
         return [topic for topic in self._values if self._value(topic, stamp_ns) is None]
 
     def _value(self, topic: str, stamp_ns: int) -> str | None:
-        label, came_ns = self._values.get(topic, (None, None))
-        if label is not None and came_ns is None:
-            self._values[topic] = (label, stamp_ns)  # its age counts from the first frame on
-            return label
-        if (
-            label is None
-            or came_ns is None
-            or abs(stamp_ns - came_ns) > self._config.max_age_s * NS
-        ):
+        label, arrived_ns = self._values.get(topic, (None, None))
+        if label is None:
             return None
-        return label
+        if arrived_ns is None:
+            self._values[topic] = (label, stamp_ns)  # the age counts from the first frame
+            return label
+        return label if abs(stamp_ns - arrived_ns) <= self._config.max_age_s * NS else None

@@ -1,7 +1,7 @@
-"""The collector as a message_filters filter, so that it composes with other filters.
+"""The frame assembler as a message_filters filter, so that it can be combined with other filters.
 
-Where message_filters is not installed (the ROS wheels of PyPI have none), twins of its two classes
-that are needed stand in.
+message_filters is not on PyPI. Where it is not installed, minimal versions of the two classes that
+are needed take its place.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from occ_perception_ros.frames import FrameAssembler, FrameParts
+from occ_perception_ros.assembler import FrameAssembler
+from occ_perception_ros.frame_parts import FrameParts
 
 try:
     from message_filters import SimpleFilter, Subscriber
 except ImportError:
 
     class SimpleFilter:  # type: ignore[no-redef]
-        """Hands messages to whoever registered."""
+        """Passes messages to the registered callbacks."""
 
         def __init__(self) -> None:
             self.callbacks: dict[int, tuple[Callable[..., None], tuple[Any, ...]]] = {}
 
-        def registerCallback(self, cb: Callable[..., None], *args: Any) -> int:  # noqa: N802  (message_filters' name)
+        def registerCallback(self, cb: Callable[..., None], *args: Any) -> int:  # noqa: N802
             connection = len(self.callbacks)
             self.callbacks[connection] = (cb, args)
             return connection
@@ -31,9 +32,7 @@ except ImportError:
                 callback(*message, *args)
 
     class Subscriber(SimpleFilter):  # type: ignore[no-redef]
-        """A subscription as the first of a chain of filters; arguments as of
-        message_filters.Subscriber.
-        """
+        """A subscription as the source of a chain of filters."""
 
         def __init__(self, node: Any, msg_type: Any, topic: str, **kwargs: Any) -> None:
             super().__init__()
@@ -42,11 +41,11 @@ except ImportError:
 
 
 class FrameCollector(SimpleFilter):
-    """Connects input filters to an assembler and signals a ``FrameParts`` for every frame that is
-    complete.
+    """Connects input filters to an assembler and signals ``FrameParts`` for every complete frame.
 
     Args:
-        on_error: called with exceptions of malformed messages, which are then left out.
+        assembler: receives the messages.
+        on_error: called with the exception that a malformed message raised; the message is ignored.
     """
 
     def __init__(self, assembler: FrameAssembler, on_error: Callable[[Exception], None]) -> None:
@@ -55,18 +54,18 @@ class FrameCollector(SimpleFilter):
         self._on_error = on_error
 
     def connect(self, source: SimpleFilter, add: Callable[[Any], list[FrameParts]]) -> None:
-        """Feeds what ``source`` signals to ``add``, one of the assembler's ``add_...`` methods."""
+        """Passes messages of ``source`` to ``add``, one of the assembler's ``add_...`` methods."""
         source.registerCallback(self._feed, add)
 
     def signal(self, collected: list[FrameParts]) -> None:
-        """Hands on frames that came about without a message (a flush)."""
+        """Signals frames that were not completed by a message, but by a flush."""
         for parts in collected:
             self.signalMessage(parts)
 
     def _feed(self, message: Any, add: Callable[[Any], list[FrameParts]]) -> None:
         try:
             collected = add(message)
-        except Exception as error:  # one malformed message must not end the spinning
+        except Exception as error:  # one malformed message must not end the executor
             self._on_error(error)
             return
         self.signal(collected)

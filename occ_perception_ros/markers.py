@@ -1,6 +1,4 @@
-"""Occupancy as cubes for RViz: one CUBE_LIST a class, so that each class can be switched on and
-off.
-"""
+"""Occupancy as cubes for RViz, with one marker per class, so that classes can be hidden."""
 
 from __future__ import annotations
 
@@ -13,14 +11,17 @@ from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.cdr import CdrWriter
 
 CLASSES = tuple(label for label in range(NUM_CLASSES) if label != EMPTY)
+"""Class ids that have a marker."""
 
 
 def cubes_by_class(labels: np.ndarray, grid: VoxelGrid) -> dict[int, np.ndarray]:
-    """Class id -> centres of its voxels in metres, float64 ``[N, 3]``; classes without a voxel are
-    absent.
+    """Centres of the voxels of each class in metres, float64 ``[N, 3]``, by class id.
+
+    Classes without a voxel are left out.
 
     Args:
         labels: uint8 ``[X, Y, Z]``.
+        grid: geometry of the voxels.
     """
     occupied = np.flatnonzero(labels)
     found = labels.reshape(-1)[occupied]
@@ -29,15 +30,13 @@ def cubes_by_class(labels: np.ndarray, grid: VoxelGrid) -> dict[int, np.ndarray]
     index = np.stack(np.unravel_index(occupied, labels.shape), axis=-1)
     centres = np.asarray(grid.min_m) + (index + 0.5) * grid.voxel_size_m
     classes, starts = np.unique(found, return_index=True)
-    return (
-        dict(zip(classes.tolist(), np.split(centres, starts[1:]), strict=True))
-        if len(classes)
-        else {}
-    )
+    if not len(classes):
+        return {}
+    return dict(zip(classes.tolist(), np.split(centres, starts[1:]), strict=True))
 
 
 def marker_array_bytes(labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame_id: str) -> bytes:
-    """The serialised message of ``marker_array``, written from numpy."""
+    """``marker_array`` as CDR bytes, without a Python object for every voxel."""
     cubes = cubes_by_class(labels, grid)
     cdr = CdrWriter()
     cdr.numbers("I", len(CLASSES))
@@ -45,9 +44,8 @@ def marker_array_bytes(labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame
         points = cubes.get(label)
         cdr.header(stamp_ns, frame_id)
         cdr.string(CLASS_NAMES[label])
-        cdr.numbers(
-            "i", 0, Marker.CUBE_LIST, Marker.DELETE if points is None else Marker.ADD
-        )  # id, type, action
+        action = Marker.DELETE if points is None else Marker.ADD
+        cdr.numbers("i", 0, Marker.CUBE_LIST, action)  # id, type, action
         cdr.numbers("d", 0, 0, 0, 0, 0, 0, 1)  # pose
         cdr.numbers("d", *(grid.voxel_size_m,) * 3)  # scale
         cdr.numbers("f", *(channel / 255 for channel in PALETTE[label]), 1)  # colour
@@ -69,11 +67,16 @@ def marker_array_bytes(labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame
 
 
 def marker_array(labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame_id: str) -> MarkerArray:
-    """One marker a class, ``ns`` its name, id 0; DELETE where the class has no voxel. The readable
-    twin of the above.
+    """One CUBE_LIST marker for each class, with the class name as ``ns`` and id 0.
+
+    The marker of a class without a voxel has the action DELETE. This is the readable reference for
+    ``marker_array_bytes``, which the node publishes.
 
     Args:
         labels: uint8 ``[X, Y, Z]``.
+        grid: geometry of the voxels.
+        stamp_ns: stamp of the header.
+        frame_id: TF frame of the grid.
     """
     cubes = cubes_by_class(labels, grid)
     message = MarkerArray()

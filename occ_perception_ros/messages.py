@@ -1,5 +1,6 @@
-"""ROS messages to numpy and back. Works on rclpy's messages and on rosbags' alike: only attributes
-are read; no rclpy import.
+"""From ROS messages to numpy.
+
+No rclpy import: the messages may be rclpy's or those of rosbags, since only attributes are read.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from occ_perception_ros.calibration import CameraModel
 
 NS = 1_000_000_000
 
-_CHANNELS = {
+IMAGE_ENCODINGS = {
     "rgb8": ([0, 1, 2], 3),
     "bgr8": ([2, 1, 0], 3),
     "rgba8": ([0, 1, 2], 4),
@@ -21,10 +22,10 @@ _CHANNELS = {
     "mono8": ([0, 0, 0], 1),
     "8UC3": ([2, 1, 0], 3),  # OpenCV's order, as cv_bridge writes it
 }
-"""Encoding -> where R, G, B are, and bytes a pixel."""
+"""Indices of R, G and B, and bytes per pixel, by encoding."""
 
-_DATATYPES = {1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 8: "<f8"}
-"""sensor_msgs/PointField's constants."""
+POINT_DATATYPES = {1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 8: "<f8"}
+"""numpy types by the constants of sensor_msgs/PointField."""
 
 
 def stamp_ns(header: Any) -> int:
@@ -33,22 +34,25 @@ def stamp_ns(header: Any) -> int:
 
 
 def check_header(topic: str, header: Any) -> int:
-    """The stamp in nanoseconds of a header that can be used.
+    """The stamp in nanoseconds of a usable header.
+
+    Args:
+        topic: name for error texts.
+        header: a std_msgs/Header.
 
     Raises:
-        ValueError: the stamp is zero or the frame is not named; some nuScenes converters write such
-            headers.
+        ValueError: the stamp is zero or the frame is empty, as some nuScenes converters write it.
     """
     stamp = stamp_ns(header)
     if stamp == 0:
         raise ValueError(
-            f"'{topic}' has a zero header stamp; sensors cannot be matched without stamps. Convert "
-            "the bag with nuscenes_to_bag"
+            f"'{topic}' has a zero header stamp; sensor data cannot be matched without stamps. "
+            "Convert nuScenes with nuscenes_to_bag"
         )
     if not header.frame_id:
         raise ValueError(
-            f"'{topic}' has an empty header.frame_id; its transform cannot be looked up. Convert "
-            "the bag with nuscenes_to_bag"
+            f"'{topic}' has an empty header.frame_id, so its transform cannot be looked up. "
+            "Convert nuScenes with nuscenes_to_bag"
         )
     return stamp
 
@@ -56,17 +60,20 @@ def check_header(topic: str, header: Any) -> int:
 def image_from_message(
     camera: str, message: Any, model: CameraModel, min_width: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """RGB uint8 ``[H, W, 3]`` of an Image or CompressedImage, and the intrinsics ``[3, 3]`` in its
-    pixels.
+    """Decodes a sensor_msgs/Image or CompressedImage (JPEG).
 
     Args:
         camera: name for error texts.
-        model: of the camera, at the message's full size.
-        min_width: a JPEG may come reduced, as long as it stays this wide.
+        message: the image message.
+        model: the camera's model, for the message's full size.
+        min_width: allows a JPEG to be decoded at a reduced size of at least this width.
+
+    Returns:
+        The RGB image, uint8 ``[H, W, 3]``, and the intrinsics ``[3, 3]`` in its pixels.
 
     Raises:
-        ValueError: unknown encoding, sizes that do not fit, truncated or corrupt data; names the
-            camera.
+        ValueError: the encoding is unknown, the size differs from the model's, or the data are
+            truncated or corrupt; the text names the camera.
     """
     try:
         if hasattr(message, "encoding"):
@@ -86,24 +93,24 @@ def _check_size(size: tuple[int, int], model: CameraModel) -> None:
     if size != model.size:
         raise ValueError(
             f"it is {size[1]}x{size[0]}, but its camera_info is for "
-            f"{model.size[1]}x{model.size[0]}; "
-            "publish camera_info for the images' size"
+            f"{model.size[1]}x{model.size[0]}; publish camera_info for the size of the images"
         )
 
 
 def _raw_image(message: Any) -> np.ndarray:
-    if message.encoding not in _CHANNELS:
+    if message.encoding not in IMAGE_ENCODINGS:
         raise ValueError(
-            f"encoding '{message.encoding}' is not supported; expected one of {list(_CHANNELS)}"
+            f"encoding '{message.encoding}' is not supported; expected one of "
+            f"{list(IMAGE_ENCODINGS)}"
         )
-    channels, pixel_bytes = _CHANNELS[message.encoding]
+    channels, pixel_bytes = IMAGE_ENCODINGS[message.encoding]
     height, width, step = int(message.height), int(message.width), int(message.step)
     if step < width * pixel_bytes:
         raise ValueError(f"step {step} is less than a row of {width} pixels of {pixel_bytes} bytes")
     data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
     if len(data) < height * step:
         raise ValueError(
-            f"{len(data)} bytes of data, but {height} rows of step {step} need {height * step}"
+            f"it has {len(data)} bytes, but {height} rows of step {step} need {height * step}"
         )
     rows = data[: height * step].reshape(height, step)[:, : width * pixel_bytes]
     return np.ascontiguousarray(rows.reshape(height, width, pixel_bytes)[:, :, channels])
@@ -112,77 +119,30 @@ def _raw_image(message: Any) -> np.ndarray:
 def points_from_message(
     message: Any, max_points: int | None = None
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Points float32 ``[N, 4]`` (x, y, z in metres in the sensor's frame, intensity) of a
-    PointCloud2.
+    """Decodes a sensor_msgs/PointCloud2.
 
-    Points that are not finite or exactly zero (drop-outs) are left out; intensity is 0 where the
-    cloud has none.
+    Points that are not finite, or exactly zero as the drop-outs of some drivers, are dropped. The
+    intensity is 0 where the cloud has none.
 
     Args:
-        max_points: of more, every k-th is kept.
+        message: the cloud.
+        max_points: a larger cloud is thinned evenly to at most this number of points.
 
     Returns:
-        The points, and how many were left out: ``{"not_finite": ..., "zero": ..., "over_limit":
-        ...}``.
+        Points float32 ``[N, 4]`` (x, y, z in metres in the sensor's frame, intensity), and the
+        numbers of dropped points by reason: ``not_finite``, ``zero`` and ``over_limit``.
 
     Raises:
-        ValueError: a field is missing or of a wrong type, big-endian data, sizes that do not fit.
+        ValueError: a field is missing or has a wrong type, the data are big-endian, or sizes
+            contradict one another.
     """
-    fields = {field.name: field for field in message.fields}
-    width, height = int(message.width), int(message.height)
     dropped = {"not_finite": 0, "zero": 0, "over_limit": 0}
-    if width * height == 0:
+    if int(message.width) * int(message.height) == 0:
         return np.empty((0, 4), np.float32), dropped
-    if message.is_bigendian:
-        raise ValueError("the point cloud is big-endian; only little-endian clouds are supported")
-    layout = ", ".join(
-        f"{field.name}:{_DATATYPES.get(field.datatype, field.datatype)}" for field in message.fields
-    )
-    for name in "xyz":
-        if name not in fields:
-            raise ValueError(
-                f"the point cloud has no field '{name}' (it has {layout}); expected x, y, z as "
-                "float32"
-            )
-        if _DATATYPES.get(fields[name].datatype) not in ("<f4", "<f8"):
-            raise ValueError(
-                f"the point cloud's '{name}' is no float (it has {layout}); expected x, y, z as "
-                "float32"
-            )
-    names = [name for name in ("x", "y", "z", "intensity") if name in fields]
-    for name in names:
-        if fields[name].datatype not in _DATATYPES or fields[name].count > 1:
-            raise ValueError(f"the point cloud's '{name}' is no single number (it has {layout})")
-    point_step, row_step = int(message.point_step), int(message.row_step)
-    ends = [
-        fields[name].offset + np.dtype(_DATATYPES[fields[name].datatype]).itemsize for name in names
-    ]
-    if max(ends) > point_step or row_step < width * point_step:
-        raise ValueError(
-            f"the point cloud's sizes do not fit: fields end at byte {max(ends)}, point_step "
-            f"{point_step}, "
-            f"row_step {row_step}, width {width}"
-        )
-    data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
-    if len(data) < height * row_step:
-        raise ValueError(
-            f"the point cloud is truncated: {len(data)} bytes, but {height} rows of {row_step} "
-            f"need {height * row_step}"
-        )
-    dtype = np.dtype(
-        {
-            "names": names,
-            "formats": [_DATATYPES[fields[name].datatype] for name in names],
-            "offsets": [fields[name].offset for name in names],
-            "itemsize": point_step,
-        }
-    )
-    rows = data[: height * row_step].reshape(height, row_step)[:, : width * point_step]
-    cloud = np.ascontiguousarray(rows).view(dtype).reshape(-1)
-    rows = np.zeros(
-        (4, len(cloud)), np.float32
-    )  # coordinate rows: numpy works several times faster along them
-    for row, name in zip(rows, names, strict=False):  # intensity may be missing
+    cloud = _point_records(message, _point_dtype(message))
+    # One row for each coordinate: numpy is several times faster along them.
+    rows = np.zeros((4, len(cloud)), np.float32)
+    for row, name in zip(rows, cloud.dtype.names or (), strict=False):  # intensity may be missing
         row[:] = cloud[name]
     finite = np.isfinite(rows).all(axis=0)
     zero = finite & (rows[:3] == 0).all(axis=0)
@@ -193,3 +153,51 @@ def points_from_message(
         dropped["over_limit"] = len(points) - len(kept)
         points = kept
     return points, dropped
+
+
+def _point_dtype(message: Any) -> np.dtype:
+    """x, y, z and, where the cloud has it, intensity, as fields of a point."""
+    if message.is_bigendian:
+        raise ValueError("the point cloud is big-endian; only little-endian clouds are supported")
+    fields = {field.name: field for field in message.fields}
+    layout = ", ".join(
+        f"{field.name}:{POINT_DATATYPES.get(field.datatype, field.datatype)}"
+        for field in message.fields
+    )
+    expected = f"(it has {layout}); expected x, y, z as float32"
+    for name in "xyz":
+        if name not in fields:
+            raise ValueError(f"the point cloud has no field '{name}' {expected}")
+        if POINT_DATATYPES.get(fields[name].datatype) not in ("<f4", "<f8"):
+            raise ValueError(f"the point cloud's '{name}' is not a float {expected}")
+    names = [name for name in ("x", "y", "z", "intensity") if name in fields]
+    for name in names:
+        if fields[name].datatype not in POINT_DATATYPES or fields[name].count > 1:
+            raise ValueError(f"the point cloud's '{name}' is not a single number (it has {layout})")
+    types = [POINT_DATATYPES[fields[name].datatype] for name in names]
+    offsets = [int(fields[name].offset) for name in names]
+    point_step = int(message.point_step)
+    end = max(offset + np.dtype(kind).itemsize for offset, kind in zip(offsets, types, strict=True))
+    if end > point_step:
+        raise ValueError(
+            f"the point cloud's fields end at byte {end}, beyond point_step {point_step}"
+        )
+    return np.dtype({"names": names, "formats": types, "offsets": offsets, "itemsize": point_step})
+
+
+def _point_records(message: Any, dtype: np.dtype) -> np.ndarray:
+    """The points ``[height * width]`` without the padding at the end of each row."""
+    width, height, row_step = int(message.width), int(message.height), int(message.row_step)
+    if row_step < width * dtype.itemsize:
+        raise ValueError(
+            f"the point cloud's row_step {row_step} is less than {width} points of "
+            f"{dtype.itemsize} bytes"
+        )
+    data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
+    if len(data) < height * row_step:
+        raise ValueError(
+            f"the point cloud is truncated: {len(data)} bytes, but {height} rows of {row_step} "
+            f"need {height * row_step}"
+        )
+    rows = data[: height * row_step].reshape(height, row_step)[:, : width * dtype.itemsize]
+    return np.ascontiguousarray(rows).view(dtype).reshape(-1)

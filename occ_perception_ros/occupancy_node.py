@@ -1,50 +1,47 @@
 """The node as a program: ``occupancy_node`` or ``ros2 run occ_perception_ros occupancy_node``.
 
-Without a launch file, ``--topics PRESET`` connects the node to a kind of bag, e.g.
+Without a launch file, ``--topics PRESET`` connects the node to a kind of bag, for example
 ``occupancy_node --topics nuscenes --ros-args -p calibration_file:=bag/calibration.yaml``.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn
 
+from occ_perception_ros.process import (
+    end_process,
+    end_process_on_stop_signal,
+    on_stop_signal,
+    run_in_temporary_thread,
+)
 from occ_perception_ros.topics import PRESETS, preset_arguments
 
 if TYPE_CHECKING:
     from occ_perception_ros.frames import Engine
+    from occ_perception_ros.node import OccupancyNode
     from occ_perception_ros.parameters import NodeConfig
 
 _USAGE = f"""usage: occupancy_node [--topics {{{",".join([*PRESETS, "custom"])}}}] [--ros-args ...]
 
-Semantic 3D occupancy of cameras and LiDAR. Parameters: ros2 param list /occupancy_node, or README.
+Semantic 3D occupancy from cameras and LiDAR. `ros2 param describe` and docs/robot.md explain the
+parameters.
 """
 
 
 def main() -> NoReturn:
-    """The program: ``run``, and then the end of the process."""
-    code = run(sys.argv[1:])
-    # Everything is closed. Taking torch and DDS apart costs another second of processor time, on a
-    # busy machine more than a
-    # launch waits after Ctrl-C before it kills.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    """Runs the program and ends the process."""
+    end_process(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the node until SIGINT or SIGTERM; the process's exit code: 0, or 1 after one line of
-    reason.
+    """Runs the node until SIGINT or SIGTERM.
+
+    Returns:
+        The exit code: 0, or 1 after an error message of one line.
     """
-    # Imports and weights take seconds, on a busy machine longer than a launch waits before it
-    # kills. Until the node spins
-    # there is nothing to tidy up: Ctrl-C ends the program at once.
-    _on_signal(lambda: os._exit(0))
+    end_process_on_stop_signal()
     if "-h" in arguments or "--help" in arguments:
         print(_USAGE, end="")
         return 0
@@ -52,12 +49,21 @@ def run(arguments: list[str]) -> int:
         ros_arguments = _with_preset(arguments)
     except ValueError as error:
         return _fail(str(error))
-    return _spin(ros_arguments)
+    return _run_node(ros_arguments)
 
 
-def _spin(arguments: list[str]) -> int:
+def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
+    """Loads the checkpoint and warms up the engine; returns it with the model's image size.
+
+    Raises:
+        CheckpointError: the checkpoint is not usable.
+        ParameterError: the device does not exist.
+    """
+    return run_in_temporary_thread(lambda: _load_engine(config))
+
+
+def _run_node(arguments: list[str]) -> int:
     import rclpy
-    from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
     from rclpy.utilities import remove_ros_args
 
@@ -67,13 +73,12 @@ def _spin(arguments: list[str]) -> int:
     from occ_perception_ros.parameters import ParameterError
 
     keep_freed_memory()
+    command = ["occupancy_node", *arguments]
     try:
-        rclpy.init(
-            args=["occupancy_node", *arguments], signal_handler_options=SignalHandlerOptions.NO
-        )
-    except Exception as error:  # rcl's parser of --ros-args has several classes of errors
+        rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # the parser of --ros-args raises several classes of errors
         return _fail(str(error))
-    if unknown := remove_ros_args(["occupancy_node", *arguments])[1:]:
+    if unknown := remove_ros_args(command)[1:]:
         rclpy.try_shutdown()
         return _fail(
             f"unknown arguments {unknown}; parameters and remappings follow --ros-args, see --help"
@@ -83,18 +88,23 @@ def _spin(arguments: list[str]) -> int:
     except (ParameterError, CheckpointError) as error:
         rclpy.try_shutdown()
         return _fail(str(error))
+    return _spin(node)
+
+
+def _spin(node: OccupancyNode) -> int:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     stopping = threading.Event()
-    _on_signal(stopping.set)
-    node.get_logger().info(
-        f"ready; waiting for point clouds on '{node.resolve_topic_name('~/input/points')}'"
-    )
+    on_stop_signal(stopping.set)
+    points = node.resolve_topic_name("~/input/points")
+    node.get_logger().info(f"ready; waiting for point clouds on '{points}'")
     while rclpy.ok() and not stopping.is_set() and not node.worker.given_up:
         executor.spin_once(timeout_sec=0.1)
     gave_up = node.worker.given_up
-    ended = node.stop()
-    if ended:  # while the worker still publishes, its publishers must live
+    if node.stop():  # otherwise the worker still publishes and needs the publishers
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
     rclpy.try_shutdown()
@@ -103,32 +113,12 @@ def _spin(arguments: list[str]) -> int:
     return 0
 
 
-def _on_signal(action: Callable[[], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: action())
-
-
-def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
-    """The engine of the configured checkpoint, warmed up, and its image size.
-
-    Raises:
-        CheckpointError: the checkpoint is not usable.
-        ParameterError: the device is not there.
-    """
-    # A thread that ends: OpenMP gives every thread that computes helpers of its own, and where they
-    # all are more than the
-    # processor's cores they sleep between two operations instead of waiting awake. The worker would
-    # take twice the time.
-    with ThreadPoolExecutor(max_workers=1) as passing:
-        return passing.submit(_load_engine, config).result()
-
-
 def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
     import numpy as np
     import torch
 
     from occ_core.checkpoint import SHIPPED
-    from occ_core.datasets.frames import frame_from_sensors
+    from occ_core.datasets.sensors import CameraSample, frame_from_sensors
     from occ_core.engine import OccupancyEngine, best_device
     from occ_core.types import DriveContext
     from occ_perception_ros.parameters import ParameterError
@@ -144,26 +134,28 @@ def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
             )
     engine = OccupancyEngine.from_checkpoint(config.checkpoint or SHIPPED, device, config.precision)
     height, width = image_size = engine.model.config.image_size
-    cameras = len(config.cameras)
-    images = [np.zeros((height, width, 3), np.uint8)] * cameras
-    intrinsics = [np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]])] * cameras
+    camera = CameraSample(
+        image=np.zeros((height, width, 3), np.uint8),
+        intrinsics=np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]]),
+        grid_from_camera=np.eye(4),
+    )
+    cameras = [camera] * len(config.cameras)
     points = np.array([[10.0, 10.0, -1.0, 10.0, 0.0]], np.float32)
-    poses = [np.eye(4)] * cameras
-    # The first step allocates and picks kernels, the second those of the memory: better now than in
-    # the drive's first frames.
+    # The first step allocates memory and selects kernels, the second does so for the memory of
+    # earlier frames. Both would otherwise delay the first frames of the drive.
     for stamp_ns in (1, 500_000_001):
         engine.step(
-            frame_from_sensors(
-                images, intrinsics, poses, points, np.eye(4), stamp_ns, DriveContext(), image_size
-            )
+            frame_from_sensors(cameras, points, np.eye(4), stamp_ns, DriveContext(), image_size)
         )
     engine.reset("start")
     return engine, image_size
 
 
 def _with_preset(arguments: list[str]) -> list[str]:
-    """The arguments with ``--topics PRESET`` turned into remapping rules; what the command line
-    says beside it wins.
+    """The arguments with ``--topics PRESET`` replaced by its ROS arguments.
+
+    The other arguments have priority over the preset: rcl uses the first remapping rule that
+    matches a name, and the last value of a parameter.
     """
     if "--topics" not in arguments:
         return arguments
@@ -171,12 +163,10 @@ def _with_preset(arguments: list[str]) -> list[str]:
     if position + 1 == len(arguments):
         raise ValueError(f"--topics needs a preset, one of {[*PRESETS, 'custom']}")
     others = arguments[:position] + arguments[position + 2 :]
-    preset = preset_arguments(arguments[position + 1])
-    # rcl takes the first rule that matches a name, and the last value of a parameter.
-    rules = [part for i, part in enumerate(preset) if part == "-r" or (i and preset[i - 1] == "-r")]
-    values = [
-        part for i, part in enumerate(preset) if part == "-p" or (i and preset[i - 1] == "-p")
-    ]
+    preset = preset_arguments(arguments[position + 1])[1:]
+    pairs = list(zip(preset[::2], preset[1::2], strict=True))
+    rules = [part for pair in pairs if pair[0] == "-r" for part in pair]
+    values = [part for pair in pairs if pair[0] == "-p" for part in pair]
     return ["--ros-args", *values, "--", *others, "--ros-args", *rules]
 
 

@@ -1,5 +1,6 @@
-"""Runs a bag through the node's own collector, frame building and model, deterministically and
-without ROS.
+"""Runs a bag through the node's own matching, frame building and model, without ROS.
+
+The result is deterministic and does not depend on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -23,77 +24,75 @@ from tqdm import tqdm
 from occ_core.checkpoint import SHIPPED, CheckpointError
 from occ_core.engine import OccupancyEngine, Precision
 from occ_core.types import Occupancy
+from occ_perception_ros.assembler import AssemblerConfig, FrameAssembler
 from occ_perception_ros.bags.reader import BagError, BagReader
-from occ_perception_ros.frames import (
-    AssemblerConfig,
-    Engine,
-    FrameAssembler,
-    FrameError,
-    FrameParts,
-    FrameReport,
-    build_frame,
-)
+from occ_perception_ros.frame_parts import FrameParts
+from occ_perception_ros.frames import Engine, FrameError, FrameReport, build_frame
 from occ_perception_ros.topics import PRESETS, TopicPreset
 
 LOGGER = logging.getLogger(__name__)
 
 PoseSource = Literal["odometry", "tf"]
 Preset = Literal["nuscenes", "clynamen", "watonomous", "dataset_bridge"]
-Take = Callable[[Any], list[FrameParts]]
-"""Stores a decoded message; returns the frames that it completes."""
+Handler = Callable[[Any], list[FrameParts]]
+"""Stores a decoded message and returns the frames that it completes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfflineConfig:
-    """What is run, on what."""
+    """Options of ``occ_offline``."""
 
     bag: tyro.conf.Positional[Path]
     """A rosbag2 folder, an .mcap or a .db3 file."""
     checkpoint: Path = SHIPPED
-    """Model weights, a .safetensors file with its .json beside it."""
+    """Model weights, a .safetensors file with a .json file of the same name."""
     out: Path | None = None
-    """New folder for the answers, <stamp_ns>.npz each, with stamp_ns, labels [X, Y, Z] and
-    probability [X, Y, Z].
-    """
+    """New folder for the results: <stamp_ns>.npz for each frame, with stamp_ns, labels [X, Y, Z]
+    and probability [X, Y, Z]."""
     json: Path | None = None
     """File for the summary."""
     topics: Preset = "nuscenes"
-    """The kind of bag: where it has the node's inputs."""
+    """Kind of bag, which determines its topics."""
     pose_source: PoseSource = "odometry"
-    """Where the vehicle's motion comes from; a preset may say otherwise."""
+    """Source of the vehicle's motion, unless the kind of bag determines it."""
     device: str = "cpu"
-    """Where the model runs: cpu, cuda or cuda:N."""
+    """Device of the model: cpu, cuda or cuda:N."""
     precision: Precision = "auto"
-    """Arithmetic of the model; auto: bfloat16 where the processor has it."""
+    """Arithmetic of the model; auto: bfloat16 if the device supports it natively."""
     assembler: AssemblerConfig = AssemblerConfig()
-    """How messages become frames; what the node's parameters of these names say gives the node's
-    frames.
-    """
+    """How messages become frames; the node's parameters of the same names have the same effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfflineFrame:
-    """The answer to one LiDAR sweep with its images."""
+    """The result for one LiDAR sweep with its images."""
 
     occupancy: Occupancy
     report: FrameReport
     times_ms: dict[str, float]
-    """``decode``, ``model`` and their sum ``total``."""
+    """Processing times of ``decode`` and ``model``, and their sum ``total``."""
 
     @property
     def stamp_ns(self) -> int:
+        """Stamp of the LiDAR sweep."""
         return self.occupancy.stamp_ns[0]
 
 
 class OfflineRun:
-    """Iterate over it for the answers to all frames of a bag, in order.
+    """An iterable over the results for all frames of a bag, in order.
 
     Args:
-        image_size: ``(height, width)`` that the engine takes.
+        bag: an open bag.
+        engine: runs the model.
+        image_size: ``(height, width)`` of the model's images.
+        config: how messages become frames.
+        topics: kind of bag.
+        pose_source: source of the vehicle's motion, unless the kind of bag determines it.
 
     Raises:
-        BagError: the bag lacks the point cloud, or every image, of the preset.
-        FileNotFoundError, ValueError: the calibration file.
+        BagError: the bag has no point cloud or no image on the topics of its kind.
+        FileNotFoundError: the calibration file does not exist.
+        ValueError: the calibration file is malformed.
     """
 
     def __init__(
@@ -108,38 +107,38 @@ class OfflineRun:
         preset = PRESETS[topics]
         self.config = with_frames_of(preset, config)
         self.counts: Counter[str] = Counter()
-        """``frames`` and ``failed`` (could not be built); once the bag is over, the collector's
-        counts beside.
+        """Numbers of ``frames``, of ``failed`` frames and of ``malformed`` messages; after the last
+        frame also the counts of assembler and synchronizer.
         """
         self._bag, self._engine, self._image_size = bag, engine, image_size
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._assembler = FrameAssembler(self.config, self._warn)
         inputs = dict(preset.remappings())
         source = preset.parameters.get("pose_source", pose_source)
-        self._takes = self._routes(
+        self._handlers = self._connect(
             {name.removeprefix("~/input/"): topic for name, topic in inputs.items()}, str(source)
         )
         images = [topic for name, topic in inputs.items() if name.endswith("/image")]
-        for what, wanted in (("point cloud", [preset.points]), ("image", images)):
-            if not bag.topics.keys() & set(wanted):
+        for kind, names in (("point cloud", [preset.points]), ("image", images)):
+            if not bag.topics.keys() & set(names):
                 raise BagError(
-                    f"{bag.path} has no {what} on {', '.join(wanted)}; choose its kind with "
-                    "--topics, see bag_check"
+                    f"{bag.path} has no {kind} on {', '.join(names)}; select the kind of bag with "
+                    "--topics, or see bag_check"
                 )
 
     def __iter__(self) -> Iterator[OfflineFrame]:
-        for message in self._bag.messages(self._takes):
+        for message in self._bag.messages(self._handlers):
             try:
-                collected = self._takes[message.topic](self._bag.decode(message))
+                collected = self._handlers[message.topic](self._bag.decode(message))
             except BagError as error:
                 self.counts["malformed"] += 1
                 self._warn(f"malformed {message.topic}", str(error))
                 continue
-            yield from self._answers(collected)
-        yield from self._answers(self._assembler.flush())
+            yield from self._results(collected)
+        yield from self._results(self._assembler.flush())
         self.counts += self._assembler.counts + self._assembler.synchronizer.counts
 
-    def _answers(self, collected: list[FrameParts]) -> Iterator[OfflineFrame]:
+    def _results(self, collected: list[FrameParts]) -> Iterator[OfflineFrame]:
         for parts in collected:
             if parts.reset_reason is not None:
                 self._engine.reset(parts.reset_reason)
@@ -148,58 +147,53 @@ class OfflineRun:
                 frame, report = build_frame(parts, self.config.cameras, self._image_size)
             except FrameError as error:
                 self.counts["failed"] += 1
-                LOGGER.warning("the frame at %d ns is left out: %s", parts.stamp_ns, error)
+                LOGGER.warning("the frame at %d ns is skipped: %s", parts.stamp_ns, error)
                 continue
             decoded_s = time.perf_counter()
             occupancy = self._engine.step(frame)
-            decode_ms, model_ms = (
-                (decoded_s - started_s) * 1e3,
-                (time.perf_counter() - decoded_s) * 1e3,
-            )
+            decode_ms = (decoded_s - started_s) * 1e3
+            model_ms = (time.perf_counter() - decoded_s) * 1e3
+            times_ms = {"decode": decode_ms, "model": model_ms, "total": decode_ms + model_ms}
             self.counts["frames"] += 1
-            yield OfflineFrame(
-                occupancy,
-                report,
-                {"decode": decode_ms, "model": model_ms, "total": decode_ms + model_ms},
-            )
+            yield OfflineFrame(occupancy, report, times_ms)
 
-    def _routes(self, topic_of: dict[str, str], pose_source: str) -> dict[str, Take]:
-        """What is done with the messages of each topic; the same inputs as the node subscribes to."""
+    def _connect(self, topic_of: dict[str, str], pose_source: str) -> dict[str, Handler]:
+        """Handlers by topic, for the same inputs that the node subscribes to."""
         add = self._assembler
-        takes: dict[str, Take] = {topic_of["points"]: add.add_points}
+        handlers: dict[str, Handler] = {topic_of["points"]: add.add_points}
         for camera in self.config.cameras:
-            takes[topic_of[f"{camera}/image"]] = partial(add.add_image, camera)
-            takes[topic_of[f"{camera}/camera_info"]] = partial(add.add_camera_info, camera)
+            handlers[topic_of[f"{camera}/image"]] = partial(add.add_image, camera)
+            handlers[topic_of[f"{camera}/camera_info"]] = partial(add.add_camera_info, camera)
         for name in ("weather", "region"):
-            takes[topic_of[name]] = partial(add.add_context, name)
+            handlers[topic_of[name]] = partial(add.add_context, name)
         if pose_source == "odometry":
-            takes[topic_of["odometry"]] = add.add_odometry
+            handlers[topic_of["odometry"]] = add.add_odometry
         else:
-            takes["/tf"] = partial(add.add_transforms, static=False)
+            handlers["/tf"] = partial(add.add_transforms, static=False)
         if pose_source == "tf" or not self.config.calibration_file:
-            takes["/tf_static"] = partial(add.add_transforms, static=True)
-        return takes
+            handlers["/tf_static"] = partial(add.add_transforms, static=True)
+        return handlers
 
     def _warn(self, key: str, text: str) -> None:
-        if key not in self._told:  # once each: a camera that is missing is missing in every frame
-            self._told.add(key)
+        if key not in self._warned:  # once: a camera that is missing is missing in every frame
+            self._warned.add(key)
             LOGGER.warning("%s", text)
 
 
 def with_frames_of(preset: TopicPreset, config: AssemblerConfig) -> AssemblerConfig:
-    """The configuration with the frame names of a kind of bag, where it does not ask for others
-    itself.
-    """
+    """The configuration with the TF frames of a kind of bag, unless it names others itself."""
     default = AssemblerConfig()
     for name in ("grid_frame", "world_frame"):
         if name in preset.parameters and getattr(config, name) == getattr(default, name):
-            config = replace(config, **{name: str(preset.parameters[name])})  # type: ignore[arg-type]
+            changes: dict[str, Any] = {name: str(preset.parameters[name])}
+            config = replace(config, **changes)
     return config
 
 
-def write_answer(folder: Path, occupancy: Occupancy) -> Path:
-    """One ``<stamp_ns>.npz`` with ``stamp_ns``, ``labels`` uint8 and ``probability`` float32 ``[X,
-    Y, Z]``; its path.
+def write_result(folder: Path, occupancy: Occupancy) -> Path:
+    """Writes ``<stamp_ns>.npz`` and returns its path.
+
+    The file has ``stamp_ns``, ``labels`` (uint8) and ``probability`` (float32), both ``[X, Y, Z]``.
     """
     path = folder / f"{occupancy.stamp_ns[0]}.npz"
     np.savez_compressed(
@@ -212,15 +206,19 @@ def write_answer(folder: Path, occupancy: Occupancy) -> Path:
 
 
 def run_offline(config: OfflineConfig) -> dict[str, object]:
-    """Runs the bag, writes what was asked for, and gives the summary.
+    """Runs the bag, writes the files that ``config`` names, and returns the summary.
 
     Raises:
-        BagError, CheckpointError, FileExistsError, FileNotFoundError, ValueError: see the texts.
+        BagError: the bag cannot be read, or lacks the inputs.
+        CheckpointError: the checkpoint is not usable.
+        FileExistsError: the folder for the results is not empty.
+        FileNotFoundError: the calibration file does not exist.
+        ValueError: the calibration file is malformed.
     """
     if config.out is not None:
         if config.out.exists() and any(config.out.iterdir()):
             raise FileExistsError(
-                f"{config.out} is not empty; remove it or name another folder for the answers"
+                f"{config.out} is not empty; remove it or choose another folder for the results"
             )
         config.out.mkdir(parents=True, exist_ok=True)
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
@@ -228,33 +226,22 @@ def run_offline(config: OfflineConfig) -> dict[str, object]:
     masked: Counter[str] = Counter()
     times_ms: dict[str, list[float]] = {"decode": [], "model": [], "total": []}
     with BagReader(config.bag) as bag:
-        run = OfflineRun(
-            bag,
-            engine,
-            engine.model.config.image_size,
-            config.assembler,
-            config.topics,
-            config.pose_source,
-        )
+        size = engine.model.config.image_size
+        run = OfflineRun(bag, engine, size, config.assembler, config.topics, config.pose_source)
         for frame in tqdm(run, desc="frames", unit="", disable=None):
             if config.out is not None:
-                write_answer(config.out, frame.occupancy)
+                write_result(config.out, frame.occupancy)
             stamps_ns.append(frame.stamp_ns)
             masked.update(frame.report.masked.keys())
-            for stage, taken_ms in frame.times_ms.items():
-                times_ms[stage].append(taken_ms)
+            for stage, time_ms in frame.times_ms.items():
+                times_ms[stage].append(time_ms)
     result: dict[str, object] = {
         "bag": str(config.bag),
         "checkpoint": str(config.checkpoint),
         "frames": len(stamps_ns),
         "counts": dict(run.counts),
         "masked": dict(masked),
-        "latency_ms": {f"p{q}": float(np.percentile(times_ms["total"], q)) for q in (50, 99)}
-        if stamps_ns
-        else {},
-        "stage_ms": {
-            stage: float(np.median(values)) for stage, values in times_ms.items() if values
-        },
+        **_timing(times_ms),
         "stamps_ns": stamps_ns,
     }
     if config.json is not None:
@@ -263,8 +250,20 @@ def run_offline(config: OfflineConfig) -> dict[str, object]:
     return result
 
 
+def _timing(times_ms: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Percentiles of the total time, and the median of each stage; empty without a frame."""
+    total_ms = times_ms["total"]
+    percentiles = (50, 99) if total_ms else ()
+    return {
+        "latency_ms": {f"p{q}": float(np.percentile(total_ms, q)) for q in percentiles},
+        "stage_ms": {
+            stage: float(np.median(values)) for stage, values in times_ms.items() if values
+        },
+    }
+
+
 def main() -> None:
-    """Console entry point ``occ_offline``."""
+    """Runs the command ``occ_offline``."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     config = tyro.cli(OfflineConfig, prog="occ_offline", description=__doc__)
     try:
@@ -276,8 +275,8 @@ def main() -> None:
     )
     if not result["frames"]:
         sys.exit(
-            f"occ_offline: no frame came out of {config.bag}; `bag_check {config.bag}` tells what "
-            "it lacks"
+            f"occ_offline: {config.bag} gave no frame; `bag_check {config.bag}` shows what is "
+            "missing"
         )
 
 

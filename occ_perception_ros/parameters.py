@@ -1,5 +1,6 @@
-"""ROS parameters from the same frozen dataclasses that the code takes: declared, checked and read
-back in one walk.
+"""ROS parameters from frozen dataclasses: declared, checked and read back in one walk.
+
+So a parameter file and Python code use the same tree of options.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from occ_perception_ros.frames import AssemblerConfig
+from occ_perception_ros.assembler import AssemblerConfig
 
 ConfigT = TypeVar("ConfigT")
+Limits = tuple[float, float] | None
+
+_OWN_PARAMETERS = ("qos_overrides.", "start_type_description_service")
+"""Prefixes of parameters that rclpy declares itself."""
 
 
 class ParameterError(ValueError):
-    """Parameters that cannot be used; the text lists every one."""
+    """Parameters are not usable; the text lists every problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,27 +34,25 @@ class NodeConfig(AssemblerConfig):
     """All parameters of the node."""
 
     checkpoint: str = ""
-    """Model weights, a .safetensors file with its .json beside it; empty: the small model that
-    comes with the package.
-    """
+    """Model weights, a .safetensors file with a .json file of the same name; empty: the small model
+    of the package."""
     device: str = "auto"
-    """Where the model runs: auto (CUDA where there is one), cpu, cuda or cuda:N."""
+    """Device of the model: auto (CUDA if available), cpu, cuda or cuda:N."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the model; auto: bfloat16 where the processor has it."""
+    """Arithmetic of the model; auto: bfloat16 if the device supports it natively."""
     compressed_images: bool = True
-    """Images come as sensor_msgs/CompressedImage (JPEG); false: as sensor_msgs/Image."""
+    """Whether images are sensor_msgs/CompressedImage (JPEG) instead of sensor_msgs/Image."""
     input_qos: Literal["sensor_data", "reliable"] = "sensor_data"
-    """Reliability asked of the inputs; sensor_data (best effort) fits every publisher, reliable
-    loses nothing of a bag.
-    """
+    """Reliability of the subscriptions; sensor_data (best effort) is compatible with every
+    publisher, reliable loses no message of a bag."""
     pose_source: Literal["odometry", "tf"] = "odometry"
-    """Where the vehicle's motion comes from: ~/input/odometry, or /tf (needs tf2_msgs)."""
+    """Source of the vehicle's motion: ~/input/odometry, or /tf (needs tf2_msgs)."""
     vehicle_height_m: float = field(default=2.5, metadata={"range": (0.0, 10.0)})
-    """What hangs higher above the road than this does not block the 2D map."""
+    """Obstacles higher than this above the road do not block the 2D map."""
     max_processing_ms: float = field(default=500.0, metadata={"range": (1.0, 60_000.0)})
-    """Diagnostics warn of frames that take longer."""
+    """Processing time of a frame above which the diagnostics warn."""
     max_failures: int = field(default=10, metadata={"range": (1, 1000)})
-    """So many frames in a row that fail end the node."""
+    """Number of failed frames in a row after which the node ends."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -66,23 +69,22 @@ class NodeConfig(AssemblerConfig):
 
 
 def declare(node: Node, config_class: type[ConfigT]) -> ConfigT:
-    """Declares every field of the dataclass as a parameter, and returns the dataclass of the values
-    given to the node.
+    """Declares every field of a dataclass as a read-only parameter and returns their values.
 
-    Fields of dataclass type become a prefix (``sync.timeout_s``). All parameters are read-only:
-    what they set up is fixed at the start.
+    The fields of a nested dataclass get its name as a prefix (``sync.timeout_s``).
+
+    Args:
+        node: the node whose parameters are declared.
+        config_class: a dataclass with a default for every field.
 
     Raises:
-        ParameterError: values out of range or of a wrong type, parameters that do not exist; all of
-            them in one text.
+        ParameterError: values have a wrong type or are out of range, or parameters do not exist.
     """
     problems: list[str] = []
     config: ConfigT = _declare(node, config_class, "", problems)
     known = {"use_sim_time", *(name for name, _, _ in describe(config_class))}
     for name in node._parameter_overrides:
-        if name not in known and not name.startswith(
-            ("qos_overrides.", "start_type_description_service")
-        ):
+        if name not in known and not name.startswith(_OWN_PARAMETERS):
             problems.append(f"parameter '{name}' does not exist")
     if problems:
         raise ParameterError("; ".join(problems))
@@ -90,9 +92,9 @@ def declare(node: Node, config_class: type[ConfigT]) -> ConfigT:
 
 
 def describe(config_class: Any) -> list[tuple[str, Any, str]]:
-    """``(name, default, description)`` of every parameter, in order."""
+    """Name, default and description of every parameter, in the order of the fields."""
     rows = []
-    documents, hints = _field_documents(config_class), get_type_hints(config_class)
+    docs, hints = _field_docs(config_class), get_type_hints(config_class)
     for spec in fields(config_class):
         if is_dataclass(hints[spec.name]):
             rows += [
@@ -100,15 +102,13 @@ def describe(config_class: Any) -> list[tuple[str, Any, str]]:
                 for name, default, text in describe(hints[spec.name])
             ]
         else:
-            rows.append((spec.name, spec.default, documents.get(spec.name, "")))
+            rows.append((spec.name, spec.default, docs.get(spec.name, "")))
     return rows
 
 
 def _declare(node: Node, config_class: Any, prefix: str, problems: list[str]) -> Any:
-    documents, hints = _field_documents(config_class), get_type_hints(config_class)
-    values: dict[
-        str, Any
-    ] = {}  # what cannot be used keeps its default, so that the rest is still checked
+    docs, hints = _field_docs(config_class), get_type_hints(config_class)
+    values: dict[str, Any] = {}
     for spec in fields(config_class):
         kind, name = hints[spec.name], f"{prefix}{spec.name}"
         if is_dataclass(kind):
@@ -116,20 +116,18 @@ def _declare(node: Node, config_class: Any, prefix: str, problems: list[str]) ->
             if nested is not None:
                 values[spec.name] = nested
             continue
-        descriptor = _descriptor(documents.get(spec.name, ""), kind, spec.metadata.get("range"))
+        limits: Limits = spec.metadata.get("range")
         default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
+        descriptor = _descriptor(docs.get(spec.name, ""), kind, limits)
         try:
-            given = node.declare_parameter(name, default, descriptor).value
-            values[spec.name] = _convert(given, kind)
-        except (ParameterException, TypeError, ValueError) as error:
-            if isinstance(error, ParameterException):
-                override = node._parameter_overrides.get(name)
-                shown = override.value if isinstance(override, Parameter) else default
-                problems.append(
-                    f"{name}: {shown!r} is no {_expected(kind, spec.metadata.get('range'))}"
-                )
-            else:
-                problems.append(f"{name}: {error}")
+            values[spec.name] = _convert(
+                node.declare_parameter(name, default, descriptor).value, kind
+            )
+        except (ParameterException, TypeError):
+            # The field keeps its default, so that the other fields are still checked.
+            override = node._parameter_overrides.get(name)
+            value = override.value if isinstance(override, Parameter) else default
+            problems.append(f"{name} must be {_expected(kind, limits)}, got {value!r}")
     try:
         return config_class(**values)
     except ValueError as error:
@@ -138,50 +136,55 @@ def _declare(node: Node, config_class: Any, prefix: str, problems: list[str]) ->
 
 
 def _convert(value: Any, kind: Any) -> Any:
-    """The dataclass's type from the parameter's; whole numbers serve as floats."""
+    """A parameter's value in the type of its field; whole numbers are accepted as floats.
+
+    Raises:
+        TypeError: the value does not have this type.
+    """
     origin = get_origin(kind)
     if origin is Literal:
         if value not in get_args(kind):
-            raise ValueError(f"'{value}' is none of {list(get_args(kind))}")
+            raise TypeError
         return value
     if origin is tuple:
-        item = get_args(kind)[0]
-        return tuple(_convert(entry, item) for entry in value)
+        return tuple(_convert(entry, get_args(kind)[0]) for entry in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError(f"{value!r} is no {_expected(kind, None)}")
+        raise TypeError
     return value
 
 
-def _expected(kind: Any, limits: tuple[float, float] | None) -> str:
+def _expected(kind: Any, limits: Limits) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {list(get_args(kind))}"
     if get_origin(kind) is tuple:
-        text = f"list of {get_args(kind)[0].__name__}"
-    else:
-        text = getattr(kind, "__name__", str(kind))
+        return f"a list of {get_args(kind)[0].__name__}"
+    text = {int: "an int", float: "a float", bool: "a bool", str: "a string"}[kind]
     return text + (f" in {limits[0]}..{limits[1]}" if limits else "")
 
 
-def _descriptor(text: str, kind: Any, limits: tuple[float, float] | None) -> ParameterDescriptor:
-    # A float is declared with dynamic type, so that `-p sync.timeout_s:=1` is taken for 1.0.
+def _descriptor(text: str, kind: Any, limits: Limits) -> ParameterDescriptor:
+    # A float is declared with dynamic typing, so that `-p sync.timeout_s:=1` is accepted as 1.0.
     floating = kind is float or (get_origin(kind) is tuple and get_args(kind)[0] is float)
     descriptor = ParameterDescriptor(description=text, read_only=True, dynamic_typing=floating)
     if get_origin(kind) is Literal:
-        descriptor.additional_constraints = f"one of {list(get_args(kind))}"
+        descriptor.additional_constraints = _expected(kind, None)
     if limits and kind is float:
-        descriptor.floating_point_range = [
-            FloatingPointRange(from_value=float(limits[0]), to_value=float(limits[1]))
-        ]
+        low, high = map(float, limits)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
     if limits and kind is int:
-        descriptor.integer_range = [
-            IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]), step=1)
-        ]
+        low, high = map(int, limits)
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
     return descriptor
 
 
-def _field_documents(config_class: Any) -> dict[str, str]:
-    """The string under each field of a dataclass and of its bases."""
-    documents: dict[str, str] = {}
+def _field_docs(config_class: Any) -> dict[str, str]:
+    """The strings under the fields of a dataclass and of its bases.
+
+    Python does not keep them, so that they are read from the source file.
+    """
+    docs: dict[str, str] = {}
     for owner in reversed(config_class.__mro__[:-1]):
         body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
         assert isinstance(body, ast.ClassDef)
@@ -192,5 +195,5 @@ def _field_documents(config_class: Any) -> dict[str, str]:
                 and isinstance(following, ast.Expr)
                 and isinstance(following.value, ast.Constant)
             ):
-                documents[statement.target.id] = " ".join(str(following.value.value).split())
-    return documents
+                docs[statement.target.id] = " ".join(str(following.value.value).split())
+    return docs

@@ -1,11 +1,10 @@
-"""Collects one LiDAR sweep and the camera images that belong to it. Pure Python: neither ROS nor
-torch.
+"""Matches each LiDAR sweep with the camera images that belong to it. Needs neither ROS nor torch.
 
-The LiDAR sweep is the anchor. A camera belongs to a sweep when its stamp lies within
-``tolerance_s`` of the sweep's stamp plus that camera's ``offset`` (two-sided: an image from the
-future is as wrong as an old one). A set leaves at once when every camera is in; otherwise when
-nothing more can be expected, decided by the stamps of later sweeps, so that a live run and a replay
-of the same bag give the same sets.
+The LiDAR sweep is the anchor. An image belongs to a sweep if its stamp lies within ``tolerance_s``
+of the sweep's stamp plus the camera's offset, on either side: a later image is as wrong as an older
+one. A set is released as soon as every camera is in, otherwise when no more images can be expected.
+The stamps of later sweeps decide that, not the wall time, so that a live run and a replay of its
+bag give the same sets.
 """
 
 from __future__ import annotations
@@ -18,54 +17,46 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from occ_perception_ros.ranges import range_problems
+
 NS = 1_000_000_000
 
 NUSCENES_OFFSETS_S = (-0.043, -0.035, -0.028, -0.001, -0.010, -0.020)
-"""Camera stamp minus LiDAR stamp of nuScenes' rig (front left, front, front right, back left, back,
-back right): a sweep is stamped at its end, and a camera fires when the beam passes its centre."""
+"""Camera stamp minus LiDAR stamp in nuScenes (front left, front, front right, back left, back, back
+right): a sweep is stamped at its end, and a camera fires when the beam passes its centre."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncConfig:
-    """When a LiDAR sweep and which images make a set."""
+    """Which LiDAR sweeps and images form a set."""
 
     frame_period_s: float = field(default=0.5, metadata={"range": (0.0, 60.0)})
-    """At most one set every period, a quarter of it early at most; sweeps between are only
-    accumulated. 0: every sweep.
-    """
+    """Period of the sets, each at most a quarter of it early; the sweeps between are accumulated.
+    0: a set for every sweep."""
     camera_offsets_s: tuple[float, ...] = NUSCENES_OFFSETS_S
-    """Camera stamp minus LiDAR stamp, one a camera, or a single one for all."""
+    """Camera stamp minus LiDAR stamp: one value per camera, or a single one for all."""
     tolerance_s: float = field(default=0.045, metadata={"range": (0.0, 10.0)})
-    """Largest deviation from the offset, either way; below the sweep interval, or two sweeps claim
-    one image.
-    """
+    """Largest deviation from the offset, either way; below the sweep interval, or two sweeps would
+    match one image."""
     timeout_s: float = field(default=0.1, metadata={"range": (0.0, 10.0)})
-    """How long, after the sweep, a camera that is alive is waited for."""
+    """How long to wait for the image of an active camera, in sensor time after the sweep."""
     silence_s: float = field(default=1.2, metadata={"range": (0.0, 60.0)})
-    """A camera without an image for this long is lost: it is no longer waited for until it comes
-    back.
-    """
+    """A camera without an image for this long is lost; sets no longer wait for it until it
+    returns."""
     startup_grace_s: float = field(default=2.0, metadata={"range": (0.0, 60.0)})
-    """From the first sweep on, how long a camera that never came holds sets back."""
+    """How long after the first sweep sets wait for cameras that have not sent any image."""
     min_cameras: int = field(default=1, metadata={"range": (0, 32)})
-    """Fewer images than this make no set; 0 allows LiDAR alone once all cameras are lost."""
+    """Smallest number of images in a set; 0 allows LiDAR alone once all cameras are lost."""
     sweeps: int = field(default=10, metadata={"range": (1, 100)})
-    """How many sweeps, the anchor included, a set carries."""
+    """Number of sweeps in a set, including the anchor."""
     regression_s: float = field(default=0.5, metadata={"range": (0.01, 3600.0)})
-    """A sweep older than the newest by more than this is a new pass (a bag's loop), by less a
-    straggler that is dropped.
-    """
+    """A sweep that is older than the newest by more than this starts a new pass, as in a looped
+    bag; one that is older by less is late and dropped."""
     max_memory_gap_s: float = field(default=2.0, metadata={"range": (0.1, 3600.0)})
-    """Sweeps further apart than this share no memory."""
+    """Longest gap between sweeps across which the memory is kept."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} must lie in {low}..{high}, got {getattr(self, name)}"
-            for name, spec in self.__dataclass_fields__.items()
-            if "range" in spec.metadata
-            for low, high in [spec.metadata["range"]]
-            if not low <= getattr(self, name) <= high
-        ]
+        problems = range_problems(self)
         if not self.camera_offsets_s or any(abs(offset) > 10 for offset in self.camera_offsets_s):
             problems.append(
                 f"camera_offsets_s must hold offsets below 10 s, got {self.camera_offsets_s}"
@@ -76,37 +67,39 @@ class SyncConfig:
 
 @dataclass(frozen=True, slots=True)
 class SensorSet:
-    """One anchor sweep and what belongs to it."""
+    """One anchor sweep and the data that belong to it."""
 
     stamp_ns: int
     images: dict[str, tuple[int, Any]]
-    """Camera -> stamp and image, of the cameras that are in."""
+    """Stamp and image of each camera that has one, by name."""
     missing: dict[str, str]
-    """Camera -> why it is not in."""
+    """Why each other camera has no image, by name."""
     sweeps: tuple[tuple[int, Any], ...]
     """Stamps and sweeps, the anchor last."""
     reset_reason: str | None
-    """Why what was remembered before this set no longer holds; ``None``: it holds."""
+    """Why the memory of earlier sets is no longer valid; None: it is valid."""
 
 
-class _Camera(Enum):
+class _CameraState(Enum):
+    """State of a camera for one sweep; the values are texts for users."""
+
     IN = "fused"
     LATE = "late"
     PASSED = "no image near this sweep's stamp"
     SILENT = "silent"
-    UNSEEN = "never seen"
+    UNSEEN = "never received"
 
 
-class _Stream:
-    """The newest images of one camera, stamps ascending."""
+class _ImageStream:
+    """The newest images of one camera, in the order of their stamps."""
 
     def __init__(self, offset_ns: int, capacity: int) -> None:
         self.offset_ns = offset_ns
         self.images: deque[tuple[int, Any]] = deque(maxlen=capacity)
         self.last_ns: int | None = None
-        """Newest stamp; on a restart, the stamp of the restart."""
+        """Newest stamp; after a restart, the stamp of the restart."""
         self.offsets_ns: deque[int] = deque(maxlen=50)
-        """Nearest image's stamp minus the sweep's."""
+        """Measured offsets: stamp of the nearest image minus that of the sweep."""
 
     def nearest(self, stamp_ns: int) -> tuple[int, Any] | None:
         """The image nearest to the sweep's stamp plus the offset."""
@@ -119,27 +112,30 @@ class _Stream:
 
 
 class LidarAnchoredSynchronizer:
-    """The collector. Give it stamps and anything (it looks only at stamps); take the sets it
-    returns.
+    """Collects stamps with arbitrary payloads and returns the sets that they complete.
+
+    ``counts`` has the number of released ``sets``, of refused sweeps by reason, and of ``resets``,
+    ``duplicates`` and ``out_of_order`` messages.
 
     Args:
         cameras: names, in the order of ``config.camera_offsets_s``.
+        config: see ``SyncConfig``.
+
+    Raises:
+        ValueError: the configuration does not fit the number of cameras.
     """
 
     _IMAGES_KEPT = 32
     _PENDING_KEPT = 64
 
     def __init__(self, cameras: Sequence[str], config: SyncConfig) -> None:
-        offsets = (
-            config.camera_offsets_s * len(cameras)
-            if len(config.camera_offsets_s) == 1
-            else config.camera_offsets_s
-        )
+        offsets = config.camera_offsets_s
+        if len(offsets) == 1:
+            offsets *= len(cameras)
         if len(offsets) != len(cameras):
             raise ValueError(
                 f"camera_offsets_s holds {len(offsets)} offsets, but there are {len(cameras)} "
-                f"cameras {list(cameras)}; "
-                "give one a camera, or one for all"
+                f"cameras {list(cameras)}; give one offset per camera, or one for all"
             )
         if config.min_cameras > len(cameras):
             raise ValueError(
@@ -148,7 +144,7 @@ class LidarAnchoredSynchronizer:
         self.config = config
         self.counts: Counter[str] = Counter()
         self._streams = {
-            camera: _Stream(round(offset * NS), self._IMAGES_KEPT)
+            camera: _ImageStream(round(offset * NS), self._IMAGES_KEPT)
             for camera, offset in zip(cameras, offsets, strict=True)
         }
         self._tolerance_ns = round(config.tolerance_s * NS)
@@ -180,7 +176,7 @@ class LidarAnchoredSynchronizer:
         return self._release()
 
     def add_sweep(self, stamp_ns: int, sweep: Any) -> list[SensorSet]:
-        """Stores a sweep; returns the sets that it completes or whose time is over."""
+        """Stores a sweep; returns the sets that it completes or ends the wait of."""
         released: list[SensorSet] = []
         if self._newest_ns is not None:
             ahead_s = (stamp_ns - self._newest_ns) / NS
@@ -207,14 +203,15 @@ class LidarAnchoredSynchronizer:
         return released + self._release()
 
     def flush(self) -> list[SensorSet]:
-        """Nothing more will come (the end of a bag, or silence): the sets whose time is over by
-        that.
-        """
-        return self._release(over=True)
+        """Returns the pending sets, when no more data will arrive for them."""
+        return self._release(wait=False)
 
     def restart(self, stamp_ns: int | None, reason: str) -> list[SensorSet]:
-        """Forgets everything that does not belong around ``stamp_ns`` (``None``: everything);
-        returns what was still pending.
+        """Starts a new pass and returns the pending sets of the old one.
+
+        Args:
+            stamp_ns: images close to this stamp are kept; None: all data are dropped.
+            reason: ``reset_reason`` of the next set.
         """
         released = self.flush()
         self._pending.clear()
@@ -231,7 +228,7 @@ class LidarAnchoredSynchronizer:
             ]
             stream.images = deque(near, self._IMAGES_KEPT)
             if stream.last_ns is not None and stamp_ns is not None:
-                # A camera that was there is expected in the new pass too, until it proves silent.
+                # A known camera is expected in the new pass too, until it has been silent.
                 stream.last_ns = near[-1][0] if near else stamp_ns
         return released
 
@@ -245,9 +242,10 @@ class LidarAnchoredSynchronizer:
         return {camera: stream.offset_ns / NS for camera, stream in self._streams.items()}
 
     def suggested_offsets_s(self) -> dict[str, float]:
-        """Median of camera stamp minus LiDAR stamp: what ``camera_offsets_s`` ought to be.
+        """Measured values for ``camera_offsets_s``: medians of camera stamp minus LiDAR stamp.
 
-        Over the last sets; before the first, over the sweeps that met no image.
+        They are measured over the last sets or, before the first set, over the sweeps without any
+        image near them.
         """
         return {
             camera: statistics.median(stream.offsets_ns) / NS
@@ -259,98 +257,94 @@ class LidarAnchoredSynchronizer:
         early_ns = self.config.frame_period_s * NS / 4
         return self._due_ns is None or stamp_ns >= self._due_ns - early_ns
 
-    def _release(self, over: bool = False) -> list[SensorSet]:
+    def _release(self, wait: bool = True) -> list[SensorSet]:
+        """The pending sets that are complete; without ``wait``, the incomplete ones too."""
         released = []
         for stamp_ns in list(self._pending):
-            if not self._is_due(stamp_ns):  # a set released just now moved the due time
+            if not self._is_due(stamp_ns):  # a set that was just released moved the due time
                 self._pending.remove(stamp_ns)
                 continue
             states = {
                 camera: self._state(stream, stamp_ns) for camera, stream in self._streams.items()
             }
-            verdict = self._verdict(
-                stamp_ns, set(states.values()), sum(s is _Camera.IN for s in states.values()), over
-            )
+            verdict = self._verdict(stamp_ns, list(states.values()), wait)
             if verdict == "wait":
                 continue
             self.counts[verdict] += 1
             if verdict != "sets":
                 if verdict == "idle" and not self.counts["sets"]:
-                    self._note_offsets(
-                        stamp_ns
-                    )  # no sweep has ever met its images: the configured offsets may be wrong
+                    # No sweep has matched any image yet: the configured offsets may be wrong.
+                    self._measure_offsets(stamp_ns)
                 self._pending.remove(stamp_ns)
                 continue
             if self.counts["sets"] == 1:
                 for stream in self._streams.values():
                     stream.offsets_ns.clear()
-            self._note_offsets(stamp_ns)
+            self._measure_offsets(stamp_ns)
             while self._pending and self._pending[0] <= stamp_ns:
                 self._pending.popleft()
             released.append(self._set(stamp_ns, states))
         return released
 
-    def _note_offsets(self, stamp_ns: int) -> None:
+    def _measure_offsets(self, stamp_ns: int) -> None:
         for stream in self._streams.values():
             if (nearest := stream.nearest(stamp_ns)) is not None:
                 stream.offsets_ns.append(nearest[0] - stamp_ns)
 
-    def _state(self, stream: _Stream, stamp_ns: int) -> _Camera:
+    def _state(self, stream: _ImageStream, stamp_ns: int) -> _CameraState:
         target = stamp_ns + stream.offset_ns
         nearest = stream.nearest(stamp_ns)
         if nearest is not None and abs(nearest[0] - target) <= self._tolerance_ns:
-            return _Camera.IN
+            return _CameraState.IN
         if stream.last_ns is None:
-            return _Camera.UNSEEN
+            return _CameraState.UNSEEN
         if abs(stream.last_ns - target) > self.config.silence_s * NS:
-            return _Camera.SILENT
-        return _Camera.PASSED if stream.last_ns > target else _Camera.LATE
+            return _CameraState.SILENT
+        return _CameraState.PASSED if stream.last_ns > target else _CameraState.LATE
 
-    def _verdict(self, stamp_ns: int, states: set[_Camera], cameras_in: int, over: bool) -> str:
-        """``"sets"``: release; ``"wait"``; or the name under which a refused anchor is counted."""
-        if states == {_Camera.IN}:
+    def _verdict(self, stamp_ns: int, states: Sequence[_CameraState], wait: bool) -> str:
+        """``"sets"``: release; ``"wait"``; or the name under which a refused sweep is counted."""
+        cameras_in = states.count(_CameraState.IN)
+        if cameras_in == len(states):
             return "sets"
-        assert (
-            self._newest_ns is not None and self._first_ns is not None and self._due_ns is not None
-        )  # a sweep is pending
-        over = over or self._newest_ns - stamp_ns >= self.config.timeout_s * NS
+        assert self._newest_ns is not None  # a sweep is pending
+        assert self._first_ns is not None and self._due_ns is not None
+        wait = wait and self._newest_ns - stamp_ns < self.config.timeout_s * NS
         starting = (
             0 <= stamp_ns - self._first_ns < self.config.startup_grace_s * NS
-            and _Camera.UNSEEN in states
+            and _CameraState.UNSEEN in states
         )
-        if not over and (_Camera.LATE in states or starting):
+        if wait and (_CameraState.LATE in states or starting):
             return "wait"
         if starting:
             return "starting"
-        alive = states & {_Camera.LATE, _Camera.PASSED}
-        if cameras_in == 0 and alive:
+        has_passed = _CameraState.PASSED in states
+        if cameras_in == 0 and (has_passed or _CameraState.LATE in states):
             return "idle"  # a sweep between two exposures
         if cameras_in < self.config.min_cameras:
             return "below_min_cameras"
-        if _Camera.PASSED in states and stamp_ns - self._due_ns < self.config.frame_period_s * NS:
-            return "stood_back"  # the camera is alive in another phase: a later sweep may have all
+        if has_passed and stamp_ns - self._due_ns < self.config.frame_period_s * NS:
+            return "stood_back"  # the camera fires in another phase: a later sweep may match all
         return "sets"
 
-    def _set(self, stamp_ns: int, states: dict[str, _Camera]) -> SensorSet:
+    def _set(self, stamp_ns: int, states: dict[str, _CameraState]) -> SensorSet:
         images = {}
         for camera, stream in self._streams.items():
             nearest = stream.nearest(stamp_ns)
-            if nearest is not None and states[camera] is _Camera.IN:
+            if nearest is not None and states[camera] is _CameraState.IN:
                 images[camera] = nearest
-        # Due times advance by whole periods, so that sets that come a little early and late keep
-        # the mean rate.
-        self._due_ns = max(stamp_ns, self._due_ns or stamp_ns) + round(
-            self.config.frame_period_s * NS
-        )
+        missing = {
+            camera: state.value for camera, state in states.items() if state is not _CameraState.IN
+        }
+        # Due times advance by whole periods: sets that are slightly early or late keep the rate.
+        period_ns = round(self.config.frame_period_s * NS)
+        self._due_ns = max(stamp_ns, self._due_ns or stamp_ns) + period_ns
+        sweeps = [sweep for sweep in self._sweeps if sweep[0] <= stamp_ns]
         reason, self._reset_reason = self._reset_reason, None
         return SensorSet(
             stamp_ns=stamp_ns,
             images=images,
-            missing={
-                camera: state.value for camera, state in states.items() if state is not _Camera.IN
-            },
-            sweeps=tuple(sweep for sweep in self._sweeps if sweep[0] <= stamp_ns)[
-                -self.config.sweeps :
-            ],
+            missing=missing,
+            sweeps=tuple(sweeps[-self.config.sweeps :]),
             reset_reason=reason,
         )

@@ -1,6 +1,4 @@
-"""Topic names of the nuScenes bags that are around, as remapping rules for the node's private
-names.
-"""
+"""Topic names of known kinds of nuScenes bags, as remappings of the node's private names."""
 
 from __future__ import annotations
 
@@ -20,8 +18,10 @@ CAMERAS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TopicPreset:
-    """Where a kind of bag has the node's inputs; ``{camera}`` is the camera's name, ``{CAMERA}`` in
-    capitals.
+    """Topics of the node's inputs in one kind of bag.
+
+    In ``image`` and ``camera_info``, ``{camera}`` stands for the camera's name and ``{CAMERA}`` for
+    the name in capitals.
     """
 
     description: str
@@ -36,15 +36,13 @@ class TopicPreset:
 
     def images(self) -> dict[str, str]:
         """Image topic of every camera."""
-        return {
-            camera: self.image.format(camera=camera, CAMERA=camera.upper()) for camera in CAMERAS
-        }
+        return {camera: _named(self.image, camera) for camera in CAMERAS}
 
     def remappings(self) -> list[tuple[str, str]]:
-        """``(private name, topic)`` pairs."""
+        """Pairs of private name and topic."""
         pairs = []
         for camera, image in self.images().items():
-            info = self.camera_info.format(camera=camera, CAMERA=camera.upper())
+            info = _named(self.camera_info, camera)
             pairs += [(f"~/input/{camera}/image", image), (f"~/input/{camera}/camera_info", info)]
         inputs = {
             "points": self.points,
@@ -57,14 +55,15 @@ class TopicPreset:
 
 PRESETS: dict[str, TopicPreset] = {
     "nuscenes": TopicPreset(
-        description="bags of nuscenes_to_bag; names as foxglove/nuscenes2mcap writes them",
+        description="bags of nuscenes_to_bag, with the topic names of foxglove/nuscenes2mcap",
         image="/{camera}/image_rect_compressed",
         camera_info="/{camera}/camera_info",
         points="/lidar_top",
         odometry="/odom",
     ),
     "clynamen": TopicPreset(
-        description="clynamen/nuscenes2bag and its ROS 2 forks: raw images, no camera_info (give calibration_file)",
+        description="clynamen/nuscenes2bag and its ROS 2 forks: raw images, no camera_info "
+        "(set calibration_file)",
         image="/{camera}/raw",
         camera_info="/{camera}/camera_info",
         points="/lidar_top",
@@ -72,7 +71,8 @@ PRESETS: dict[str, TopicPreset] = {
         parameters={"compressed_images": False, "world_frame": "odom"},
     ),
     "watonomous": TopicPreset(
-        description="WATonomous/nuscenes_to_ros2bag: capital names; its camera_info is malformed (give calibration_file)",
+        description="WATonomous/nuscenes_to_ros2bag: names in capitals, malformed camera_info "
+        "(set calibration_file)",
         image="/{CAMERA}/image_rect_compressed",
         camera_info="/{CAMERA}/camera_info",
         points="/LIDAR_TOP",
@@ -80,7 +80,8 @@ PRESETS: dict[str, TopicPreset] = {
         parameters={"grid_frame": "LIDAR_TOP", "pose_source": "tf"},
     ),
     "dataset_bridge": TopicPreset(
-        description="Owen-Liuyuxuan/ros2_dataset_bridge, live: raw images, malformed camera_info (give calibration_file)",
+        description="Owen-Liuyuxuan/ros2_dataset_bridge, live: raw images, malformed camera_info "
+        "(set calibration_file)",
         image="/nuscenes/{CAMERA}/image",
         camera_info="/nuscenes/{CAMERA}/camera_info",
         points="/nuscenes/LIDAR_TOP/data",
@@ -96,10 +97,10 @@ PRESETS: dict[str, TopicPreset] = {
 
 
 def preset_arguments(name: str) -> list[str]:
-    """``--ros-args`` for a node that is started without a launch file.
+    """``--ros-args`` of a preset, for a node that is started without a launch file.
 
     Raises:
-        ValueError: no such preset.
+        ValueError: the preset does not exist.
     """
     if name == "custom":
         return []
@@ -109,8 +110,10 @@ def preset_arguments(name: str) -> list[str]:
     for source, target in PRESETS[name].remappings():
         arguments += ["-r", f"{source}:={target}"]
     for parameter, value in PRESETS[name].parameters.items():
-        arguments += [
-            "-p",
-            f"{parameter}:={str(value).lower() if isinstance(value, bool) else value}",
-        ]
+        text = str(value).lower() if isinstance(value, bool) else value
+        arguments += ["-p", f"{parameter}:={text}"]
     return arguments
+
+
+def _named(topic: str, camera: str) -> str:
+    return topic.format(camera=camera, CAMERA=camera.upper())

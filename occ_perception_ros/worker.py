@@ -1,4 +1,4 @@
-"""One thread that does the heavy work, fed by a one-slot mailbox in which the newest item wins."""
+"""A thread for the heavy work, with a mailbox of one slot in which the newest item wins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Mailbox(Generic[ItemT]):
     """One slot between two threads.
 
     Args:
-        merge: called with the item that is replaced and the new one, gives what takes the slot.
+        merge: called with the item in the slot and the new one, returns the item to keep.
     """
 
     def __init__(self, merge: Callable[[ItemT, ItemT], ItemT] = lambda old, new: new) -> None:
@@ -23,7 +23,7 @@ class Mailbox(Generic[ItemT]):
         self._closed = False
 
     def put(self, item: ItemT) -> bool:
-        """Puts an item into the slot; whether another was in it and is lost."""
+        """Puts an item into the slot and returns whether it replaced another."""
         with self._condition:
             replaced = self._item is not None
             self._item = item if self._item is None else self._merge(self._item, item)
@@ -31,14 +31,14 @@ class Mailbox(Generic[ItemT]):
         return replaced
 
     def take(self) -> ItemT | None:
-        """Waits for an item; ``None`` once the mailbox is closed."""
+        """Waits for an item and takes it out; returns None once the mailbox is closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._item is not None or self._closed)
             item, self._item = self._item, None
             return None if self._closed else item
 
     def close(self) -> None:
-        """Wakes who waits; what is in the slot is lost."""
+        """Wakes the waiting thread and drops the item in the slot."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -47,12 +47,14 @@ class Mailbox(Generic[ItemT]):
 class Worker(Generic[ItemT]):
     """Handles the mailbox's items one after another until it is stopped.
 
-    An exception in one item is told and does not hinder the next; ``max_failures`` in a row end the
-    worker.
+    An item whose handling raises an exception is skipped; ``max_failures`` such items in a row end
+    the worker.
 
     Args:
-        handle: the work on one item.
-        on_failure: called, in the worker's thread, with an exception of ``handle``.
+        mailbox: source of the items.
+        handle: does the work on one item.
+        on_failure: called with an exception of ``handle``, in the worker's thread.
+        max_failures: number of failures in a row after which the worker gives up.
     """
 
     def __init__(
@@ -68,15 +70,16 @@ class Worker(Generic[ItemT]):
         self._max_failures = max_failures
         self._stopping = False
         self.given_up = False
-        """Whether ``max_failures`` in a row ended it."""
+        """Whether ``max_failures`` in a row ended the worker."""
         # A daemon: an inference that never returns must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="occupancy worker", daemon=True)
 
     def start(self) -> None:
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Asks the thread to end after the item at hand; whether it has ended in time."""
+        """Ends the thread after its current item; returns whether it ended within the timeout."""
         self._stopping = True
         self._mailbox.close()
         self._thread.join(timeout_s)
@@ -88,9 +91,9 @@ class Worker(Generic[ItemT]):
             try:
                 self._handle(item)
                 failures = 0
-            except Exception as error:  # whatever is wrong with one frame, the next may be right
+            except Exception as error:  # whatever is wrong with this item, the next may be fine
                 if self._stopping:
-                    return  # publishers are gone while the process ends
+                    return  # the publishers may already be destroyed
                 failures += 1
                 self._on_failure(error)
                 if failures >= self._max_failures:

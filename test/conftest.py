@@ -1,6 +1,13 @@
-"""What every test shares: executed shapes, seeds, a ROS domain of their own, and the real keyframe."""
+"""What all tests share: executed shapes, seeds, a ROS domain of their own, the real keyframe."""
 
 import os
+
+# Read once, as torch is imported. OpenMP's idle threads spin while they wait; where other programs
+# use the cores too, they take them from the threads that work, and steps of milliseconds take
+# seconds. Two test files beside two busy loops on two cores: 68 s by default, 41 s with 30,000
+# turns (what programs of this repository set), 7 s with 1,000.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +18,7 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-# Must come before the first import of occ_core: from here on a wrong shape fails at the function's
-# border.
+# Must come before the first import of occ_core: from here on, a function refuses a wrong shape.
 install_import_hook("occ_core", "beartype.beartype")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -25,9 +31,8 @@ settings.load_profile("repository")
 
 def pytest_configure() -> None:
     torch.set_num_threads(min(2, os.cpu_count() or 1))
-    # The processes that tests start inherit these, so neither another graph on this machine nor a
-    # second test run is heard.
-    # Linux has free ports for the domains 0..101; 0 is everybody's.
+    # Processes that tests start inherit these, so they hear neither another graph on this machine
+    # nor a second test run. Linux has free ports for the domains 0..101; 0 is everybody's.
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_LOCALHOST_ONLY"] = "1"  # the same for Humble

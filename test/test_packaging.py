@@ -1,4 +1,4 @@
-"""What a package must say about itself so that colcon, rosdep, pip and `ros2 run` find everything."""
+"""What a package must say about itself so that colcon, rosdep, pip and `ros2 run` find it all."""
 
 import ast
 import email
@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 NAME = "occ_perception_ros"
 OURS = ("occ_core", NAME, "training")
@@ -34,8 +35,22 @@ OPTIONAL = {
     "tf2-msgs",
     "tf2-ros",
 }
+# Asked for without an import: plug-ins, programs, and what others load by name.
+NOT_IMPORTED = {
+    "beartype",  # jaxtyping's hook names it
+    "mkdocs-material",  # mkdocs.yml names it
+    "mypy",
+    "pytest-timeout",
+    "ros-builtin-interfaces",  # stamps, within other messages
+    "ros-rosgraph-msgs",  # rclpy takes /clock from it
+    "ros-rmw-fastrtps-cpp",
+    "ruff",
+    "setuptools",
+    "types-pyyaml",
+    "wordllama",  # its weights are read as a file
+}
 # Imported by training alone (test_layering): they may need its extra.
-TRAINING_ONLY = ("occ_core/losses/", "occ_core/rendering/")
+TRAINING_ONLY = ("occ_core/losses/", "occ_core/preprocessing/", "occ_core/rendering/")
 # ROS packages whose rosdep key is not the import's name.
 ROSDEP = {"tf2_ros": "tf2_ros_py"}
 
@@ -107,6 +122,8 @@ def test_the_two_manifests_agree(
     assert manifest.findtext("version") == metadata["Version"]
     assert manifest.findtext("license") == "Apache-2.0"
     assert maintainer.get("email") in metadata["Maintainer-email"]
+    citation = yaml.safe_load((repository / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (metadata["Version"], "Apache-2.0")
     # catkin_pkg drops the whole package, without a word, when the address does not look like one
     assert re.fullmatch(r"[\w.-]+@[\w-]+(\.[\w-]+)+", maintainer.get("email"))
     assert f"## [{metadata['Version']}]" in (repository / "CHANGELOG.md").read_text()
@@ -160,6 +177,25 @@ def test_pip_brings_every_import(
         not in known(*extras, *(("train",) if where.startswith(TRAINING_ONLY) else ()))
     ]
     assert not missing, "\n".join(missing)
+
+
+def test_every_requirement_is_needed(metadata: email.message.Message, repository: Path) -> None:
+    folders = [repository / name for name in (*OURS, "launch", "test")]
+    names = {name for folder in folders for _, name in imported(folder)}
+    distributions = {DISTRIBUTIONS.get(name, name).lower().replace("_", "-") for name in names}
+    asked = required(metadata, "ros", "train", "test", "docs", "cuda") - NOT_IMPORTED
+    idle = {name for name in asked if name.removeprefix("ros-") not in distributions}
+    assert not idle, f"nothing imports {sorted(idle)}"
+
+
+def test_commits_are_checked_as_the_suite_checks(repository: Path) -> None:
+    hooks = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())["repos"][0][
+        "hooks"
+    ]
+    suite = (repository / "Makefile").read_text().replace("$(BIN)/", ".venv/bin/")
+    for hook in hooks:
+        assert f"\t{hook['entry']}" in suite, f"`make test` does not run {hook['entry']}"
+    assert [hook["id"] for hook in hooks] == ["ruff-check", "ruff-format", "mypy"]
 
 
 @pytest.mark.parametrize("folder", [NAME, "launch"])

@@ -1,7 +1,3 @@
-"""What trains, scores and generates: ``python -m training.<name>``."""
+"""Training, evaluation and generated data: ``python -m training.<verb>``."""
 
-import os
-
-# read once, as torch is imported: its idle threads leave their cores after a tenth of the usual
-# wait, for loaders and rasteriser
-os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+import occ_core  # noqa: F401  # bounds the spinning of OpenMP's threads, before torch is imported

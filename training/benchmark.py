@@ -1,114 +1,112 @@
-"""Our way against the plain ways, on the same input: ``python -m training.benchmark [NAME ...]``.
+"""Times our implementations against others on the same input: ``python -m training.benchmark``.
 
-Each benchmark first checks that both sides give the same result, then times them in turn and writes
-``OUT/<name>.json``.
+Each benchmark first checks that all implementations give the same result. Then it times them in
+turn and writes ``OUT/<name>.json``.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 import tyro
 
-from training.benchmarks.ros import CONTESTS
+from training.benchmarks.definition import Benchmark
+from training.benchmarks.gradients import gauss_render, sampling, splat, voxelise
+from training.benchmarks.operators import model_cpu, neighbours, rasterize
+from training.benchmarks.rays import rayiou
+from training.benchmarks.ros import markers, pointcloud, synchronizer
+from training.benchmarks.sensor_frames import loader, node_overhead
+from training.benchmarks.timing import describe_machine, medians_ms
+
+BENCHMARKS: dict[str, Callable[[], AbstractContextManager[Benchmark]]] = {
+    "loader": loader,
+    "markers": markers,
+    "pointcloud": pointcloud,
+    "synchronizer": synchronizer,
+    "node_overhead": node_overhead,
+    "neighbours": neighbours,
+    "rasterize": rasterize,
+    "rayiou": rayiou,
+    "model_cpu": model_cpu,
+    "voxelise": voxelise,
+    "splat": splat,
+    "sampling": sampling,
+    "gauss_render": gauss_render,
+}
 
 
 @dataclass(frozen=True)
-class Result:
-    """What ``OUT/<name>.json`` holds."""
+class BenchmarkResult:
+    """The contents of ``OUT/<name>.json``."""
 
     name: str
     equal: bool
+    """Whether all implementations gave the same result."""
     ours_ms: float
-    """Median of the repeats."""
+    """Median of the candidate."""
     rivals_ms: dict[str, float]
+    """Median of each baseline."""
     ratio: float
-    """The fastest rival's median over ours."""
+    """Median of the fastest baseline over that of the candidate."""
     machine: str
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """Which benchmarks, and how long."""
+    """Which benchmarks to run, and for how long."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """All of them where none is named."""
+    """Names of the benchmarks; by default all of them."""
     out: Path = Path("out/bench")
+    """Folder of the results."""
     repeats: int = 15
-    """Timed calls of each side, after one that is not timed; fewer where a rival takes minutes."""
+    """Timed calls of each implementation, after one that is not timed; fewer for slow baselines."""
 
     def __post_init__(self) -> None:
-        unknown = set(self.names) - set(CONTESTS)
-        if unknown:
-            raise ValueError(
-                f"no benchmark is named {sorted(unknown)}; there are {sorted(CONTESTS)}"
-            )
+        if unknown := set(self.names) - set(BENCHMARKS):
+            raise ValueError(f"unknown benchmarks {sorted(unknown)}; known: {sorted(BENCHMARKS)}")
         if self.repeats < 1:
             raise ValueError(f"BenchmarkConfig.repeats must be at least 1, got {self.repeats}")
 
 
-def machine() -> str:
-    """Processor, cores and versions, for who reads the figures elsewhere."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    processor = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")),
-        platform.processor(),
-    )
-    return f"{processor}, {os.cpu_count()} cores; Python {platform.python_version()}, torch {torch.__version__}"
-
-
-def medians_ms(sides: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median time of each side; the sides take turns, so that a busy moment of the machine falls on
-    all of them.
-    """
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(repeats):
-        for name, side in sides.items():
-            started = time.perf_counter()
-            side()
-            times[name].append((time.perf_counter() - started) * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def run(name: str, repeats: int) -> Result:
-    """One benchmark: equality first, then time."""
-    with CONTESTS[name]() as contest:
-        ours = contest.ours()
-        equal = all(contest.same(ours, rival()) for rival in contest.rivals.values())
+def run(name: str, repeats: int) -> BenchmarkResult:
+    """Runs one benchmark: first equality, then time."""
+    with BENCHMARKS[name]() as benchmark:
+        expected = benchmark.candidate()
+        equal = all(benchmark.same(expected, other()) for other in benchmark.baselines.values())
         medians = medians_ms(
-            {"ours": contest.ours, **contest.rivals}, min(repeats, contest.most_repeats)
+            {"ours": benchmark.candidate, **benchmark.baselines},
+            min(repeats, benchmark.max_repeats),
         )
     ours_ms = medians.pop("ours")
-    return Result(name, equal, ours_ms, medians, min(medians.values()) / ours_ms, machine())
+    ratio = min(medians.values()) / ours_ms
+    return BenchmarkResult(name, equal, ours_ms, medians, ratio, describe_machine())
 
 
 def main() -> None:
+    """Runs the command line."""
     config = tyro.cli(BenchmarkConfig, description=__doc__)
     config.out.mkdir(parents=True, exist_ok=True)
     differing = []
-    for name in config.names or CONTESTS:
+    for name in config.names or BENCHMARKS:
         print(f"{name} ...", end=" ", flush=True)
         result = run(name, config.repeats)
         (config.out / f"{name}.json").write_text(json.dumps(asdict(result), indent=2) + "\n")
-        rivals = ", ".join(f"{rival} {median:.2f} ms" for rival, median in result.rivals_ms.items())
+        baselines = ", ".join(f"{other} {ms:.2f} ms" for other, ms in result.rivals_ms.items())
         print(
-            f"{'equal' if result.equal else 'DIFFERENT'}; ours {result.ours_ms:.2f} ms, {rivals}; "
-            f"ratio {result.ratio:.2f}"
+            f"{'equal' if result.equal else 'DIFFERENT'}; ours {result.ours_ms:.2f} ms, "
+            f"{baselines}; ratio {result.ratio:.2f}"
         )
         if not result.equal:
             differing.append(name)
     if differing:
-        sys.exit(f"The sides differ in: {', '.join(differing)}")
+        sys.exit(f"The results differ in: {', '.join(differing)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""TACOcc's Table VII: image size and backbone against memory and time; mIoU where a model was
-trained.
+"""Time and memory by image size and backbone (TACOcc, Table VII).
 
-``python -m training.efficiency [--rows tiny ...]`` runs each row in a process of its own and writes
-``docs/results/efficiency.json``. Weights of rows without mIoU are random; time and memory hardly
-depend on them.
+``python -m training.efficiency [--rows tiny ...]`` measures each row in a process of its own and
+writes ``docs/results/efficiency.json``. Only the shipped checkpoint has an mIoU; the weights of the
+other rows are random, since time and memory hardly depend on them.
 """
 
 from __future__ import annotations
@@ -27,137 +26,144 @@ from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.config import OccupancyConfig, base, small, tiny
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.engine import OccupancyEngine, best_device
+from occ_core.interface import VoxelModel
 from occ_core.ops.allocator import keep_freed_memory
 from occ_core.temporal import TemporalConfig
-from training.benchmark import machine, medians_ms
+from training.benchmarks.timing import describe_machine, medians_ms
 from training.evaluate import EvaluateConfig, evaluate
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table."""
+class EfficiencyRow:
+    """One row of the table."""
 
-    model: Callable[[], OccupancyConfig] | None
-    """None: the shipped checkpoint."""
+    preset: Callable[[], OccupancyConfig] | None
+    """Configuration of the model; None takes the shipped checkpoint."""
     image_size: tuple[int, int] | None = None
-    """None: the preset's."""
+    """``(height, width)``; None takes the preset's."""
     tacocc: bool = True
-    """With the adaptive fuser and the memory."""
+    """Whether TACOcc's adaptive fusion and temporal memory are added to the preset."""
 
 
-ROWS: dict[str, Row] = {
-    "shipped": Row(None),
-    "tiny": Row(tiny),
-    "tiny at 256x704": Row(tiny, (256, 704)),
-    "small": Row(small),
-    "small, base alone": Row(small, tacocc=False),
-    "small at 896x1600": Row(small, (896, 1600)),
-    "base": Row(base),
+ROWS: dict[str, EfficiencyRow] = {
+    "shipped": EfficiencyRow(None),
+    "tiny": EfficiencyRow(tiny),
+    "tiny at 256x704": EfficiencyRow(tiny, (256, 704)),
+    "small": EfficiencyRow(small),
+    "small, base alone": EfficiencyRow(small, tacocc=False),
+    "small at 896x1600": EfficiencyRow(small, (896, 1600)),
+    "base": EfficiencyRow(base),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class EfficiencyConfig:
-    """What is measured, on which keyframe."""
+    """Which rows are measured, and on which data."""
 
     data: Path = Path("data/town_test")
-    """Towns: their first keyframe is timed, all of them give the mIoU."""
+    """Generated towns: the first keyframe is timed, all keyframes give the mIoU."""
     rows: tuple[str, ...] = tuple(ROWS)
     repeats: int = 5
+    """How many steps are timed; the median counts."""
     out: Path = Path("docs/results/efficiency.json")
     here: bool = False
-    """Measures the one row in this process and prints it."""
+    """Measures a single row in this process and prints it."""
 
     def __post_init__(self) -> None:
         if unknown := set(self.rows) - set(ROWS):
-            raise ValueError(f"there is no row {sorted(unknown)}; there are {sorted(ROWS)}")
+            raise ValueError(f"there are no rows {sorted(unknown)}; choose from {sorted(ROWS)}")
         if self.repeats < 1 or (self.here and len(self.rows) != 1):
-            raise ValueError("repeats must be at least 1, and `here` measures one row")
+            raise ValueError("repeats must be at least 1, and --here takes exactly one row")
 
 
 def measure(config: EfficiencyConfig) -> dict[str, Any]:
-    """One row, in this process: its peak memory is the process's on the CPU, torch's on CUDA."""
+    """Measures one row in this process.
+
+    Peak memory is the process's on the CPU and torch's on CUDA.
+    """
     row, device = ROWS[config.rows[0]], best_device()
-    if row.model is None:
-        model, _ = load_checkpoint(SHIPPED)
-    else:
-        wanted = row.model()
-        if row.image_size is not None:
-            wanted = replace(wanted, image_size=row.image_size)
-        if row.tacocc:
-            wanted = replace(
-                wanted, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig()
-            )
-        torch.manual_seed(0)
-        model = build_model(wanted).eval()
-    if model.image_encoder is not None:
-        model.image_encoder.fold()  # as the robot's is
+    model = _model(row)
+    model.image_encoder.fold()  # as on the robot
     shape = model.config
     engine = OccupancyEngine(model, device)
     frame, _ = NuScenesFrames(config.data, None, None, shape.image_size, 9, shape.grid)[0]
-    stamps = iter(range(frame.stamp_ns[0], sys.maxsize, 500_000_000))
+    stamps_ns = iter(range(frame.stamp_ns[0], sys.maxsize, 500_000_000))
 
     def step() -> None:
-        engine.step(replace(frame, stamp_ns=(next(stamps),)))  # half a second on: there is a memory
+        # Half a second later each time, so that the memory of the last frame is used.
+        engine.step(replace(frame, stamp_ns=(next(stamps_ns),)))
 
     step()
-    median = medians_ms({"step": step}, config.repeats)["step"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    median_ms = medians_ms({"step": step}, config.repeats)["step"]
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
+        peak_bytes = torch.cuda.max_memory_allocated(device)
+    miou = None
+    if row.preset is None:
+        shipped = EvaluateConfig(data=config.data, checkpoint=SHIPPED, rendered=False)
+        miou = evaluate(shipped)["miou"]
     encoder = shape.image_encoder
     height, width = shape.image_size
-    miou = None
-    if row.model is None:
-        miou = evaluate(EvaluateConfig(data=config.data, checkpoint=SHIPPED, rendered=False))[
-            "miou"
-        ]
+    depths = "-".join(map(str, encoder.depths))
     return {
         "image": f"{height}x{width}",
-        "backbone": f"ResNet {'-'.join(map(str, encoder.depths))}, {encoder.block}, {encoder.widths[-1]} channels",
+        "backbone": f"ResNet {depths}, {encoder.block}, {encoder.widths[-1]} channels",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "latency_ms": median,
-        "peak_memory_mib": peak / 2**20,
+        "latency_ms": median_ms,
+        "peak_memory_mib": peak_bytes / 2**20,
         "miou": miou,
     }
 
 
+def _model(row: EfficiencyRow) -> VoxelModel:
+    """The shipped model, or one of the row's configuration with random weights."""
+    if row.preset is None:
+        model, _ = load_checkpoint(SHIPPED)
+        return model
+    config = row.preset()
+    if row.image_size is not None:
+        config = replace(config, image_size=row.image_size)
+    if row.tacocc:
+        config = replace(config, adaptive_fusion=AdaptiveFusionConfig(), temporal=TemporalConfig())
+    torch.manual_seed(0)
+    return build_model(config).eval()
+
+
 def efficiency(config: EfficiencyConfig) -> dict[str, Any]:
-    """All rows, each in a process of its own; written after every row."""
+    """Measures every row in a process of its own; the table is written after each.
+
+    Raises:
+        RuntimeError: the process of a row failed.
+    """
     table: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "training.efficiency", *sys.argv[1:]]),
-        "data": f"the first keyframe of '{config.data}', batch 1, {config.repeats} repeats; generated towns",
-        "machine": machine(),
+        "data": f"the first keyframe of '{config.data}', batch 1, {config.repeats} repeats; "
+        "generated towns",
+        "machine": describe_machine(),
         "device": str(best_device()),
         "rows": [],
     }
     for name in config.rows:
-        command = [
-            sys.executable,
-            "-m",
-            "training.efficiency",
-            "--here",
-            "--rows",
-            name,
-            "--data",
-            str(config.data),
-        ]
-        done = subprocess.run(
-            [*command, "--repeats", str(config.repeats)], stdout=subprocess.PIPE, text=True
+        # Peak memory can only be read per process, so that each row needs one of its own.
+        options = ["--rows", name, "--data", str(config.data), "--repeats", str(config.repeats)]
+        measuring = subprocess.run(
+            [sys.executable, "-m", "training.efficiency", "--here", *options],
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        if done.returncode:
+        if measuring.returncode:
             raise RuntimeError(
-                f"row '{name}' ended with exit status {done.returncode}; its messages are above"
+                f"row '{name}' ended with exit status {measuring.returncode}; see above"
             )
-        table["rows"].append({"name": name} | json.loads(done.stdout.splitlines()[-1]))
-        print(line(table["rows"][-1]), flush=True)
+        table["rows"].append({"name": name} | json.loads(measuring.stdout.splitlines()[-1]))
+        print(row_text(table["rows"][-1]), flush=True)
         config.out.parent.mkdir(parents=True, exist_ok=True)
         config.out.write_text(json.dumps(table, indent=2) + "\n")
     return table
 
 
-def line(row: dict[str, Any]) -> str:
-    """One row to be read."""
+def row_text(row: dict[str, Any]) -> str:
+    """A measured row as a line of text."""
     miou = "        " if row["miou"] is None else f"{row['miou']:8.3f}"
     cost = f"{row['latency_ms']:10.0f} ms{row['peak_memory_mib']:8.0f} MiB"
     return f"{row['name']:20}{row['image']:>10}{miou}{cost}  {row['backbone']}"

@@ -1,8 +1,7 @@
-"""Makes synthetic drives in the official nuScenes v1.0 layout: ``python -m training.make_world OUT
---scenes N --seed S``.
+"""Makes synthetic drives in the nuScenes v1.0 layout: ``python -m training.make_world OUT``.
 
-A killed run continues where it was: a drive counts once its records are in ``OUT/.parts``. The same
-seed gives the same bytes, whatever the number of workers.
+A run that was interrupted continues where it stopped: a scene counts as complete once its records
+are in ``OUT/.parts``. The same seed gives the same bytes, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -22,34 +21,35 @@ import tyro
 from tqdm import tqdm
 
 from training.world.nuscenes import tables
-from training.world.nuscenes.writer import SceneOptions, SceneWriter
+from training.world.nuscenes.scene_options import SceneOptions
+from training.world.nuscenes.writer import SceneWriter
 from training.world.town import make_drive
 
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """A world of generated drives."""
+    """A data set of generated drives."""
 
     out: Annotated[Path, tyro.conf.Positional]
-    """Folder that becomes the nuScenes dataroot."""
+    """Folder that becomes the nuScenes data root."""
     scenes: int
-    """How many towns, each with a drive through it."""
+    """Number of towns, each with one drive."""
     seed: int
-    """Same seed, same world."""
+    """The same seed gives the same world."""
     keyframes: int = 40
-    """Of a scene, two a second."""
+    """Keyframes of a scene, two a second."""
     image_size: tuple[int, int] = (900, 1600)
-    """Height and width in pixels; the intrinsics follow."""
+    """Height and width in pixels; the intrinsics are scaled to them."""
     workers: int = 2
-    """Processes; one drive each at a time."""
+    """Number of processes, each of which makes one scene at a time."""
     weathers: tuple[Literal["clear", "rain", "night", "rain at night"], ...] = ()
-    """Every drive becomes a scene in each of these; without any, it has one weather, of its own."""
+    """Every drive becomes a scene in each of these; by default in one random weather."""
     consecutive: bool = False
-    """A drive's scenes follow one another: it goes from one weather into the next. Otherwise it is
-    driven anew in each.
+    """Whether the scenes of a drive follow one another, so that the weather changes on the way;
+    otherwise the same drive is repeated in each weather.
     """
     region: str | None = None
-    """``log.location`` of all drives; without it they differ."""
+    """``log.location`` of all drives; random by default."""
     version: str = "v1.0-town"
     """Folder of the tables."""
 
@@ -60,7 +60,7 @@ class WorldConfig:
                     f"WorldConfig.{name} must be at least 1, got {getattr(self, name)}"
                 )
         if len(set(self.weathers)) < len(self.weathers):
-            raise ValueError(f"WorldConfig.weathers names a weather twice: {self.weathers}")
+            raise ValueError(f"WorldConfig.weathers contains a weather twice: {self.weathers}")
         if self.consecutive and len(self.weathers) < 2:
             raise ValueError(
                 f"WorldConfig.consecutive needs two weathers or more, got {self.weathers}"
@@ -69,67 +69,47 @@ class WorldConfig:
             raise ValueError(f"WorldConfig.seed must not be negative, got {self.seed}")
 
     @property
-    def weather_of_drives(self) -> tuple[str | None, ...]:
-        """What each town is driven through in; None is a weather of its own."""
+    def scene_weathers(self) -> tuple[str | None, ...]:
+        """Weather of each scene of a drive; None is random."""
         return self.weathers or (None,)
 
     @property
-    def drives(self) -> int:
-        """Towns times weathers."""
-        return self.scenes * len(self.weather_of_drives)
+    def total_scenes(self) -> int:
+        """Number of towns times weathers."""
+        return self.scenes * len(self.scene_weathers)
+
+    @property
+    def duration_s(self) -> float:
+        """Duration of a drive through all its weathers."""
+        return self.scene_options(len(self.scene_weathers) - 1).end_s
 
     def scene_options(self, number: int) -> SceneOptions:
-        """Of the scenes in the weather of that number."""
+        """Options of the scene in weather ``number``."""
         first = number * self.keyframes if self.consecutive else 0
         return SceneOptions(
             version=self.version, keyframes=self.keyframes, image_size=self.image_size, first=first
         )
 
-    @property
-    def duration_s(self) -> float:
-        """Of a drive, through all its weathers."""
-        return self.scene_options(len(self.weather_of_drives) - 1).end_s
-
-
-def part_path(out: Path, index: int) -> Path:
-    """The file whose existence says that drive ``index`` is complete; it holds its records."""
-    return out / ".parts" / f"{index:05d}.json"
-
-
-def make_scene(config: WorldConfig, index: int) -> None:
-    """Writes drive ``index`` and, as the last thing, its records."""
-    town, number = divmod(index, len(config.weather_of_drives))
-    drive = make_drive(
-        config.seed, town, config.weather_of_drives[number], config.region, config.duration_s
-    )
-    if len(config.weathers) > 1:
-        drive = dataclasses.replace(drive, name=f"{drive.name}-{drive.weather.replace(' ', '-')}")
-    when = (
-        index - number if config.consecutive else index
-    )  # scenes of one drive lie on one time line
-    records = SceneWriter(config.out, drive, config.seed, when, config.scene_options(number)).write(
-        _count_keyframe
-    )
-    tables.write_json(part_path(config.out, index), records)
-
 
 def make_world(config: WorldConfig) -> None:
-    """Writes all drives that are still missing under ``config.out``, then the tables.
+    """Writes all scenes that are still missing under ``config.out``, then the tables.
 
     Raises:
-        ValueError: the folder holds a world made with other settings.
+        ValueError: the folder holds a world that was made with other settings.
     """
-    _check_same_world(config)
-    missing = [index for index in range(config.drives) if not part_path(config.out, index).exists()]
+    _check_settings(config)
+    parts = [part_path(config.out, index) for index in range(config.total_scenes)]
+    missing = [index for index, part in enumerate(parts) if not part.exists()]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["training.make_world"])
     counter = context.Value("q", 0)
-    os.environ["OMP_NUM_THREADS"] = "1"  # the workers are the parallelism
+    os.environ["OMP_NUM_THREADS"] = "1"  # the workers already use all cores
+    workers = min(config.workers, max(len(missing), 1))
     with (
-        tqdm(total=config.drives * config.keyframes, unit="keyframe", desc="drives") as bar,
-        context.Pool(min(config.workers, max(len(missing), 1)), _start_worker, (counter,)) as pool,
+        tqdm(total=len(parts) * config.keyframes, unit="keyframe", desc="drives") as bar,
+        context.Pool(workers, _start_worker, (counter,)) as pool,
     ):
-        bar.update((config.drives - len(missing)) * config.keyframes)
+        bar.update((len(parts) - len(missing)) * config.keyframes)
         running = [pool.apply_async(make_scene, (config, index)) for index in missing]
         done = 0
         while done < counter.value or not all(result.ready() for result in running):
@@ -137,11 +117,28 @@ def make_world(config: WorldConfig) -> None:
             done += counter.value - done
             for result in running:
                 if result.ready():
-                    result.get()  # an error in a worker ends the run here
+                    result.get()  # raises the error of a worker
             time.sleep(0.2)
-    tables.assemble(
-        config.out, config.version, [part_path(config.out, index) for index in range(config.drives)]
-    )
+    tables.assemble(config.out, config.version, parts)
+
+
+def make_scene(config: WorldConfig, index: int) -> None:
+    """Writes the files of scene ``index`` and finally its records."""
+    town, number = divmod(index, len(config.scene_weathers))
+    weather = config.scene_weathers[number]
+    drive = make_drive(config.seed, town, weather, config.region, config.duration_s)
+    if len(config.weathers) > 1:
+        drive = dataclasses.replace(drive, name=f"{drive.name}-{drive.weather.replace(' ', '-')}")
+    # Consecutive scenes of a drive share one time line.
+    drive_index = index - number if config.consecutive else index
+    options = config.scene_options(number)
+    writer = SceneWriter(config.out, drive, config.seed, drive_index, options)
+    tables.write_json(part_path(config.out, index), writer.write(_count_keyframe))
+
+
+def part_path(out: Path, index: int) -> Path:
+    """The file with the records of scene ``index``; it exists once the scene is complete."""
+    return out / ".parts" / f"{index:05d}.json"
 
 
 _counter: Synchronized[int] | None = None
@@ -159,17 +156,16 @@ def _count_keyframe() -> None:
             _counter.value += 1
 
 
-def _check_same_world(config: WorldConfig) -> None:
-    """Notes the settings on the first run; refuses others on the next."""
+def _check_settings(config: WorldConfig) -> None:
+    """Saves the settings in the first run; a later run must have the same ones."""
     settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    for free in ("out", "scenes", "workers"):
-        settings.pop(free)
+    for name in ("out", "scenes", "workers"):
+        settings.pop(name)
     path = config.out / ".parts" / "settings.json"
     earlier = json.loads(path.read_text()) if path.exists() else settings
+    # Worlds of older versions have no such fields: each drive had one weather, random if None.
     earlier.setdefault("consecutive", False)
-    if (
-        "weathers" not in earlier and earlier.pop("weather", "") is None
-    ):  # made before a drive could be made in several
+    if "weathers" not in earlier and earlier.pop("weather", "") is None:
         earlier["weathers"] = []
     if earlier != settings:
         differing = {
@@ -185,6 +181,7 @@ def _check_same_world(config: WorldConfig) -> None:
 
 
 def main() -> None:
+    """Runs the command line."""
     make_world(tyro.cli(WorldConfig, description=__doc__))
 
 

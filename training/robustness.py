@@ -1,8 +1,7 @@
-"""How models bear a wrong context and failing sensors: ``python -m training.robustness
-out/ablate/base ...``.
+"""Robustness to wrong context and failing sensors: ``python -m training.robustness FOLDER ...``.
 
-Each folder is a row of an ablation; its seeds are paired with those of the first. Written to
-``docs/results/robustness.json``. Of ``data/town_weathers`` the README says how it is made.
+Each folder, such as ``out/ablate/base``, is a row of an ablation; its seeds are paired with those
+of the first row. The table is written to ``docs/results/robustness.json``.
 """
 
 from __future__ import annotations
@@ -19,42 +18,49 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
+from torch import Tensor
 from tqdm import tqdm
 
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.engine import OccupancyEngine
 from occ_core.metrics import OccupancyScore
 from occ_core.types import DriveContext, Frame
-from training.ablate import compared, signed
-from training.benchmark import machine
+from training.benchmarks.timing import describe_machine
 from training.figures.robustness import draw_curves
 from training.learning.examples import drives
+from training.results.statistics import compare, signed_percent
 
-OPPOSITE = {"clear": "rain at night", "rain": "clear", "night": "clear", "rain at night": "clear"}
-"""What a wrong topic says of each weather."""
-Change = Callable[[Frame, float], Frame]
-"""What is done to a frame, given a number in [0, 1) that is drawn for it."""
+WRONG_WEATHER = {
+    "clear": "rain at night",
+    "rain": "clear",
+    "night": "clear",
+    "rain at night": "clear",
+}
+"""The weather that a wrong topic reports, by the true one."""
+Condition = Callable[[Frame, float], Frame]
+"""Changes a frame, given a number that is drawn for the frame uniformly from [0, 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobustnessConfig:
-    """Which models, on which towns."""
+    """Which models are scored, and on which data."""
 
     rows: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders that hold ``seed_*/model.safetensors``; the first is what the others are compared to.
-    """
+    """Folders with seed_*/model.safetensors; the others are compared with the first."""
     data: Path = Path("data/town_weathers")
+    """nuScenes data root with labels, of drives in several weathers."""
     shares: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-    """Of the frames whose cameras, or whose LiDAR, fail."""
+    """Fractions of the frames in which all cameras, or the LiDAR, fail."""
     keyframes: int = 5
-    """The first of every drive."""
+    """How many keyframes of every drive are scored, from its first on."""
     out: Path = Path("docs/results/robustness.json")
+    """File for the table."""
     picture: Path | None = None
-    """Where the curves of the failing sensors are drawn."""
+    """File for the curves of the failing sensors."""
 
     def __post_init__(self) -> None:
         if len(set(self.rows)) < len(self.rows):
-            raise ValueError(f"a row is named twice: {', '.join(map(str, self.rows))}")
+            raise ValueError(f"a folder is given twice: {', '.join(map(str, self.rows))}")
         if self.keyframes < 1 or not all(0 < share <= 1 for share in self.shares):
             raise ValueError(
                 f"keyframes must be at least 1 and shares in (0, 1], got {self.keyframes} and "
@@ -62,78 +68,101 @@ class RobustnessConfig:
             )
 
 
-def conditions(shares: tuple[float, ...]) -> dict[str, Change]:
-    """What is done to the frames, by name; the names tell the rows of VLMFusionOcc3D's questions."""
-    made: dict[str, Change] = {
-        "as it is": lambda frame, _: frame,
+def conditions(shares: tuple[float, ...]) -> dict[str, Condition]:
+    """The conditions by name, with each sensor failing in each fraction of the frames."""
+    by_name: dict[str, Condition] = {
+        UNCHANGED: lambda frame, _: frame,
         "weather unknown": lambda frame, _: replace(
             frame, context=tuple(DriveContext(region=c.region) for c in frame.context)
         ),
         "weather wrong": lambda frame, _: replace(
-            frame, context=tuple(DriveContext(OPPOSITE[c.weather], c.region) for c in frame.context)
+            frame,
+            context=tuple(DriveContext(WRONG_WEATHER[c.weather], c.region) for c in frame.context),
         ),
     }
-    for sensor, of in FAILURES.items():
-        made |= {f"{sensor} {share:.0%}": partial(_fail, share, of) for share in shares}
-    return made
+    for name, fail in FAILURES.items():
+        by_name |= {f"{name} {share:.0%}": partial(_fail_in, share, fail) for share in shares}
+    return by_name
 
 
-def _fail(share: float, of: Callable[[Frame], Frame], frame: Frame, drawn: float) -> Frame:
-    return (
-        of(frame) if drawn < share else frame
-    )  # a frame lost at one share is lost at every larger one
+def _fail_in(share: float, fail: Callable[[Frame], Frame], frame: Frame, drawn: float) -> Frame:
+    # A frame that fails at one share fails at every larger one, so that the shares are comparable.
+    return fail(frame) if drawn < share else frame
 
 
-def _blind(frame: Frame) -> Frame:
+def _without_cameras(frame: Frame) -> Frame:
     return replace(frame, camera_mask=torch.zeros_like(frame.camera_mask))
 
 
-def _deaf(frame: Frame) -> Frame:
+def _without_lidar(frame: Frame) -> Frame:
     return replace(frame, points=tuple(points[:0] for points in frame.points))
 
 
-FAILURES: dict[str, Callable[[Frame], Frame]] = {"cameras fail": _blind, "LiDAR fails": _deaf}
+UNCHANGED = "as it is"
+GENERAL_PROMPT = "general prompt"
+FAILURES: dict[str, Callable[[Frame], Frame]] = {
+    "cameras fail": _without_cameras,
+    "LiDAR fails": _without_lidar,
+}
 
 
 def score(
-    engine: OccupancyEngine, frames: NuScenesFrames, keyframes: int, changes: dict[str, Change]
+    engine: OccupancyEngine, frames: NuScenesFrames, keyframes: int, by_name: dict[str, Condition]
 ) -> dict[str, dict[str, float]]:
-    """IoU and mIoU, over all and by weather, under each condition; ``general prompt`` forgets the
-    classes seen.
+    """IoU and mIoU, over all keyframes and by weather, under each condition.
+
+    The condition ``general prompt`` is added to the given ones: it discards the classes seen in the
+    last frame, so that the prompts are those of a first frame.
+
+    Args:
+        keyframes: how many keyframes of every drive are scored, from its first on.
+        by_name: as ``conditions`` returns them.
+
+    Returns:
+        Metrics by condition: ``iou``, ``miou``, and ``miou_<weather>`` for each weather.
+
+    Raises:
+        FileNotFoundError: a keyframe has no labels.
     """
-    scores: dict[str, dict[str, OccupancyScore]] = {
-        name: {} for name in (*changes, "general prompt")
-    }
-    chosen = [(number, drive[:keyframes]) for number, drive in enumerate(drives(frames))]
-    for number, drive in tqdm(chosen, desc="robustness", unit="drive", leave=False):
-        examples = [frames[index] for index in drive]
-        drawn = np.random.default_rng([0, number]).random(len(drive))
-        for name, kept in scores.items():
-            engine.reset("the frames before are of another drive")
-            for (frame, labels), number_drawn in zip(examples, drawn.tolist(), strict=True):
-                if labels is None:
-                    raise FileNotFoundError(
-                        f"a keyframe of '{frames.keyframes[drive[0]].scene_name}' has no occupancy "
-                        "labels"
-                    )
-                if name == "general prompt" and engine.memory is not None:
+    scores: dict[str, dict[str, OccupancyScore]] = {name: {} for name in (*by_name, GENERAL_PROMPT)}
+    for number, drive in enumerate(tqdm(drives(frames), "robustness", unit="drive", leave=False)):
+        examples = [_labelled(frames, index) for index in drive[:keyframes]]
+        # Every condition and every model sees the same frames fail.
+        drawn = np.random.default_rng([0, number]).random(len(examples)).tolist()
+        for name, groups in scores.items():
+            condition = by_name.get(name, by_name[UNCHANGED])
+            engine.reset("another drive begins")
+            for (frame, truth), draw in zip(examples, drawn, strict=True):
+                if name == GENERAL_PROMPT and engine.memory is not None:
                     engine.memory = replace(engine.memory, classes=None)
-                changed = changes.get(name, changes["as it is"])(frame, number_drawn)
-                prediction = engine.step(changed).labels[0]
+                prediction = engine.step(condition(frame, draw)).labels[0]
                 for group in ("all", frame.context[0].weather):
-                    kept.setdefault(group, OccupancyScore()).update(prediction, labels)
-    return {name: _flat(groups) for name, groups in scores.items()}
+                    groups.setdefault(group, OccupancyScore()).update(prediction, truth)
+    return {name: _metrics(groups) for name, groups in scores.items()}
 
 
-def _flat(groups: dict[str, OccupancyScore]) -> dict[str, float]:
-    computed = {group: one.compute() for group, one in groups.items()}
-    all_of_them = computed.pop("all")
-    by_weather = {f"miou_{weather}": scores["miou"] for weather, scores in computed.items()}
-    return {"iou": all_of_them["iou"], "miou": all_of_them["miou"]} | by_weather
+def _labelled(frames: NuScenesFrames, index: int) -> tuple[Frame, Tensor]:
+    frame, truth = frames[index]
+    if truth is None:
+        scene = frames.keyframes[index].scene_name
+        raise FileNotFoundError(f"a keyframe of '{scene}' has no occupancy labels")
+    return frame, truth
+
+
+def _metrics(groups: dict[str, OccupancyScore]) -> dict[str, float]:
+    scores = {group: score.compute() for group, score in groups.items()}
+    overall = scores.pop("all")
+    by_weather = {f"miou_{weather}": score["miou"] for weather, score in scores.items()}
+    return {"iou": overall["iou"], "miou": overall["miou"]} | by_weather
 
 
 def robustness(config: RobustnessConfig) -> dict[str, Any]:
-    """All rows under all conditions."""
+    """Scores all rows under all conditions, and writes the table and the picture.
+
+    Raises:
+        FileNotFoundError: a folder holds no checkpoints, or a keyframe no labels.
+        ValueError: a row has no seed in common with the first.
+    """
     measured: dict[str, dict[int, dict[str, dict[str, float]]]] = {}  # row, seed, condition, metric
     for row in config.rows:
         checkpoints = sorted(row.glob("seed_*/model.safetensors"))
@@ -152,8 +181,9 @@ def robustness(config: RobustnessConfig) -> dict[str, Any]:
     first = next(iter(measured.values()))
     table = {
         "command": shlex.join(["python", "-m", "training.robustness", *sys.argv[1:]]),
-        "data": f"the first {config.keyframes} keyframes of every drive of '{config.data}'; generated towns",
-        "machine": machine(),
+        "data": f"the first {config.keyframes} keyframes of every drive of '{config.data}'; "
+        "generated towns",
+        "machine": describe_machine(),
         "rows": [
             {"name": name, "conditions": _over_seeds(seeds, first)}
             for name, seeds in measured.items()
@@ -164,7 +194,7 @@ def robustness(config: RobustnessConfig) -> dict[str, Any]:
     if config.picture is not None:
         shares = sorted(config.shares)
         panels = [
-            (name, [(0.0, "as it is"), *((share, f"{name} {share:.0%}") for share in shares)])
+            (name, [(0.0, UNCHANGED), *((share, f"{name} {share:.0%}") for share in shares)])
             for name in FAILURES
         ]
         draw_curves(table, panels, config.picture)
@@ -172,30 +202,29 @@ def robustness(config: RobustnessConfig) -> dict[str, Any]:
 
 
 def _over_seeds(seeds: dict[int, Any], first: dict[int, Any]) -> dict[str, dict[str, Any]]:
-    """Of every condition the metrics, compared to the first row under the same condition."""
+    """Metrics of every condition, compared with the first row under the same condition."""
     if not seeds.keys() & first.keys():
         raise ValueError(
             f"no seed of {sorted(seeds)} is among the first row's {sorted(first)}; only equal "
             "seeds can be compared"
         )
-    table = {}
-    for condition in next(iter(seeds.values())):
-        mine, other = (
-            {seed: one[condition] for seed, one in row.items()} for row in (seeds, first)
+    return {
+        condition: compare(
+            *({seed: scores[condition] for seed, scores in row.items()} for row in (seeds, first))
         )
-        table[condition] = compared(mine, other)
-    return table
+        for condition in next(iter(seeds.values()))
+    }
 
 
 def text(table: dict[str, Any]) -> str:
-    """mIoU of every row under every condition, with the paired difference to the first row."""
+    """The table as text: mIoU by row and condition, with the paired difference to the first row."""
     lines = []
     for row in table["rows"]:
         lines.append(row["name"])
         for condition, metrics in row["conditions"].items():
             lines.append(
                 f"  {condition:22}{metrics['miou']['mean']:8.2%}  "
-                f"{signed(metrics['miou_over_first'])}"
+                f"{signed_percent(metrics['miou_over_first'])}"
             )
     return "\n".join(lines)
 
@@ -203,13 +232,8 @@ def text(table: dict[str, Any]) -> str:
 def main() -> None:
     """Command line."""
     try:
-        print(
-            text(
-                robustness(
-                    tyro.cli(RobustnessConfig, prog="training.robustness", description=__doc__)
-                )
-            )
-        )
+        config = tyro.cli(RobustnessConfig, prog="training.robustness", description=__doc__)
+        print(text(robustness(config)))
     except (FileNotFoundError, ValueError) as err:
         sys.exit(f"training.robustness: {err}")
 

@@ -1,6 +1,4 @@
-"""How well sky and points that are no surface are found without labels: ``training.evaluate
---benchmark preprocessing``.
-"""
+"""Scores of label-free preprocessing: ``python -m training.evaluate --benchmark preprocessing``."""
 
 from __future__ import annotations
 
@@ -12,7 +10,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, CameraView, Keyframe
+from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe
+from occ_core.datasets.recordings import CameraImage
 from occ_core.datasets.surroundocc import mask_path, read_sky
 from occ_core.geometry.points import is_return, project_points, transform_points
 from occ_core.geometry.poses import invert_pose
@@ -20,99 +19,101 @@ from occ_core.preprocessing.lidar_filter import surface_points
 from occ_core.preprocessing.sky import sky_masks
 from training.figures.keyframe import write_picture
 
+RATES = ("sky_recall", "sky_false_positive", "noise_recall", "surface_loss")
 SKY_TINT = (255, 0, 255)
+TILE_WIDTH_PX = 640
 
 
 def score_preprocessing(
     root: Path, keyframes: list[Keyframe], pictures: Path | None = None
 ) -> dict[str, Any]:
-    """Shares, per weather and over all.
+    """Scores sky masks and the LiDAR filter, by weather and over all keyframes.
 
-    ``sky_recall`` and ``sky_false_positive``: of sky pixels and of others, those called sky.
-    ``noise_recall`` and ``surface_loss``: of noise and of surface returns, those that the LiDAR
-    filter removes.
+    The truth is that of generated towns: the sky in the masks, and lidarseg, where returns without
+    a class are noise. The ego vehicle's own returns do not count. Without truth, as in real data,
+    only the pictures are made.
 
-    Scores need what generated towns know: ``sky`` in the masks, and lidarseg. Where a data root has
-    neither, as real ones, the pictures alone are made. A drive's noise are returns without a class,
-    the ego vehicle's own left out.
+    Args:
+        root: nuScenes data root.
+        keyframes: the keyframes to score.
+        pictures: folder for one picture per keyframe.
+
+    Returns:
+        ``sky_recall`` and ``sky_false_positive``, the fractions of sky pixels and of the other
+        pixels that are in the mask; ``noise_recall`` and ``surface_loss``, the fractions of noise
+        and of surface returns that the filter removes; None where there is nothing to find. Each by
+        weather, and under ``all``; ``frames`` is their number.
     """
-    counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((4, 2)))
+    counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((len(RATES), 2)))
     for index, keyframe in enumerate(tqdm(keyframes, desc="evaluate", unit="frame", leave=False)):
         channels = [channel for channel in NUSCENES_CAMERAS if channel in keyframe.cameras]
-        views = [keyframe.cameras[channel] for channel in channels]
-        images, intrinsics = zip(*(view.read() for view in views), strict=True)
+        cameras = [keyframe.cameras[channel] for channel in channels]
+        images, intrinsics = zip(*(camera.read() for camera in cameras), strict=True)
         points = keyframe.lidar.read()
         is_surface = surface_points(points, keyframe.context)
         surface_pixels = [
-            project_points(
-                matrix, transform_points(_camera_from_lidar(view, keyframe), points[is_surface])
-            )[0]
-            for view, matrix in zip(views, intrinsics, strict=True)
+            _project(points[is_surface], keyframe, camera, matrix)
+            for camera, matrix in zip(cameras, intrinsics, strict=True)
         ]
-        poses = [view.world_from_camera for view in views]
+        poses = [camera.world_from_camera for camera in cameras]
         sky = sky_masks(images, intrinsics, poses, surface_pixels)
         if pictures is not None:
-            write_picture(_picture(views, images, sky), pictures / f"{index:04d}.png")
-        truth = read_sky(mask_path(root, keyframe.lidar.path))
-        if truth is None:
+            write_picture(_picture(cameras, images, sky), pictures / f"{index:04d}.png")
+        true_sky = read_sky(mask_path(root, keyframe.lidar.path))
+        if true_sky is None:
             continue
-        for found, channel in zip(sky, channels, strict=True):
-            _count(
-                counts[keyframe.context.weather], 0, found, truth[NUSCENES_CAMERAS.index(channel)]
-            )
-        candidates = is_return(points[:, :4].T)
-        noise = keyframe.read_lidarseg() == 0
-        _count(counts[keyframe.context.weather], 2, ~is_surface[candidates], noise[candidates])
+        weather = counts[keyframe.context.weather]
+        for mask, channel in zip(sky, channels, strict=True):
+            weather[:2] += _hits_and_totals(mask, true_sky[NUSCENES_CAMERAS.index(channel)])
+        is_scored = is_return(points[:, :4].T)
+        is_noise = keyframe.read_lidarseg() == 0
+        weather[2:] += _hits_and_totals(~is_surface[is_scored], is_noise[is_scored])
     if not counts:
         return {"frames": len(keyframes)}
     counts["all"] = np.sum(list(counts.values()), axis=0)
-    names = ("sky_recall", "sky_false_positive", "noise_recall", "surface_loss")
-    return {
+    scores: dict[str, Any] = {
         weather: {
             name: hits / total if total else None
-            for name, (hits, total) in zip(names, rows.tolist(), strict=True)
+            for name, (hits, total) in zip(RATES, rows.tolist(), strict=True)
         }
         for weather, rows in counts.items()
-    } | {"frames": len(keyframes)}
+    }
+    return scores | {"frames": len(keyframes)}
 
 
-def _camera_from_lidar(view: CameraView, keyframe: Keyframe) -> np.ndarray:
-    camera_from_lidar: np.ndarray = (
-        invert_pose(view.world_from_camera) @ keyframe.lidar.world_from_lidar
+def _project(
+    points: np.ndarray, keyframe: Keyframe, camera: CameraImage, intrinsics: np.ndarray
+) -> np.ndarray:
+    """Pixels ``[N, 2]`` of points in the LiDAR frame."""
+    camera_from_lidar = invert_pose(camera.world_from_camera) @ keyframe.lidar.world_from_lidar
+    pixels, _ = project_points(intrinsics, transform_points(camera_from_lidar, points))
+    return pixels
+
+
+def _hits_and_totals(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Rows (true positives, positives) and (false positives, negatives), int ``[2, 2]``."""
+    return np.array(
+        [[(found & truth).sum(), truth.sum()], [(found & ~truth).sum(), (~truth).sum()]]
     )
-    return camera_from_lidar
-
-
-def _count(rows: np.ndarray, first: int, found: np.ndarray, truth: np.ndarray) -> None:
-    rows[first] += (found & truth).sum(), truth.sum()
-    rows[first + 1] += (found & ~truth).sum(), (~truth).sum()
 
 
 def _picture(
-    views: list[CameraView], images: tuple[np.ndarray, ...], sky: list[np.ndarray]
+    cameras: list[CameraImage], images: tuple[np.ndarray, ...], sky: list[np.ndarray]
 ) -> np.ndarray:
-    """Images in two rows, as wide as 640 pixels each, the sky tinted."""
-    tiles = []
-    for view, image, mask in zip(views, images, sky, strict=True):
-        tinted = image.copy()
-        tinted[mask] = (image[mask] + np.array(SKY_TINT)) // 2
-        tile = cv2.resize(
-            tinted,
-            (640, round(640 * image.shape[0] / image.shape[1])),
-            interpolation=cv2.INTER_AREA,
-        )
-        tiles.append(
-            cv2.putText(
-                tile,
-                view.channel,
-                (8, 20),
-                cv2.FONT_HERSHEY_SIMPLEX,
-                0.6,
-                (255, 255, 255),
-                1,
-                cv2.LINE_AA,
-            )
-        )
+    """The images in two rows, the sky tinted."""
+    tiles = [
+        _tile(camera.channel, image, mask)
+        for camera, image, mask in zip(cameras, images, sky, strict=True)
+    ]
     half = (len(tiles) + 1) // 2
     tiles += [np.zeros_like(tiles[0])] * (2 * half - len(tiles))
     return np.vstack([np.hstack(tiles[:half]), np.hstack(tiles[half:])])
+
+
+def _tile(caption: str, image: np.ndarray, sky: np.ndarray) -> np.ndarray:
+    tinted = image.copy()
+    tinted[sky] = (image[sky] + np.array(SKY_TINT)) // 2
+    size = (TILE_WIDTH_PX, round(TILE_WIDTH_PX * image.shape[0] / image.shape[1]))
+    tile = cv2.resize(tinted, size, interpolation=cv2.INTER_AREA)
+    font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
+    return cv2.putText(tile, caption, (8, 20), font, 0.6, white, 1, cv2.LINE_AA)

@@ -1,8 +1,7 @@
-"""Ships a trained model with the package: ``python -m training.ship RUN/model.safetensors --data
-TOWNS [--keyframes REAL]``.
+"""Ships a trained model with the package: ``python -m training.ship CHECKPOINT --data TOWNS``.
 
-The weights are stored as float16, scored as stored, and written to ``occ_core/checkpoints`` with
-the command and seed that made them.
+The weights are stored as float16 in ``occ_core/checkpoints``, scored as stored, and described by
+the command and the seed that produced them and by their scores.
 """
 
 from __future__ import annotations
@@ -21,25 +20,26 @@ from training.evaluate import EvaluateConfig, evaluate
 
 @dataclass(frozen=True)
 class ShipConfig:
-    """Which model, and what it is scored on."""
+    """Which model is shipped, and the data that it is scored on."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
-    """What training wrote."""
+    """Weights that training wrote, a .safetensors file with its .json beside it."""
     data: Path
-    """nuScenes data root with labels, of scenes not trained on."""
+    """nuScenes data root with labels, of scenes that the model was not trained on."""
     keyframes: Path | None = None
-    """nuScenes data root of real keyframes, scored by ``--benchmark keyframe``."""
+    """nuScenes data root of real keyframes, which are scored without labels."""
     refine_above: float = 0.5
-    """Coarse voxels likelier than this to be occupied are refined; in training more are, to learn
-    from.
+    """Coarse voxels more likely than this to be occupied are refined. Training uses a lower limit,
+    to learn from more of them.
     """
     to: Path = SHIPPED
+    """The file to write."""
     note: str = ""
-    """What else a user should know of how it was made."""
+    """What else users should know about how the model was trained."""
 
 
 def ship(config: ShipConfig) -> dict[str, Any]:
-    """Writes the shipped checkpoint and returns its scores."""
+    """Writes the shipped checkpoint and returns its scores, by data set."""
     trained = load_file(config.checkpoint)
     weights = {
         name: tensor.half() if tensor.is_floating_point() else tensor
@@ -56,8 +56,8 @@ def ship(config: ShipConfig) -> dict[str, Any]:
         scores["real_keyframes"] = evaluate(
             replace(unseen, data=config.keyframes, benchmark="keyframe")
         )
-    kept = ("command", "seed", "step", "text_encoder")
-    made_by = {key: value for key, value in description["made_by"].items() if key in kept}
+    shipped_keys = ("command", "seed", "step", "text_encoder")
+    made_by = {key: value for key, value in description["made_by"].items() if key in shipped_keys}
     _write(config.to, description | {"made_by": made_by | {"note": config.note, "scores": scores}})
     return scores
 

@@ -1,9 +1,8 @@
-"""What GaussRender looks at: ``python -m training.virtual_views CHECKPOINT ... --data D --out
-DIR``.
+"""Pictures of GaussRender's cameras: ``python -m training.virtual_views CHECKPOINT ... --data D``.
 
-``frusta.png``: where each strategy's cameras stand in a town. ``views.png``: truth and predictions,
-semantics and depth, through one camera of every strategy; with checkpoints of two stages of a
-training one sees floaters vanish.
+``frusta.png`` shows the cameras of each strategy in a town. ``views.png`` shows truth and
+predictions, semantics and depth, through one camera of each strategy; with checkpoints of two
+stages of a training, floaters can be seen to vanish.
 """
 
 from __future__ import annotations
@@ -23,59 +22,64 @@ from torch import Tensor
 from occ_core.checkpoint import CheckpointError, load_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.head import dense_logits
+from occ_core.rendering.bev_cameras import bev_camera
 from occ_core.rendering.cameras import Cameras, frame_cameras
-from occ_core.rendering.semantics import Rendered, render
+from occ_core.rendering.semantics import SemanticImage, render
 from occ_core.rendering.virtual_cameras import (
     STRATEGIES,
     Strategy,
-    camera_above,
     view_weights,
     virtual_camera,
-    worst_place,
+    worst_location,
 )
 from occ_core.rendering.voxel_gaussians import predicted_gaussians, true_gaussians
 from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES, PALETTE
 from occ_core.types import Gaussians
 from occ_core.voxel_grid import VoxelGrid
-from training.figures import voxel_render
-from training.figures.keyframe import captioned, column, row, write_picture
-from training.figures.voxel_render import BACKGROUND, VoxelScene
+from training.figures.keyframe import write_picture
+from training.figures.page import captioned, column, row
+from training.figures.voxel_render import BACKGROUND_RGB, VoxelScene, viewpoint_above
 
 TOWN_PX = 420
 DRAWS = 12
-"""Cameras shown of a strategy."""
-REACH_M = 12.0
-"""Length of a frustum as it is drawn."""
+"""Number of cameras drawn for each strategy."""
+FRUSTUM_M = 12.0
+"""Length of a frustum in the picture."""
 SENSOR_RGB, VIRTUAL_RGB = (255, 255, 255), (255, 60, 60)
 COLOURS = torch.tensor(
-    [BACKGROUND if number == EMPTY else colour for number, colour in enumerate(PALETTE)]
+    [BACKGROUND_RGB if label == EMPTY else colour for label, colour in enumerate(PALETTE)]
 ).float()
+"""RGB by class id, [class, 3]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsConfig:
-    """Which keyframe is looked at, by which models."""
+    """Which keyframe is shown, as which models predict it."""
 
     checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """One or more; the truth stands beside them."""
+    """One or more checkpoints, to be compared with the truth and with one another."""
     data: Path
-    """Labelled towns."""
+    """nuScenes data root with labels."""
     keyframe: int = 0
+    """Index of the keyframe."""
     scale: float = 2.0
-    """Size of the views, in images of the first model."""
+    """Size of the views, relative to the images of the first model."""
     seed: int = 0
+    """Seed of the cameras' poses."""
     out: Path = Path("out/views")
+    """Folder for the pictures."""
 
     def __post_init__(self) -> None:
         if not self.checkpoints or self.scale <= 0:
-            raise ValueError("virtual_views needs a checkpoint or more, and a positive scale")
+            raise ValueError("virtual_views needs at least one checkpoint and a positive scale")
 
 
 def pictures(config: ViewsConfig) -> list[Path]:
-    """Writes both pictures; their paths.
+    """Writes both pictures and returns their paths.
 
     Raises:
-        CheckpointError, FileNotFoundError: a checkpoint, the data or their labels are missing.
+        CheckpointError: a checkpoint is missing or malformed.
+        FileNotFoundError: the data or the keyframe's labels are missing.
     """
     scenes: dict[str, Gaussians] = {}
     for number, path in enumerate(config.checkpoints):
@@ -94,12 +98,15 @@ def pictures(config: ViewsConfig) -> list[Path]:
             errors = torch.nn.functional.cross_entropy(
                 logits[None], labels[None].long(), reduction="none", ignore_index=IGNORE
             )
-            worst = worst_place(errors[0], grid)
+            worst = worst_location(errors[0], grid)
             scenes["truth"] = true_gaussians(truth, NUM_CLASSES, grid)
         name = f"{number + 1}: {path.parent.name}, step {description['made_by'].get('step', '?')}"
         scenes[name] = predicted_gaussians(logits, shape.grid, ignored=labels == IGNORE)
     sensors = frame_cameras(first, 0, config.scale)
-    drawn = {one: draws(one, sensors, grid, worst, config.seed) for one in STRATEGIES}
+    drawn = {
+        strategy: draw_cameras(strategy, sensors, grid, worst, config.seed)
+        for strategy in STRATEGIES
+    }
     written = {
         "frusta.png": town_with_frusta(truth, sensors, drawn, grid),
         "views.png": views(scenes, drawn, grid),
@@ -109,10 +116,15 @@ def pictures(config: ViewsConfig) -> list[Path]:
     return [config.out / name for name in written]
 
 
-def draws(
+def draw_cameras(
     strategy: Strategy, sensors: Cameras, grid: VoxelGrid, worst: Float[Tensor, " 3"], seed: int
 ) -> list[Cameras]:
-    """Cameras as the loss would draw them; ``dynamic`` looks at ``worst``."""
+    """Cameras as the loss draws them during training.
+
+    Args:
+        sensors: the vehicle's cameras.
+        worst: position in metres in the grid frame at which ``dynamic`` looks.
+    """
     random = np.random.default_rng(seed)
     weights = view_weights(sensors)
     return [virtual_camera(strategy, sensors, weights, grid, random, worst) for _ in range(DRAWS)]
@@ -124,10 +136,18 @@ def town_with_frusta(
     drawn: dict[Strategy, list[Cameras]],
     grid: VoxelGrid,
 ) -> np.ndarray:
-    """The town from above, once a strategy, with the vehicle's cameras in white and those drawn in
-    red.
+    """The town from above for every strategy: sensors are white, the drawn cameras red.
+
+    Args:
+        truth: class ids.
+        sensors: the vehicle's cameras.
+        drawn: cameras by strategy, of a single view each.
+        grid: the grid of the truth.
+
+    Returns:
+        RGB, uint8 ``[h, w, 3]``.
     """
-    town = VoxelScene(truth.numpy(), grid).render(voxel_render.camera_above(grid), TOWN_PX, TOWN_PX)
+    town = VoxelScene(truth.numpy(), grid).render(viewpoint_above(grid), TOWN_PX, TOWN_PX)
     panels = []
     for strategy, cameras in drawn.items():
         picture = town.copy()
@@ -135,14 +155,12 @@ def town_with_frusta(
             _draw_frustum(picture, camera, 0, grid, VIRTUAL_RGB)
         for number in range(len(sensors.intrinsics)):
             _draw_frustum(picture, sensors, number, grid, SENSOR_RGB)
-        panels.append(captioned(picture, f"{strategy}: {_stance(cameras)}"))
+        panels.append(captioned(picture, f"{strategy}: {_height_and_pitch(cameras)}"))
     return column([row(panels[:3]), row(panels[3:])])
 
 
-def _stance(cameras: list[Cameras]) -> str:
-    """What a look from above does not show: how high over the LiDAR the cameras stand, and how far
-    down they look.
-    """
+def _height_and_pitch(cameras: list[Cameras]) -> str:
+    """Height above the LiDAR and pitch of the cameras, which a view from above does not show."""
     poses = torch.linalg.inv(torch.cat([camera.camera_from_grid for camera in cameras]))
     down = torch.rad2deg(torch.asin(-poses[:, 2, 2].clamp(-1, 1)))
     low, high = poses[:, 2, 3].min().item(), poses[:, 2, 3].max().item()
@@ -154,70 +172,68 @@ def _draw_frustum(
 ) -> None:
     height, width = camera.size
     edges = torch.tensor([[0.0, height / 2, 1.0], [width - 1.0, height / 2, 1.0]])
-    rays = (
-        edges @ torch.linalg.inv(camera.intrinsics[number]).T * REACH_M
-    )  # [2, 3], in the camera's frame
+    rays = edges @ torch.linalg.inv(camera.intrinsics[number]).T * FRUSTUM_M  # [2, 3]
     in_camera = torch.cat([torch.zeros(1, 3), rays])
     pose = torch.linalg.inv(camera.camera_from_grid[number])
     corners = (in_camera @ pose[:3, :3].T + pose[:3, 3])[:, :2].numpy()
     low, high = np.array(grid.range_m[:2]), np.array(grid.range_m[3:5])
-    share = (corners - low) / (high - low)
-    pixels = np.stack([share[:, 0], 1 - share[:, 1]], axis=1) * picture.shape[0]  # y upwards
-    cv2.polylines(
-        picture,
-        [pixels.round().astype(np.int32)],
-        isClosed=True,
-        color=colour,
-        thickness=1,
-        lineType=cv2.LINE_AA,
-    )
+    x, y = ((corners - low) / (high - low)).T
+    pixels = np.stack([x, 1 - y], axis=1) * picture.shape[0]  # rows count downwards, y upwards
+    outline = pixels.round().astype(np.int32)
+    cv2.polylines(picture, [outline], isClosed=True, color=colour, lineType=cv2.LINE_AA)
 
 
 def views(
     scenes: dict[str, Gaussians], drawn: dict[Strategy, list[Cameras]], grid: VoxelGrid
 ) -> np.ndarray:
-    """A line a strategy: every scene's semantics, then every scene's depth, through the first
-    camera drawn; then from above.
+    """Semantics and depth of all scenes, in a row per strategy and one from above.
+
+    Args:
+        scenes: truth and predictions by name.
+        drawn: cameras by strategy, of which the first is shown.
+        grid: the grid of the scenes.
+
+    Returns:
+        RGB, uint8 ``[h, w, 3]``.
     """
     width = next(iter(drawn.values()))[0].size[1]
-    above = camera_above(grid, max(1, round(width / grid.shape[0])))
-    far_m = grid.range_m[3] - grid.range_m[0]
-    lines = []
-    for title, camera in [
-        *((name, cameras[0]) for name, cameras in drawn.items()),
-        ("from above", above),
-    ]:
-        rendered = {name: render(scene, camera) for name, scene in scenes.items()}
-        limit_m = far_m / 2 if title != "from above" else grid.range_m[5] - grid.range_m[2] + 2
-        semantics = [captioned(_colours(one), f"{title}: {name}") for name, one in rendered.items()]
-        depth = [
-            captioned(_depth(one, limit_m), f"depth: {name}") for name, one in rendered.items()
-        ]
-        lines.append(row(semantics + depth))
-    return column(lines)
+    above = bev_camera(grid, max(1, round(width / grid.shape[0])))
+    x_min, _, z_min, x_max, _, z_max = grid.range_m
+    rows = [
+        _view_row(strategy, scenes, cameras[0], (x_max - x_min) / 2)
+        for strategy, cameras in drawn.items()
+    ]
+    return column([*rows, _view_row("from above", scenes, above, z_max - z_min + 2)])
 
 
-def _colours(rendered: Rendered) -> np.ndarray:
+def _view_row(
+    title: str, scenes: dict[str, Gaussians], camera: Cameras, far_m: float
+) -> np.ndarray:
+    rendered = {name: render(scene, camera) for name, scene in scenes.items()}
+    return row(
+        [captioned(_colours(view), f"{title}: {name}") for name, view in rendered.items()]
+        + [captioned(_depth(view, far_m), f"depth: {name}") for name, view in rendered.items()]
+    )
+
+
+def _colours(rendered: SemanticImage) -> np.ndarray:
     blended = torch.einsum("chw,ck->hwk", rendered.semantics, COLOURS)
     return blended.clamp(0, 255).to(torch.uint8).numpy()
 
 
-def _depth(rendered: Rendered, far_m: float) -> np.ndarray:
-    level = (
-        (255 * (1 - rendered.depth_m / far_m).clamp(0, 1)).to(torch.uint8).numpy()
-    )  # near is bright
-    picture = cv2.applyColorMap(level, cv2.COLORMAP_TURBO)[..., ::-1].copy()
-    picture[(rendered.depth_m <= 0).numpy()] = BACKGROUND
+def _depth(rendered: SemanticImage, far_m: float) -> np.ndarray:
+    nearness = (1 - rendered.depth_m / far_m).clamp(0, 1)
+    levels = (255 * nearness).to(torch.uint8).numpy()
+    picture = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[..., ::-1].copy()
+    picture[(rendered.depth_m <= 0).numpy()] = BACKGROUND_RGB
     return picture
 
 
 def main() -> None:
     """Command line."""
     try:
-        for path in pictures(
-            tyro.cli(ViewsConfig, prog="training.virtual_views", description=__doc__)
-        ):
-            print(path)
+        config = tyro.cli(ViewsConfig, prog="training.virtual_views", description=__doc__)
+        print(*pictures(config), sep="\n")
     except (CheckpointError, FileNotFoundError, ValueError) as err:
         sys.exit(f"training.virtual_views: {err}")
 

@@ -1,4 +1,4 @@
-"""From sensor data to the model's ``Frame``: the one way, for training and the robot alike."""
+"""Frames and occupancy labels of nuScenes keyframes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, UInt8
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
+from occ_core.datasets.sensors import CameraSample, frame_from_sensors
 from occ_core.datasets.surroundocc import (
     coarsen_labels,
     label_path,
@@ -21,91 +21,29 @@ from occ_core.datasets.surroundocc import (
     read_labels,
     read_masks,
 )
-from occ_core.geometry.images import fit_image
 from occ_core.geometry.points import accumulate_sweeps
 from occ_core.geometry.poses import invert_pose
-from occ_core.types import DriveContext, Frame
+from occ_core.types import Frame
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 
 
-def frame_from_sensors(
-    images: Sequence[np.ndarray | None],
-    intrinsics: Sequence[np.ndarray | None],
-    grid_from_camera: Sequence[np.ndarray | None],
-    points: np.ndarray,
-    world_from_grid: np.ndarray,
-    stamp_ns: int,
-    context: DriveContext,
-    image_size: tuple[int, int],
-) -> Frame:
-    """The frame, of batch 1, of one instant.
-
-    A camera without image, intrinsics or pose is masked: zero pixels, identity matrices.
-
-    Args:
-        images: RGB uint8 ``[h, w, 3]`` of each camera, of any size, or None.
-        intrinsics: ``[3, 3]`` of each camera, in pixels of its image, or None.
-        grid_from_camera: ``[4, 4]`` of each camera, or None.
-        points: float32 ``[M, 5]`` of ``accumulate_sweeps``, in the grid frame.
-        world_from_grid: ``[4, 4]``.
-        image_size: ``(height, width)`` that the model takes.
-
-    Raises:
-        ValueError: the cameras' lists differ in length, or an array is of a wrong shape.
-    """
-    if not len(images) == len(intrinsics) == len(grid_from_camera):
-        raise ValueError(
-            f"every camera needs an entry (or None): got {len(images)} images, {len(intrinsics)} "
-            "intrinsics, "
-            f"{len(grid_from_camera)} poses"
-        )
-    if points.ndim != 2 or points.shape[1] != 5:
-        raise ValueError(
-            f"points must be [M, 5] (x, y, z, intensity, age), got {list(points.shape)}"
-        )
-    height, width = image_size
-    pixels = np.zeros((len(images), height, width, 3), dtype=np.uint8)
-    cameras = np.tile(np.eye(3, dtype=np.float32), (len(images), 1, 1))
-    poses = np.tile(np.eye(4, dtype=np.float32), (len(images), 1, 1))
-    mask = np.zeros(len(images), dtype=bool)
-    for index, (image, matrix, pose) in enumerate(
-        zip(images, intrinsics, grid_from_camera, strict=True)
-    ):
-        if image is None or matrix is None or pose is None:
-            continue
-        pixels[index], cameras[index] = fit_image(image, matrix, image_size)
-        poses[index] = pose
-        mask[index] = True
-    return Frame(
-        images=torch.from_numpy(pixels).permute(0, 3, 1, 2)[None],
-        camera_mask=torch.from_numpy(mask)[None],
-        intrinsics=torch.from_numpy(cameras)[None],
-        grid_from_camera=torch.from_numpy(poses)[None],
-        points=(torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)),),
-        world_from_grid=torch.from_numpy(np.array(world_from_grid, dtype=np.float64))[None],
-        stamp_ns=(stamp_ns,),
-        context=(context,),
-    )
-
-
 class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
-    """Frames of nuScenes keyframes in the LiDAR frame, each with its occupancy labels where they
-    exist.
+    """Frames of nuScenes keyframes in the LiDAR frame, with occupancy labels where they exist.
 
-    An item is ``(Frame of batch 1, labels uint8 [X, Y, Z] or None)``. An image that is missing or
-    corrupt masks its camera, with a warning.
+    An item is ``(Frame of batch 1, labels uint8 [X, Y, Z] or None)``. A missing or damaged image
+    masks its camera, with a warning.
 
     Args:
-        root: nuScenes data root; SurroundOcc's labels lie in its ``nuscenes_occ``.
+        root: nuScenes data root; SurroundOcc's labels are in its folder ``nuscenes_occ``.
         version: folder of tables; None takes the only ``v1.0-*`` folder.
         scenes: names of the scenes (see ``split_scenes``); None takes all.
-        image_size: ``(height, width)`` that the model takes.
+        image_size: ``(height, width)`` of the model's images.
         sweeps: how many LiDAR sweeps before the keyframe are joined to it.
-        grid: SurroundOcc's, or a coarser one over the same range.
+        grid: SurroundOcc's grid, or a coarser one over the same range.
 
     Raises:
-        FileNotFoundError: a table is missing; on reading an item, a LiDAR file.
-        ValueError: a table or a file is malformed.
+        FileNotFoundError: a table is missing; when an item is read: a LiDAR file is missing.
+        ValueError: a table or a file is malformed, or there are no labels for ``grid``.
     """
 
     def __init__(
@@ -133,61 +71,63 @@ class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
     def __getitem__(self, index: int) -> tuple[Frame, Tensor | None]:
         return frame_from_keyframe(self.keyframes[index], self.image_size), self.labels(index)
 
-    def labels(self, index: int) -> Tensor | None:
-        """Labels uint8 [X, Y, Z] of a keyframe, None where there are none."""
+    def labels(self, index: int) -> UInt8[Tensor, "x y z"] | None:
+        """Class ids of a keyframe's voxels, or None where it has no labels."""
         path = label_path(self.root, self.keyframes[index].lidar.path)
         if not path.is_file():
             return None
-        return torch.from_numpy(
-            coarsen_labels(read_labels(path, SURROUNDOCC_GRID), self.coarsening)
-        )
+        labels = read_labels(path, SURROUNDOCC_GRID)
+        return torch.from_numpy(coarsen_labels(labels, self.coarsening))
 
     def visible(self, index: int) -> Bool[Tensor, "x y z"] | None:
-        """The voxels that a camera's ray reached, a coarser one where any of its parts was; None
-        where nobody knows.
+        """Voxels that a camera's ray reached, or None where the data root has no masks.
+
+        A coarse voxel is visible where any of its parts is.
         """
         path = mask_path(self.root, self.keyframes[index].lidar.path)
         if not path.is_file():
             return None
-        seen = torch.from_numpy(read_masks(path, SURROUNDOCC_GRID)[1])
-        return F.max_pool3d(seen[None].float(), self.coarsening)[0] > 0
+        _, mask_camera = read_masks(path, SURROUNDOCC_GRID)
+        reached = torch.from_numpy(mask_camera)[None].float()
+        return F.max_pool3d(reached, self.coarsening)[0] > 0
 
 
 def frame_from_keyframe(keyframe: Keyframe, image_size: tuple[int, int]) -> Frame:
-    """The frame of a keyframe, its sensors read from their files; the grid frame is the LiDAR's.
+    """Reads the sensors of a keyframe from their files; the grid frame is the LiDAR frame.
+
+    A missing or damaged image masks its camera, with a warning.
+
+    Args:
+        image_size: ``(height, width)`` of the model's images.
 
     Raises:
         FileNotFoundError: a LiDAR file is missing.
         ValueError: a LiDAR file is truncated.
     """
-    world_from_grid = keyframe.lidar.world_from_lidar
-    grid_from_world = invert_pose(world_from_grid)
-    images: list[np.ndarray | None] = []
-    intrinsics: list[np.ndarray | None] = []
-    poses: list[np.ndarray | None] = []
-    for channel in NUSCENES_CAMERAS:
-        image, matrix, pose = None, None, None
-        view = keyframe.cameras.get(channel)
-        if view is not None:
-            try:
-                image, matrix = view.read(min_width=image_size[1])
-                pose = grid_from_world @ view.world_from_camera
-            except (FileNotFoundError, ValueError) as error:
-                warnings.warn(f"{channel} is masked: {error}", stacklevel=2)
-        images.append(image)
-        intrinsics.append(matrix)
-        poses.append(pose)
     sweeps = [
         (sweep.read(), sweep.world_from_lidar, sweep.stamp_ns)
         for sweep in (*reversed(keyframe.sweeps), keyframe.lidar)
     ]
     return frame_from_sensors(
-        images,
-        intrinsics,
-        poses,
+        [_camera_sample(keyframe, channel, image_size) for channel in NUSCENES_CAMERAS],
         accumulate_sweeps(sweeps),
-        world_from_grid,
+        keyframe.lidar.world_from_lidar,
         keyframe.stamp_ns,
         keyframe.context,
         image_size,
     )
+
+
+def _camera_sample(
+    keyframe: Keyframe, channel: str, image_size: tuple[int, int]
+) -> CameraSample | None:
+    camera = keyframe.cameras.get(channel)
+    if camera is None:
+        return None
+    try:
+        image, intrinsics = camera.read(min_width=image_size[1])
+    except (FileNotFoundError, ValueError) as error:
+        warnings.warn(f"{channel} is masked: {error}", stacklevel=3)
+        return None
+    grid_from_camera = invert_pose(keyframe.lidar.world_from_lidar) @ camera.world_from_camera
+    return CameraSample.fitted(image, intrinsics, grid_from_camera, image_size)

@@ -1,8 +1,7 @@
-"""nuScenes v1.0 reader: keyframes with cameras, LiDAR sweeps, boxes, per-point classes and drive
-context.
+"""nuScenes v1.0: keyframes with cameras, LiDAR sweeps, boxes, per-point classes, drive context.
 
-It reads any version folder of the official layout (https://www.nuscenes.org/nuscenes#data-format),
-synthetic ones included.
+The reader accepts any version folder of the official layout
+(https://www.nuscenes.org/nuscenes#data-format), synthetic ones included.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from occ_core.datasets.nuscenes_tables import Record, Table, version_folder
+from occ_core.datasets.recordings import LIDAR_COLUMNS, CameraImage, LidarSweep
 from occ_core.geometry.boxes import Box
-from occ_core.geometry.images import decode_jpeg, scale_intrinsics
 from occ_core.geometry.poses import invert_pose, pose_matrix
 from occ_core.taxonomy import LIDARSEG_CATEGORIES, region_from_location, weather_from_description
 from occ_core.types import DriveContext
@@ -32,94 +31,11 @@ NUSCENES_CAMERAS = (
 )
 NUSCENES_LIDAR = "LIDAR_TOP"
 
-_LIDAR_COLUMNS = 5
-# nuScenes-devkit's limit for a finite difference of annotations, which are 0.5 s apart.
+# nuScenes-devkit's limit for finite differences of annotations, which are 0.5 s apart.
 _MAX_VELOCITY_INTERVAL_S = 1.5
 _LIDARSEG_TABLES = (
     "take category.json from the nuScenes-lidarseg archive, which numbers the categories"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class CameraView:
-    """One image, where it lies and where its camera was."""
-
-    channel: str
-    path: Path
-    stamp_ns: int
-    is_keyframe: bool
-    size: tuple[int, int]
-    """``(height, width)`` in pixels, as the table says."""
-    intrinsics: np.ndarray
-    """float64 [3, 3], in pixels of ``size``."""
-    ego_from_camera: np.ndarray
-    """float64 [4, 4]; camera: x right, y down, z forward. Ego: x forward, y left, z up."""
-    world_from_ego: np.ndarray
-    """float64 [4, 4], at ``stamp_ns``."""
-
-    @property
-    def world_from_camera(self) -> np.ndarray:
-        return self.world_from_ego @ self.ego_from_camera
-
-    def read(self, min_width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The RGB image, uint8 ``[H, W, 3]``, and the intrinsics in its pixels; reduced while not
-        narrower than ``min_width``.
-
-        Raises:
-            FileNotFoundError: no such file.
-            ValueError: it is no whole JPEG.
-        """
-        try:
-            image = decode_jpeg(self.path.read_bytes(), min_width)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"{self.path} is missing; extract the nuScenes archive that holds it"
-            ) from None
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}; extract the file again") from error
-        return image, scale_intrinsics(self.intrinsics, self.size, (image.shape[0], image.shape[1]))
-
-
-@dataclass(frozen=True, slots=True)
-class LidarSweep:
-    """One LiDAR revolution, where it lies and where its sensor was."""
-
-    channel: str
-    path: Path
-    token: str
-    stamp_ns: int
-    is_keyframe: bool
-    ego_from_lidar: np.ndarray
-    """float64 [4, 4]; LiDAR: x right, y forward, z up. Ego: x forward, y left, z up."""
-    world_from_ego: np.ndarray
-    """float64 [4, 4], at ``stamp_ns``."""
-
-    @property
-    def world_from_lidar(self) -> np.ndarray:
-        return self.world_from_ego @ self.ego_from_lidar
-
-    def read(self) -> np.ndarray:
-        """The points, float32 ``[N, 5]``: x, y, z in metres in the LiDAR frame, intensity in
-        0..255, ring index.
-
-        Raises:
-            FileNotFoundError: no such file.
-            ValueError: it is not a whole number of points.
-        """
-        try:
-            values = np.fromfile(self.path, dtype=np.uint8)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"{self.path} is missing; extract the nuScenes archive that holds it"
-            ) from None
-        point_bytes = 4 * _LIDAR_COLUMNS
-        if values.size == 0 or values.size % point_bytes:
-            raise ValueError(
-                f"{self.path} holds {values.size} bytes, expected a positive multiple of "
-                f"{point_bytes} "
-                f"({_LIDAR_COLUMNS} float32 a point); it is truncated: extract it again"
-            )
-        return values.view(np.float32).reshape(-1, _LIDAR_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +45,12 @@ class Keyframe:
     sample_token: str
     scene_name: str
     stamp_ns: int
-    """Of the LiDAR sweep."""
+    """Time of the LiDAR sweep."""
     context: DriveContext
     description: str
     location: str
-    cameras: dict[str, CameraView]
-    """By channel; a camera may be absent."""
+    cameras: dict[str, CameraImage]
+    """Images by channel; a camera may be absent."""
     lidar: LidarSweep
     sweeps: tuple[LidarSweep, ...]
     """The sweeps before ``lidar``, newest first."""
@@ -146,9 +62,7 @@ class Keyframe:
         return self.source.boxes(self.sample_token, self.lidar)
 
     def read_lidarseg(self) -> np.ndarray:
-        """Class id of each point of ``lidar.read()``, uint8 ``[N]``: 1..16, or 0 where there is no
-        class (noise).
-        """
+        """Class ids of the points of ``lidar.read()``; see ``NuScenes.read_lidarseg``."""
         return self.source.read_lidarseg(self.lidar)
 
 
@@ -161,7 +75,7 @@ class NuScenes:
 
     Raises:
         FileNotFoundError: a folder or a table is missing.
-        ValueError: a table is not as nuScenes v1.0 has it.
+        ValueError: a table does not have the fields of nuScenes v1.0.
     """
 
     def __init__(self, root: Path | str, version: str | None = None) -> None:
@@ -181,7 +95,7 @@ class NuScenes:
         used = {*NUSCENES_CAMERAS, NUSCENES_LIDAR}
         for record in Table(self.folder, "sample_data").records:
             channel = self._channel(record)
-            if channel in used:  # radars are most of the table
+            if channel in used:  # most records are radars
                 self._recordings[
                     self._samples[record["sample_token"]]["scene_token"], channel
                 ].append(record)
@@ -194,14 +108,14 @@ class NuScenes:
     def keyframes(
         self, scene_names: Iterable[str] | None = None, sweeps: int = 9
     ) -> list[Keyframe]:
-        """The keyframes of the named scenes (None: all), scene by scene in table order, in time
-        order.
+        """The keyframes, scene by scene in the table's order, each scene in time order.
 
         Args:
-            sweeps: at most so many LiDAR sweeps before each keyframe.
+            scene_names: the scenes to read; None reads all.
+            sweeps: how many LiDAR sweeps before each keyframe to include, where there are as many.
 
         Raises:
-            ValueError: an unknown scene name, or a keyframe without its LiDAR record.
+            ValueError: a scene name is unknown, or a keyframe has no LiDAR record.
         """
         if sweeps < 0:
             raise ValueError(f"sweeps must be 0 or more, got {sweeps}")
@@ -211,16 +125,16 @@ class NuScenes:
             for keyframe in self._scene_keyframes(scene, sweeps)
         ]
 
-    def camera_views(self, scene_name: str, channel: str) -> list[CameraView]:
-        """All images of a camera in a scene, those between keyframes included, in time order."""
+    def camera_images(self, scene_name: str, channel: str) -> list[CameraImage]:
+        """All images of a camera in a scene, also those between keyframes, in time order."""
         (scene,) = self._scenes_named([scene_name])
         return [
-            self._camera_view(record)
+            self._camera_image(record)
             for record in self._recordings.get((scene["token"], channel), [])
         ]
 
     def lidar_sweeps(self, scene_name: str) -> list[LidarSweep]:
-        """All LiDAR sweeps of a scene, those between keyframes included, in time order."""
+        """All LiDAR sweeps of a scene, also those between keyframes, in time order."""
         (scene,) = self._scenes_named([scene_name])
         return [
             self._lidar_sweep(record)
@@ -228,10 +142,10 @@ class NuScenes:
         ]
 
     def boxes(self, sample_token: str, lidar: LidarSweep) -> tuple[Box, ...]:
-        """The annotated boxes of a keyframe in the frame of its LiDAR.
+        """The annotated boxes of a keyframe in the frame of its LiDAR sweep.
 
         Raises:
-            ValueError: a category that nuScenes does not have.
+            ValueError: a box has a category that nuScenes does not define.
         """
         lidar_from_world = invert_pose(lidar.world_from_lidar)
         return tuple(
@@ -240,13 +154,12 @@ class NuScenes:
         )
 
     def read_lidarseg(self, lidar: LidarSweep) -> np.ndarray:
-        """Class id of each point of a keyframe's sweep, uint8 ``[N]``: 1..16, or 0 where there is
-        no class (noise).
+        """Class ids of the points of a keyframe's sweep, uint8 ``[N]``: 1..16, or 0 for noise.
 
         Raises:
-            FileNotFoundError: the data root has no lidarseg, or not this file.
-            ValueError: its length differs from the sweep's, or it holds an index that
-                ``category.json`` lacks.
+            FileNotFoundError: the data root lacks nuScenes-lidarseg, or this sweep's file.
+            ValueError: the number of labels is not the number of points, or the file holds an index
+                that ``category.json`` lacks.
         """
         record = self._lidarseg.get(lidar.token)
         if record is None:
@@ -260,7 +173,7 @@ class NuScenes:
                 f"{path} is missing; extract nuScenes-lidarseg into {self.root}"
             )
         raw = np.fromfile(path, dtype=np.uint8)
-        points = lidar.path.stat().st_size // (4 * _LIDAR_COLUMNS)
+        points = lidar.path.stat().st_size // (4 * LIDAR_COLUMNS)
         if len(raw) != points:
             raise ValueError(
                 f"{path} labels {len(raw)} points, but {lidar.path.name} has {points}; extract "
@@ -276,7 +189,7 @@ class NuScenes:
         return classes.astype(np.uint8)
 
     def log_name(self, scene_name: str) -> str:
-        """Of the drive that a scene was cut from."""
+        """The name of the drive from which a scene was cut."""
         (scene,) = self._scenes_named([scene_name])
         return str(self._logs[scene["log_token"]].get("logfile", scene["log_token"]))
 
@@ -294,8 +207,7 @@ class NuScenes:
         if missing:
             raise ValueError(
                 f"{self.folder / 'scene.json'} has no scenes {sorted(missing)[:5]}; it has "
-                f"{len(self.scenes)}, "
-                f"such as {[scene['name'] for scene in self.scenes[:3]]}"
+                f"{len(self.scenes)}, such as {[scene['name'] for scene in self.scenes[:3]]}"
             )
         return found
 
@@ -304,11 +216,11 @@ class NuScenes:
         context = DriveContext(
             weather_from_description(description), region_from_location(location)
         )
-        views: dict[str, dict[str, CameraView]] = defaultdict(dict)
+        images: dict[str, dict[str, CameraImage]] = defaultdict(dict)
         for channel in NUSCENES_CAMERAS:
             for record in self._recordings.get((scene["token"], channel), []):
                 if record["is_key_frame"]:
-                    views[record["sample_token"]][channel] = self._camera_view(record)
+                    images[record["sample_token"]][channel] = self._camera_image(record)
         records = self._recordings.get((scene["token"], NUSCENES_LIDAR), [])
         recorded = [self._lidar_sweep(record) for record in records]
         keyframes = [
@@ -319,7 +231,7 @@ class NuScenes:
                 context=context,
                 description=description,
                 location=location,
-                cameras=views[record["sample_token"]],
+                cameras=images[record["sample_token"]],
                 lidar=recorded[index],
                 sweeps=tuple(reversed(recorded[max(index - sweeps, 0) : index])),
                 source=self,
@@ -327,12 +239,12 @@ class NuScenes:
             for index, record in enumerate(records)
             if record["is_key_frame"]
         ]
-        without_lidar = views.keys() - {keyframe.sample_token for keyframe in keyframes}
+        without_lidar = images.keys() - {keyframe.sample_token for keyframe in keyframes}
         if without_lidar:
             raise ValueError(
                 f"{self.folder / 'sample_data.json'} has no {NUSCENES_LIDAR} keyframe for the "
-                "samples "
-                f"{sorted(without_lidar)[:3]} of {scene['name']}; take all tables from one download"
+                f"samples {sorted(without_lidar)[:3]} of {scene['name']}; take "
+                "all tables from one download"
             )
         return keyframes
 
@@ -340,7 +252,7 @@ class NuScenes:
         calibration = self._calibrations[sample_data["calibrated_sensor_token"]]
         return self._sensors[calibration["sensor_token"]]["channel"]
 
-    def _camera_view(self, record: Record) -> CameraView:
+    def _camera_image(self, record: Record) -> CameraImage:
         calibration = self._calibrations[record["calibrated_sensor_token"]]
         intrinsics = np.array(calibration["camera_intrinsic"], dtype=np.float64)
         if intrinsics.shape != (3, 3):
@@ -349,7 +261,7 @@ class NuScenes:
                 f"{self._calibrations.path}: camera_intrinsic of {token!r} must be 3x3, got "
                 f"{intrinsics.tolist()}"
             )
-        return CameraView(
+        return CameraImage(
             channel=self._channel(record),
             path=self.root / record["filename"],
             stamp_ns=record["timestamp"] * 1000,
@@ -388,8 +300,9 @@ class NuScenes:
         )
 
     def _velocity(self, record: Record) -> np.ndarray:
-        """In the world frame, by the finite difference of the neighbouring annotations of the same
-        object, as nuScenes-devkit.
+        """Velocity in the world frame, float64 [3], m/s; NaN without annotations close in time.
+
+        As in nuScenes-devkit, the finite difference of the object's annotations before and after.
         """
         first = self._annotations[record["prev"]] if record["prev"] else record
         last = self._annotations[record["next"]] if record["next"] else record
@@ -423,7 +336,7 @@ class NuScenes:
 
     @cached_property
     def _class_of_lidarseg(self) -> np.ndarray:
-        """int16 [256]: raw index -> class id, -1 where the table has no such index."""
+        """Class id of every raw index, int16 [256]; -1 where the table has no such index."""
         classes = np.full(256, -1, dtype=np.int16)
         for order, record in enumerate(self._categories.records):
             index = record.get("index", order)

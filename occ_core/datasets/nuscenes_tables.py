@@ -1,4 +1,4 @@
-"""nuScenes v1.0 tables: one JSON file each, a list of records that point at one another by token."""
+"""nuScenes v1.0 tables: JSON lists of records that refer to one another by token."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 Record = dict[str, Any]
 
+# The fields that the reader uses, of the tables that it uses.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "scene": ("token", "log_token", "name", "description"),
     "log": ("token", "location"),
@@ -41,31 +42,28 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "lidarseg": ("token", "sample_data_token", "filename"),
 }
-"""The fields that the reader uses, of the tables that it uses."""
 
 _DOWNLOAD = (
     "nuScenes v1.0 keeps its tables in the download 'Metadata' (v1.0-trainval_meta.tgz; "
-    "v1.0-mini.tgz for mini): "
-    "extract it into the data root"
+    "v1.0-mini.tgz for mini): extract it into the data root"
 )
 
 
 class TableLookupError(LookupError):
-    """A token that another table points at is not there."""
+    """A table lacks a record to which another table refers."""
 
 
 def version_folder(root: Path, version: str | None) -> Path:
-    """The folder of tables ``root/version``; without ``version``, the only ``v1.0-*`` folder of
-    ``root``.
+    """The folder of tables: ``root/version``, or the only ``v1.0-*`` folder of ``root``.
 
     Raises:
-        FileNotFoundError: no such folder.
-        ValueError: several, and none was named.
+        FileNotFoundError: there is no such folder.
+        ValueError: there are several, and ``version`` is None.
     """
     if not root.is_dir():
         raise FileNotFoundError(
-            f"{root} is no folder; give the nuScenes data root, which holds samples/, sweeps/ and "
-            "v1.0-*/"
+            f"{root} is not a folder; give the nuScenes data root, which holds samples/, sweeps/ "
+            "and v1.0-*/"
         )
     found = sorted(path.name for path in root.glob("v1.0-*") if path.is_dir())
     if version is not None:
@@ -77,7 +75,7 @@ def version_folder(root: Path, version: str | None) -> Path:
     if not found:
         raise FileNotFoundError(f"{root} has no v1.0-* folder. {_DOWNLOAD}")
     if len(found) > 1:
-        raise ValueError(f"{root} holds several versions, {found}; name one of them")
+        raise ValueError(f"{root} holds several versions, {found}; choose one of them")
     return root / found[0]
 
 
@@ -86,7 +84,7 @@ class Table:
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it is no JSON list of records with the fields that the reader uses.
+        ValueError: it is not a JSON list of records with the fields that the reader uses.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -99,9 +97,8 @@ class Table:
             return self._by_token[token]
         except KeyError:
             raise TableLookupError(
-                f"{self.path} has no record with token {token!r}, which another table of the "
-                "folder points at; "
-                f"take all tables from one download"
+                f"{self.path} has no record with token {token!r}, to which another table of the "
+                "folder refers; take all tables from one download"
             ) from None
 
 
@@ -117,9 +114,9 @@ def _read(path: Path, fields: tuple[str, ...]) -> list[Record]:
     needed = set(fields)
     for index, record in enumerate(records):
         if not needed <= record.keys():
-            lacking = sorted(needed - record.keys())
+            missing = sorted(needed - record.keys())
             raise ValueError(
-                f"{path}: record {index} lacks the fields {lacking} of nuScenes v1.0; it has "
+                f"{path}: record {index} lacks the fields {missing} of nuScenes v1.0; it has "
                 f"{sorted(record)}"
             )
     return records

@@ -1,8 +1,7 @@
-"""SurroundOcc's occupancy labels: one ``.npy`` a keyframe with the rows (ix, iy, iz, label) of its
-occupied voxels.
+"""SurroundOcc's occupancy labels: a ``.npy`` file per keyframe, a row per occupied voxel.
 
-In the files label 0 is noise and voxels that are not listed are empty; here they become 255
-(ignore) and 0.
+A row is (ix, iy, iz, label). In the files label 0 is noise and the voxels that are not listed are
+empty; in memory noise is 255 (ignore) and empty is 0.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from occ_core.voxel_grid import VoxelGrid
 
 
 def label_path(root: Path | str, lidar_path: Path | str) -> Path:
-    """Where the labels of a keyframe lie: named after its LiDAR file."""
+    """The file of a keyframe's labels, named after its LiDAR file."""
     return Path(root) / "nuscenes_occ" / "samples" / f"{Path(lidar_path).name}.npy"
 
 
 def mask_path(root: Path | str, lidar_path: Path | str) -> Path:
-    """Where the visibility masks of a keyframe lie (SurroundOcc has none; synthetic data do)."""
+    """The file of a keyframe's visibility masks, which only synthetic data have."""
     return Path(root) / "nuscenes_occ" / "masks" / f"{Path(lidar_path).name}.npz"
 
 
 def read_labels(path: Path | str, grid: VoxelGrid) -> np.ndarray:
-    """Class ids of all voxels, uint8 ``[X, Y, Z]``: 0 empty, 1..16, 255 ignore.
+    """Class ids of all voxels, uint8 ``[X, Y, Z]``: 0 empty, 1..16 classes, 255 ignore.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is no label file, or was not made for ``grid``.
+        FileNotFoundError: the file is missing.
+        ValueError: the file does not hold labels, or not for ``grid``.
     """
     try:
         rows = np.load(path, allow_pickle=False)
@@ -40,7 +39,7 @@ def read_labels(path: Path | str, grid: VoxelGrid) -> np.ndarray:
             f"{path} is missing; extract SurroundOcc's samples_*.zip into nuscenes_occ/"
         ) from None
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no .npy file ({error}); extract it again") from error
+        raise ValueError(f"{path} is not a .npy file ({error}); extract it again") from error
     if rows.ndim != 2 or rows.shape[1] != 4:
         raise ValueError(
             f"{path} must hold rows (ix, iy, iz, label), [N, 4], got {list(rows.shape)}"
@@ -50,8 +49,8 @@ def read_labels(path: Path | str, grid: VoxelGrid) -> np.ndarray:
     if len(rows) and (index.min() < 0 or (index.max(axis=0) >= grid.shape).any()):
         raise ValueError(
             f"{path} has voxel indices from {index.min(axis=0).tolist()} to "
-            f"{index.max(axis=0).tolist()}, outside the grid of "
-            f"shape {list(grid.shape)}; it was made for another grid"
+            f"{index.max(axis=0).tolist()}, outside the grid of shape {list(grid.shape)}; it was "
+            "made for another grid"
         )
     if len(rows) and (values.min() < 0 or values.max() >= NUM_CLASSES):
         raise ValueError(
@@ -64,11 +63,14 @@ def read_labels(path: Path | str, grid: VoxelGrid) -> np.ndarray:
 
 
 def write_labels(path: Path | str, labels: np.ndarray) -> None:
-    """Writes uint8 ``[X, Y, Z]`` (0 empty, 1..16, 255 ignore) as SurroundOcc does: int64 rows of
-    the voxels that are not empty.
+    """Writes labels in SurroundOcc's form: an int64 row for every voxel that is not empty.
+
+    Args:
+        path: a ``.npy`` file, as ``label_path`` names it.
+        labels: uint8 ``[X, Y, Z]``: 0 empty, 1..16 classes, 255 ignore.
 
     Raises:
-        ValueError: other class ids.
+        ValueError: ``labels`` holds other class ids, or has another shape.
     """
     occupied = labels != EMPTY
     values = labels[occupied].astype(np.int64)
@@ -84,12 +86,14 @@ def write_labels(path: Path | str, labels: np.ndarray) -> None:
 
 
 def read_masks(path: Path | str, grid: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
-    """``(mask_lidar, mask_camera)``, bool ``[X, Y, Z]`` each: the voxels that a LiDAR ray or a
-    camera ray reached.
+    """Two visibility masks: the voxels that a LiDAR ray reached, and those of a camera ray.
+
+    Returns:
+        ``(mask_lidar, mask_camera)``, bool ``[X, Y, Z]`` each.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a mask is absent or of another shape.
+        FileNotFoundError: the file is missing.
+        ValueError: a mask is missing or has another shape than ``grid``.
     """
     with np.load(path, allow_pickle=False) as archive:
         masks = []
@@ -106,8 +110,13 @@ def read_masks(path: Path | str, grid: VoxelGrid) -> tuple[np.ndarray, np.ndarra
 def write_masks(
     path: Path | str, mask_lidar: np.ndarray, mask_camera: np.ndarray, sky: np.ndarray | None = None
 ) -> None:
-    """Writes two visibility masks ``[X, Y, Z]`` as uint8, compressed; ``sky [camera, H, W]`` where
-    it is known, as bits.
+    """Writes visibility masks, compressed, and the cameras' sky masks where they are known.
+
+    Args:
+        path: a ``.npz`` file, as ``mask_path`` names it.
+        mask_lidar: bool ``[X, Y, Z]``; stored as uint8.
+        mask_camera: likewise.
+        sky: bool ``[camera, H, W]``, the cameras in nuScenes' order; stored as bits.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     masks = {"mask_lidar": mask_lidar.astype(np.uint8), "mask_camera": mask_camera.astype(np.uint8)}
@@ -117,8 +126,9 @@ def write_masks(
 
 
 def read_sky(path: Path | str) -> np.ndarray | None:
-    """Which pixels see the sky, bool ``[camera, H, W]`` with the cameras in nuScenes' order; None
-    where nobody knows.
+    """Sky masks that ``write_masks`` stored, bool ``[camera, H, W]``, or None without any.
+
+    The cameras are in nuScenes' order; True marks the pixels that see the sky.
     """
     if not Path(path).is_file():
         return None
@@ -130,11 +140,13 @@ def read_sky(path: Path | str) -> np.ndarray | None:
 
 
 def coarsen_labels(labels: np.ndarray, ratio: int) -> np.ndarray:
-    """Labels of the grid ``ratio`` times as coarse: the most frequent class of a voxel's occupied
-    children, uint8 ``[X, Y, Z]``.
+    """Labels of a grid with voxels ``ratio`` times as large, uint8 ``[X, Y, Z]``.
 
-    A voxel without occupied children is ignored where a child is, and empty otherwise; ties go to
-    the smaller class id.
+    A coarse voxel takes the most frequent class of its occupied children, the smaller class id in
+    a tie. Without occupied children it is ignored if one of them is, and empty otherwise.
+
+    Args:
+        labels: uint8 ``[ratio * X, ratio * Y, ratio * Z]``: 0 empty, 1..16 classes, 255 ignore.
     """
     if ratio == 1:
         return labels

@@ -13,22 +13,22 @@ _CORNER_SIGNS = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """An object's box. Its own axes: x forward (length), y left (width), z up (height)."""
+    """An object's box in some frame; the box's axes are x forward, y left, z up."""
 
     center: np.ndarray
-    """float64 [3], metres, of the box's middle."""
+    """float64 [3], metres in the frame."""
     size_wlh: np.ndarray
     """float64 [3]: width, length, height in metres."""
     rotation: np.ndarray
     """float64 [3, 3]: ``frame_from_box``."""
     velocity: np.ndarray
-    """float64 [3], metres per second in the frame's axes, NaN where unknown."""
+    """float64 [3], metres per second along the frame's axes; NaN where unknown."""
     category: str
-    """nuScenes category name, such as ``vehicle.car``."""
+    """Category in nuScenes, such as ``vehicle.car``."""
     class_id: int | None
-    """In 1..16, or None where the taxonomy has no class for the category."""
+    """1..16, or None where the taxonomy has no class for the category."""
     num_lidar_pts: int
-    """LiDAR points in the box at the keyframe, as annotated."""
+    """Number of LiDAR points in the box, as annotated."""
     instance_token: str
 
     @property
@@ -37,8 +37,9 @@ class Box:
         return float(np.arctan2(self.rotation[1, 0], self.rotation[0, 0]))
 
     def corners(self) -> np.ndarray:
-        """The eight corners in metres, float64 ``[8, 3]``: front four first, then rear; left before
-        right, top before bottom.
+        """The eight corners, float64 ``[8, 3]``, metres in the frame.
+
+        The front four come first; within each four left before right, top before bottom.
         """
         width, length, height = self.size_wlh
         return (
@@ -47,8 +48,10 @@ class Box:
 
 
 def points_in_box(points: np.ndarray, box: Box) -> np.ndarray:
-    """Which of the points ``[N, >=3]``, in the box's frame of reference, lie in the box or on its
-    faces: bool ``[N]``.
+    """Whether each point lies in the box or on its faces, bool ``[N]``.
+
+    Args:
+        points: ``[N, >=3]``, x, y, z in metres in the frame in which the box is given.
     """
     width, length, height = box.size_wlh
     local = (points[:, :3] - box.center) @ box.rotation

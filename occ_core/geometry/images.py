@@ -1,75 +1,77 @@
-"""Camera images: decoding, and fitting to the model's size with the intrinsics that belong to the
-result.
-"""
+"""Camera images: decoding, and fitting to the model's size along with the intrinsics."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+import simplejpeg
 
-_DECODING = {
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    1: cv2.IMREAD_COLOR,
-}
+_START_OF_IMAGE = b"\xff\xd8"
+_REDUCTIONS = (8, 4, 2)
+"""libjpeg decodes at these fractions of the size by dropping frequencies before the inverse DCT."""
 
 
 def decode_jpeg(data: bytes, min_width: int | None = None) -> np.ndarray:
     """RGB image, uint8 ``[H, W, 3]``, of a JPEG file's bytes.
 
-    With ``min_width`` the image comes at a half, a quarter or an eighth of its size, whichever is
-    the smallest that is still as wide and divides the size evenly (so that the intrinsics scale
-    exactly): several times faster than decoding all of it.
+    With ``min_width`` the image is decoded at an eighth, a quarter or a half of its size: the
+    smallest that is still ``min_width`` wide and that divides the size evenly, so that the
+    intrinsics scale exactly. This is several times faster than decoding at full size. Orientation
+    tags are ignored, since the intrinsics belong to the pixels as stored. Bytes after the end
+    marker, with which some cameras pad, are ignored too.
 
     Raises:
-        ValueError: the bytes are no whole JPEG.
+        ValueError: the data are not a JPEG, or the file is truncated or damaged.
     """
     height, width = jpeg_size(data)
-    # libjpeg fills a truncated image with grey without an error: the end marker tells.
-    if data.rfind(b"\xff\xd9", max(len(data) - 4096, 0)) < 0:
-        raise ValueError(f"the JPEG of {len(data)} bytes is truncated: it has no end marker")
     min_width = width if min_width is None else min_width
-    divisors = (
+    reductions = (
         divisor
-        for divisor in _DECODING
+        for divisor in _REDUCTIONS
         if width % divisor == height % divisor == 0 and width // divisor >= min_width
     )
-    # An orientation tag would turn the pixels away from the camera's intrinsics.
-    flags = _DECODING[next(divisors, 1)] | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    if image is None:
-        raise ValueError(f"the JPEG of {len(data)} bytes cannot be decoded: it is corrupt")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    divisor = next(reductions, 1)
+    try:
+        # Strict: libjpeg otherwise fills what a damaged file lacks with grey, without an error.
+        image: np.ndarray = simplejpeg.decode_jpeg(
+            data, "RGB", min_height=height // divisor, min_width=width // divisor, strict=True
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"the JPEG of {len(data)} bytes is truncated or damaged: {error}"
+        ) from error
+    return image
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:
-    """``(height, width)`` from a JPEG's header (ITU T.81, B.2: the start-of-frame segment).
+    """``(height, width)`` in pixels from a JPEG's header, without decoding the image.
 
     Raises:
-        ValueError: the bytes are no JPEG.
+        ValueError: the data are not a JPEG, or its header is damaged.
     """
-    if data[:2] != b"\xff\xd8":
+    if not data.startswith(_START_OF_IMAGE):
         raise ValueError(f"not a JPEG: {len(data)} bytes that start with {bytes(data[:4])!r}")
-    position = 2
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = data[position + 5 : position + 7], data[position + 7 : position + 9]
-            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
-        position += (
-            1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        )
-    raise ValueError(f"the JPEG of {len(data)} bytes is corrupt: it has no start-of-frame segment")
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise ValueError(
+            f"the JPEG of {len(data)} bytes is truncated or damaged in its header: {error}"
+        ) from error
+    return height, width
 
 
 def scale_intrinsics(
     intrinsics: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]
 ) -> np.ndarray:
-    """Intrinsics ``[3, 3]`` of the image scaled from ``from_size`` to ``to_size``, both ``(H, W)``.
+    """Intrinsics of an image that is scaled from ``from_size`` to ``to_size``, float64 ``[3, 3]``.
 
-    Pixel centres are at integer coordinates, the image's edge at -0.5: a coordinate c becomes ``(c
-    + 0.5) * s - 0.5``.
+    A pixel's centre lies at integer coordinates and the image's edge at -0.5, so that a coordinate
+    c becomes ``(c + 0.5) * scale - 0.5``.
+
+    Args:
+        intrinsics: ``[3, 3]``, in pixels of the image of ``from_size``.
+        from_size: ``(height, width)`` in pixels.
+        to_size: likewise.
     """
     scale_y, scale_x = to_size[0] / from_size[0], to_size[1] / from_size[1]
     scale = np.array(
@@ -81,27 +83,32 @@ def scale_intrinsics(
 def fit_image(
     image: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The image at ``size = (H, W)`` with its intrinsics: scaled to W, then cropped (sky) or padded
-    with zeros at the top.
+    """Fits an image to the model's size: scaled to its width, then cropped or padded at the top.
+
+    The top is where the sky is; padding is zeros.
 
     Args:
         image: uint8 ``[h, w, 3]``.
         intrinsics: ``[3, 3]``, in pixels of ``image``.
+        size: ``(H, W)``, the model's.
+
+    Returns:
+        The fitted image, uint8 ``[H, W, 3]``, and its intrinsics, float64 ``[3, 3]``.
 
     Raises:
-        ValueError: ``image`` is not uint8 ``[h, w, 3]``.
+        ValueError: ``image`` is not uint8 ``[h, w, 3]``, or is empty.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(
             f"an image must be uint8 [height, width, 3], got {image.dtype} {list(image.shape)}"
         )
     height, width = size
-    scaled_height = max(round(image.shape[0] * width / image.shape[1]), 1)
-    intrinsics = scale_intrinsics(
-        intrinsics, (image.shape[0], image.shape[1]), (scaled_height, width)
-    )
-    if image.shape[:2] != (scaled_height, width):
-        interpolation = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
+    image_height, image_width = image.shape[:2]
+    scaled_height = max(round(image_height * width / image_width), 1)
+    intrinsics = scale_intrinsics(intrinsics, (image_height, image_width), (scaled_height, width))
+    if (image_height, image_width) != (scaled_height, width):
+        # Averaging over areas avoids aliasing where the image shrinks.
+        interpolation = cv2.INTER_AREA if width < image_width else cv2.INTER_LINEAR
         image = cv2.resize(image, (width, scaled_height), interpolation=interpolation)
     fitted = np.zeros((height, width, 3), dtype=np.uint8)
     kept = min(height, scaled_height)

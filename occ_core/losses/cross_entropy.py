@@ -15,7 +15,7 @@ def cross_entropy(
     labels: Int[Tensor, " n"],
     class_weights: Float[Tensor, " class"],
 ) -> Float[Tensor, ""]:
-    """Weighted mean over the voxels whose label is not 255; 0 where there is none."""
+    """Weighted mean over the voxels whose label is not 255; 0 without any."""
     if not (labels != IGNORE).any():
         return logits.sum() * 0.0
     return F.cross_entropy(logits.float(), labels, weight=class_weights, ignore_index=IGNORE)
@@ -24,11 +24,17 @@ def cross_entropy(
 def class_weights(
     voxels_per_class: Float[Tensor, " class"], exponent: float = 0.25
 ) -> Float[Tensor, " class"]:
-    """Rarer classes weigh more: ``frequency ** -exponent``, scaled so that the occupied classes'
-    weights average 1.
+    """Weights that favour rare classes: ``frequency ** -exponent``, with a mean of 1 over the
+    occupied classes.
 
-    Empty weighs as much as the most frequent occupied class; a class that never occurs as much as
-    the rarest that does.
+    The empty class weighs as much as the most frequent occupied one, and a class that never occurs
+    as much as the rarest one that does.
+
+    Args:
+        voxels_per_class: number of voxels of each class in the training set.
+
+    Raises:
+        ValueError: there is no occupied voxel.
     """
     occupied = voxels_per_class[EMPTY + 1 :].double()
     if not (occupied > 0).any():

@@ -7,18 +7,18 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from occ_core.geometry.points import NEWEST_S
 from occ_core.types import Frame
 from occ_core.view_transform import DepthBins
-
-NEWEST_S = 1e-3
-"""Points older than this belong to earlier sweeps; moving things were elsewhere then."""
 
 
 def depth_loss(
     logits: Float[Tensor, "image bin h w"], target: Int[Tensor, "image h w"]
 ) -> Float[Tensor, ""]:
-    """Cross entropy over the cells that a LiDAR point projects into (target -1: none); 0 where
-    there is none.
+    """Cross entropy of the depth bins, over the cells with a target; 0 without any.
+
+    Args:
+        target: bin of each cell, -1 where no LiDAR point projects into it.
     """
     if not (target >= 0).any():
         return logits.sum() * 0.0
@@ -26,8 +26,13 @@ def depth_loss(
 
 
 def depth_targets(frame: Frame, bins: DepthBins, stride: int) -> Int[Tensor, "image h w"]:
-    """Bin of the nearest point of the newest sweep in each feature cell, -1 without one, of the
-    cameras that are there.
+    """Depth bin of the nearest point of the newest sweep in each feature cell; -1 without one.
+
+    Args:
+        stride: width of a feature cell in pixels.
+
+    Returns:
+        The targets of the available cameras, in the order of the batch.
     """
     height, width = (side // stride for side in frame.images.shape[-2:])
     targets = []

@@ -1,5 +1,5 @@
-"""Lovasz-softmax: a surrogate of the mean IoU (Berman et al., CVPR 2018; L_lovasz of TACOcc,
-section III-C).
+"""Lovasz-softmax: a surrogate of the mean IoU (Berman et al. 2018; L_lovasz of TACOcc, section
+III-C).
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from occ_core.ops import backend
 from occ_core.taxonomy import IGNORE
 
 
 def lovasz_softmax(
     logits: Float[Tensor, "n class"], labels: Int[Tensor, " n"]
 ) -> Float[Tensor, ""]:
-    """Mean over the classes in the labels of the Lovasz extension of the Jaccard loss; voxels of
-    label 255 do not count.
+    """Lovasz extension of the Jaccard loss, averaged over the classes that occur in the labels.
+
+    Voxels of label 255 do not count; without any other the loss is 0.
     """
     counted = labels != IGNORE
     probabilities, labels = logits[counted].float().softmax(dim=1), labels[counted]
@@ -26,17 +28,16 @@ def lovasz_softmax(
     truth = (labels == present[:, None]).float()  # [P, N]
     errors = (truth - probabilities.T[present]).abs()  # [P, N]
     order = descending(errors.detach())
-    growth = torch.empty_like(truth).scatter_(
-        1, order, jaccard_gradient(truth.gather(1, order))
-    )  # constant: no gradient
+    sorted_growth = jaccard_gradient(truth.gather(1, order))  # a constant for the gradient
+    growth = torch.empty_like(truth).scatter_(1, order, sorted_growth)
     return (errors * growth).sum(dim=1).mean()
 
 
 def descending(errors: Float[Tensor, "class n"]) -> Int[Tensor, "class n"]:
-    """The order of each row from large to small, of numbers that are not negative."""
-    if errors.is_cuda:
+    """The order of each row from large to small; no error may be negative."""
+    if not backend.use_kernel("lovasz_softmax", errors):
         return errors.argsort(dim=1, descending=True)
-    # such numbers are ordered as their bits are, and numpy sorts integers by vector instructions
+    # Such numbers are ordered as their bits are, and numpy sorts integers by vector instructions.
     rows = np.arange(errors.shape[1], dtype=np.uint64)
     keys = errors.numpy().view(np.uint32).astype(np.uint64) << np.uint64(32) | rows
     keys.sort(axis=1)
@@ -44,8 +45,10 @@ def descending(errors: Float[Tensor, "class n"]) -> Int[Tensor, "class n"]:
 
 
 def jaccard_gradient(sorted_truth: Float[Tensor, "class n"]) -> Float[Tensor, "class n"]:
-    """Growth of the Jaccard loss by each further error, errors sorted from large to small
-    (Algorithm 1).
+    """Growth of the Jaccard loss with each further error (Algorithm 1).
+
+    Args:
+        sorted_truth: whether each voxel is of the class, errors sorted from large to small.
     """
     total = sorted_truth.sum(dim=1, keepdim=True)
     intersection = total - sorted_truth.cumsum(dim=1)

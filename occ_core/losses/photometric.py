@@ -1,4 +1,4 @@
-"""Rendered against real images (TACOcc, section III-C: L_rgb; 3D Gaussian splatting, Eq. 7)."""
+"""Rendered images against camera images (L_rgb of TACOcc, section III-C; 3DGS, Eq. 7)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 WINDOW = 11
+"""Side of the SSIM window in pixels."""
 
 
 def photometric_loss(
@@ -15,12 +16,11 @@ def photometric_loss(
     valid: Bool[Tensor, "view h w"],
     ssim_weight: float = 0.2,
 ) -> Float[Tensor, ""]:
-    """``(1 - w) L1 + w (1 - SSIM)`` over the valid pixels, SSIM in windows of 11x11; 0 where none
-    is valid.
+    """``(1 - w) L1 + w (1 - SSIM)``, averaged over the valid pixels; 0 without any.
 
     Args:
         images: RGB in [0, 1].
-        valid: False: the pixel counts for nothing, such as the sky's.
+        valid: False for pixels that do not count, such as those of the sky.
 
     Raises:
         ValueError: images smaller than the window.

@@ -1,4 +1,4 @@
-"""Scores of occupancy; each is usable alone: ``update`` frame by frame, then ``compute``."""
+"""Scores of occupancy; each can be used alone: ``update`` per frame, then ``compute``."""
 
 from occ_core.metrics.flicker import Flicker
 from occ_core.metrics.label_sets import (

@@ -1,6 +1,4 @@
-"""Flicker: how often the prediction of a place that does not change changes between consecutive
-frames.
-"""
+"""Flicker: how often the predicted label of an unchanged place changes from frame to frame."""
 
 from __future__ import annotations
 
@@ -26,24 +24,28 @@ STATIC_CLASSES = tuple(
         "vegetation",
     )
 )
-"""Classes that do not move of themselves."""
+"""Classes of things that do not move."""
 
 
 class Flicker:
     """Counts over a whole data set, then scores once.
 
-    A voxel is compared with the voxel of the frame before that holds its centre, where the truth of
-    both is the same static class. The score is the share of compared voxels whose predicted label
-    differs.
+    A voxel is compared with the voxel of the previous frame that contains its centre, where the
+    truth of both is the same static class. The score is the fraction of compared voxels whose
+    predicted label differs.
+
+    Args:
+        grid: the grid of predictions and truth.
 
     Attributes:
-        changed, compared: voxels; sum them over processes before ``compute``.
+        changed: number of compared voxels whose label differs.
+        compared: number of compared voxels; like ``changed``, of this process only.
     """
 
     def __init__(self, grid: VoxelGrid) -> None:
         self.grid = grid
         self.changed = self.compared = 0
-        self._before: tuple[Tensor, Tensor, Tensor] | None = None
+        self._previous: tuple[Tensor, Tensor, Tensor] | None = None
 
     def update(
         self,
@@ -51,25 +53,33 @@ class Flicker:
         truth: UInt8[Tensor, "x y z"],
         world_from_grid: Float[Tensor, "4 4"],
     ) -> None:
-        """Adds the next frame of the drive; ``world_from_grid`` is its pose, float64."""
-        if self._before is not None:
-            before, truth_before, world_from_before = self._before
-            here = torch.isin(truth, truth.new_tensor(STATIC_CLASSES)).nonzero()  # [V, 3]
-            before_from_here = (torch.linalg.inv(world_from_before) @ world_from_grid).float()
-            there = self.grid.index(
-                self.grid.centres(here) @ before_from_here[:3, :3].T + before_from_here[:3, 3]
-            )
-            inside = self.grid.contains(there)
-            now, then = here[inside].unbind(1), there[inside].unbind(1)
-            static = truth[now] == truth_before[then]
-            self.compared += int(static.sum())
-            self.changed += int((static & (prediction[now] != before[then])).sum())
-        self._before = prediction, truth, world_from_grid
+        """Adds the next frame of the drive.
 
-    def cut(self) -> None:
-        """The next frame is of another drive."""
-        self._before = None
+        Args:
+            prediction: class ids.
+            truth: class ids, 255 where unknown.
+            world_from_grid: the frame's pose in float64.
+        """
+        if self._previous is not None:
+            previous_prediction, previous_truth, world_from_previous = self._previous
+            index = torch.isin(truth, truth.new_tensor(STATIC_CLASSES)).nonzero()  # [V, 3]
+            # In float64 up to here: world coordinates reach kilometres.
+            previous_from_grid = (torch.linalg.inv(world_from_previous) @ world_from_grid).float()
+            centres = self.grid.centres(index)
+            previous_index = self.grid.index(
+                centres @ previous_from_grid[:3, :3].T + previous_from_grid[:3, 3]
+            )
+            inside = self.grid.contains(previous_index)
+            now, before = index[inside].unbind(1), previous_index[inside].unbind(1)
+            static = truth[now] == previous_truth[before]
+            self.compared += int(static.sum())
+            self.changed += int((static & (prediction[now] != previous_prediction[before])).sum())
+        self._previous = prediction, truth, world_from_grid
+
+    def start_drive(self) -> None:
+        """Begins another drive, whose first frame is compared with nothing."""
+        self._previous = None
 
     def compute(self) -> float:
-        """Share in [0, 1]; NaN where nothing was compared."""
+        """The fraction in [0, 1], or NaN where nothing was compared."""
         return self.changed / self.compared if self.compared else math.nan

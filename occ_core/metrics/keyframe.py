@@ -1,6 +1,4 @@
-"""Measures that need no occupancy labels: a prediction against the LiDAR points and boxes of a real
-keyframe.
-"""
+"""Scores without occupancy labels: a prediction against a keyframe's LiDAR points and boxes."""
 
 from __future__ import annotations
 
@@ -14,14 +12,16 @@ from occ_core.taxonomy import CLASS_ID, EMPTY
 from occ_core.voxel_grid import VoxelGrid
 
 MIN_BOX_POINTS = 5
-"""Boxes with fewer LiDAR points are too far or too hidden to be judged."""
+"""Boxes with fewer LiDAR points are too far away or too occluded to be judged."""
 
 _MOTOR_VEHICLES = tuple(CLASS_ID[name] for name in ("car", "truck", "bus"))
 
 
 def voxelise_points(points: np.ndarray, grid: VoxelGrid) -> np.ndarray:
-    """The voxels that hold at least one of the points ``[N, >=3]``: bool ``[X, Y, Z]``. The
-    occupancy map without a network.
+    """Whether each voxel contains a point, bool ``[X, Y, Z]``: occupancy without a network.
+
+    Args:
+        points: ``[N, >=3]``, metres in the grid frame.
     """
     occupied = np.zeros(grid.shape, dtype=bool)
     index, _ = grid.numpy_index(points[:, :3])
@@ -30,12 +30,14 @@ def voxelise_points(points: np.ndarray, grid: VoxelGrid) -> np.ndarray:
 
 
 def hit_recall(prediction: np.ndarray, points: np.ndarray, grid: VoxelGrid) -> float:
-    """Share of the voxels with at least one LiDAR point that are predicted occupied; NaN without
-    any.
+    """Fraction of the voxels with a LiDAR point that are predicted occupied; NaN without any.
 
     Args:
         prediction: class ids ``[X, Y, Z]``.
         points: ``[N, >=3]``, metres in the grid frame.
+
+    Raises:
+        ValueError: the prediction does not have the grid's shape.
     """
     _check(prediction, grid)
     hit = voxelise_points(points, grid)
@@ -45,15 +47,18 @@ def hit_recall(prediction: np.ndarray, points: np.ndarray, grid: VoxelGrid) -> f
 def car_point_accuracy(
     prediction: np.ndarray, points: np.ndarray, boxes: Iterable[Box], grid: VoxelGrid
 ) -> float:
-    """Share of the LiDAR points in annotated cars, trucks and buses whose voxel is predicted one of
-    these; NaN without any.
+    """Fraction of the LiDAR points in cars, trucks and buses that are predicted one of these.
 
-    Only boxes with ``MIN_BOX_POINTS`` points or more in the grid count, each point once.
+    Only boxes with at least ``MIN_BOX_POINTS`` points in the grid count, and each point counts
+    once. NaN without any such point.
 
     Args:
         prediction: class ids ``[X, Y, Z]``.
-        points: ``[N, >=3]``, metres in the grid frame, of the sweep that was annotated.
-        boxes: in the grid frame.
+        points: ``[N, >=3]``, metres in the grid frame, of the annotated sweep.
+        boxes: annotated boxes in the grid frame.
+
+    Raises:
+        ValueError: the prediction does not have the grid's shape.
     """
     _check(prediction, grid)
     index, inside = grid.numpy_index(points[:, :3])
@@ -71,6 +76,6 @@ def car_point_accuracy(
 def _check(prediction: np.ndarray, grid: VoxelGrid) -> None:
     if prediction.shape != grid.shape:
         raise ValueError(
-            f"a prediction on this grid must be of shape {list(grid.shape)}, got "
+            f"a prediction on this grid must have shape {list(grid.shape)}, got "
             f"{list(prediction.shape)}"
         )

@@ -1,8 +1,8 @@
-"""The class ids by which the public benchmarks score, once each has read its own files: what
-``OccupancyScore`` counts by.
+"""Class ids of the public benchmarks, by which ``OccupancyScore`` counts.
 
-The files may hold others: SurroundOcc's have 0 for noise and leave out what is empty
-(``datasets.surroundocc`` reads them), SemanticKITTI's hold the raw ids of its annotation.
+These are the ids in memory. The benchmarks' files may use others: SurroundOcc's use 0 for noise and
+omit empty voxels (see ``datasets.surroundocc``), SemanticKITTI's hold the raw ids of its
+annotation.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from occ_core.taxonomy import CLASS_NAMES
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Classes by id. 255 is ignored in every one of them."""
+    """Class names by id; the id 255 is ignored in every set.
+
+    Raises:
+        ValueError: the set has fewer than 2 or more than 255 classes, or lacks ``empty``.
+    """
 
     names: tuple[str, ...]
     empty: int = 0
-    """The class that is not occupied: it has no share in mIoU, but what is missed or made up there
-    counts against the others.
+    """Id of the unoccupied class: it is not averaged into the mIoU, but false positives and misses
+    of the other classes count against them.
     """
 
     def __post_init__(self) -> None:
@@ -29,67 +33,33 @@ class LabelSet:
                 f"with empty = {self.empty}"
             )
 
+    @classmethod
+    def from_names(cls, names: str) -> LabelSet:
+        """The set of the class names in a text, divided by spaces; the first one is empty."""
+        return cls(tuple(names.split()))
+
     @property
     def occupied(self) -> list[int]:
-        """The ids of all others."""
+        """Ids of all classes but the empty one."""
         return [label for label in range(len(self.names)) if label != self.empty]
 
 
 SURROUNDOCC = LabelSet(CLASS_NAMES)
-"""SurroundOcc and OpenOccupancy (nuScenes-Occupancy), and this library's own order."""
+"""SurroundOcc and OpenOccupancy (nuScenes-Occupancy); also the order within this library."""
 
 OCC3D = LabelSet(("others", *CLASS_NAMES[1:], "free"), empty=len(CLASS_NAMES))
-"""Occ3D-nuScenes: "others" counts as a class. Its scores are of the voxels in ``mask_camera``: see
-``visible_only``.
+"""Occ3D-nuScenes, where "others" counts as a class. Its scores cover the voxels in ``mask_camera``:
+see ``visible_only``.
 """
 
-SEMANTIC_KITTI = LabelSet(
-    (
-        "empty",
-        "car",
-        "bicycle",
-        "motorcycle",
-        "truck",
-        "other-vehicle",
-        "person",
-        "bicyclist",
-        "motorcyclist",
-        "road",
-        "parking",
-        "sidewalk",
-        "other-ground",
-        "building",
-        "fence",
-        "vegetation",
-        "trunk",
-        "terrain",
-        "pole",
-        "traffic-sign",
-    )
+SEMANTIC_KITTI = LabelSet.from_names(
+    "empty car bicycle motorcycle truck other-vehicle person bicyclist motorcyclist road parking "
+    "sidewalk other-ground building fence vegetation trunk terrain pole traffic-sign"
 )
-"""SemanticKITTI's scene completion."""
+"""Scene completion of SemanticKITTI."""
 
-SSCBENCH_KITTI_360 = LabelSet(
-    (
-        "empty",
-        "car",
-        "bicycle",
-        "motorcycle",
-        "truck",
-        "other-vehicle",
-        "person",
-        "road",
-        "parking",
-        "sidewalk",
-        "other-ground",
-        "building",
-        "fence",
-        "vegetation",
-        "terrain",
-        "pole",
-        "traffic-sign",
-        "other-structure",
-        "other-object",
-    )
+SSCBENCH_KITTI_360 = LabelSet.from_names(
+    "empty car bicycle motorcycle truck other-vehicle person road parking sidewalk other-ground "
+    "building fence vegetation terrain pole traffic-sign other-structure other-object"
 )
-"""SSCBench-KITTI-360."""
+"""KITTI-360 in SSCBench."""

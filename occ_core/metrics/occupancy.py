@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from occ_core.metrics.label_sets import SURROUNDOCC, LabelSet
-from occ_core.metrics.processes import summed_over_processes
+from occ_core.metrics.processes import sum_over_processes
 from occ_core.taxonomy import IGNORE
 
 
@@ -25,8 +25,11 @@ class OccupancyScores(TypedDict):
 def visible_only(
     truth: UInt8[Tensor, "*true"], visible: Bool[Tensor, "*true"]
 ) -> UInt8[Tensor, "*true"]:
-    """The truth for a score of what was in view: voxels that were not are ignored, by every score
-    of this package.
+    """The truth with the voxels that were not visible set to 255, which every score ignores.
+
+    Args:
+        truth: class ids.
+        visible: True for the voxels to be scored, such as a camera mask.
     """
     return truth.masked_fill(~visible, IGNORE)
 
@@ -34,16 +37,17 @@ def visible_only(
 class OccupancyScore:
     """Counts voxels over a whole data set, then scores once.
 
-    IoU is that of occupied (any class) against empty, mIoU the mean over the classes but empty;
-    voxels whose truth is 255 do not count. A class that occurs neither in truth nor in prediction
-    has no IoU (NaN) and is left out of the mean, as Occ3D has it; wherever every class occurs, so
-    have all.
+    IoU is that of occupied (any class) against empty, mIoU the mean over all classes but empty.
+    Voxels whose truth is 255 do not count. A class that occurs neither in truth nor in prediction
+    has no IoU (NaN) and is left out of the mean, as in Occ3D's evaluation; the benchmarks agree
+    wherever every class occurs.
 
     Args:
-        labels: what the class ids mean; see ``label_sets`` for those of the benchmarks.
+        labels: meaning of the class ids; see ``label_sets`` for those of the benchmarks.
+        device: where to count.
 
     Attributes:
-        confusion: int64 ``[truth, prediction]``.
+        confusion: number of voxels by true and predicted class id.
     """
 
     def __init__(self, labels: LabelSet = SURROUNDOCC, device: torch.device | str = "cpu") -> None:
@@ -59,17 +63,16 @@ class OccupancyScore:
         """Adds one or more grids of class ids; 255 in ``truth`` is ignored.
 
         Raises:
-            ValueError: shapes differ, or an id is no class.
+            ValueError: the shapes differ, or an id is not that of a class.
         """
         if prediction.shape != truth.shape:
             raise ValueError(
-                f"prediction and truth must be of one shape, got {list(prediction.shape)} and "
+                f"prediction and truth must have the same shape, got {list(prediction.shape)} and "
                 f"{list(truth.shape)}"
             )
         counted = truth != IGNORE
         truth, prediction = (
-            truth[counted].to(self.confusion.device).long(),
-            prediction[counted].to(self.confusion.device).long(),
+            ids[counted].to(self.confusion.device).long() for ids in (truth, prediction)
         )
         for name, ids in (("truth", truth), ("prediction", prediction)):
             if ids.numel() and (ids.min() < 0 or ids.max() >= self.num_classes):
@@ -81,8 +84,8 @@ class OccupancyScore:
         self.confusion += pairs.reshape(self.num_classes, self.num_classes)
 
     def compute(self) -> OccupancyScores:
-        """The scores of everything counted so far."""
-        counts = summed_over_processes(self.confusion).cpu().double()
+        """The scores of everything counted so far, over all processes of a distributed run."""
+        counts = sum_over_processes(self.confusion).cpu().double()
         hits = counts.diagonal()
         per_class = hits / (counts.sum(0) + counts.sum(1) - hits)  # 0 / 0 = NaN
         empty, occupied = self.labels.empty, self.labels.occupied

@@ -1,7 +1,7 @@
 """RayIoU (SparseOcc, Liu et al. 2024, section 4): the prediction as a LiDAR would see it.
 
-Thick surfaces, which raise the voxel IoU where only visible voxels are scored, gain nothing: a ray
-sees the first one alone.
+Thick surfaces raise the voxel IoU where only visible voxels are scored; here they gain nothing,
+since a ray sees only the first voxel.
 """
 
 from __future__ import annotations
@@ -13,25 +13,23 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from occ_core.geometry.ray_casting import RayHits, cast_rays
-from occ_core.metrics.processes import summed_over_processes
+from occ_core.metrics.processes import sum_over_processes
+from occ_core.ops.ray_casting import RayHits, cast_rays
 from occ_core.taxonomy import CLASS_NAMES, EMPTY, IGNORE, NUM_CLASSES
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 
-MOST_ORIGINS = 8
+MAX_ORIGINS = 8
 BORDER_M = 1.0
-"""Origins nearer than this to the sides of the grid are left out (39 of Occ3D's 40 m)."""
+"""Origins nearer to the grid's sides are left out (SparseOcc: beyond 39 of Occ3D's 40 m)."""
 
 
 class RayIoUScores(TypedDict):
-    """What ``RayIoU.compute`` returns; a class that no ray meets has NaN and is left out of the
-    means.
-    """
+    """Fractions in [0, 1]; a class that no ray meets is NaN and is left out of the means."""
 
     ray_iou: float
     """Mean over the thresholds."""
     by_threshold: dict[str, float]
-    """Threshold in metres -> mean over the classes."""
+    """Mean over the classes, by threshold in metres."""
     per_class: dict[str, float]
     """Mean over the thresholds."""
 
@@ -39,11 +37,23 @@ class RayIoUScores(TypedDict):
 class RayIoU:
     """Counts over a whole data set, then scores once, over all processes of a distributed run.
 
-    A ray counts where it meets something in the truth. It is right where the prediction's first
-    voxel along it has the same class and lies less than the threshold nearer or farther.
+    A ray counts if it meets something in the truth. It is a hit if the first occupied voxel that it
+    meets in the prediction has the same class, at a distance that differs by less than the
+    threshold.
+
+    Args:
+        grid: the grid of predictions and truth.
+        num_classes: the empty class included.
+        thresholds_m: distances in metres.
+        device: where to count.
 
     Attributes:
-        hits: int64 ``[threshold, class]``; ``true``, ``predicted``: int64 ``[class]``.
+        hits: number of hits by threshold and class, int64 ``[threshold, class]``.
+        true: number of rays by true class, int64 ``[class]``.
+        predicted: number of rays by predicted class, int64 ``[class]``.
+
+    Raises:
+        ValueError: there is no threshold, or one is not positive.
     """
 
     def __init__(
@@ -67,14 +77,13 @@ class RayIoU:
         truth: UInt8[Tensor, "x y z"],
         origins_m: Float[Tensor, "origin 3"],
     ) -> None:
-        """Adds one grid of class ids; voxels whose truth is 255 are empty on both sides.
+        """Adds one grid of class ids; voxels whose truth is 255 count as empty on both sides.
 
         Args:
-            origins_m: where the LiDAR was, in the grid frame and inside the grid; see
-                ``ray_origins``.
+            origins_m: positions of the LiDAR in the grid frame; see ``ray_origins``.
 
         Raises:
-            ValueError: shapes differ from the grid's, or an origin lies outside.
+            ValueError: a shape differs from the grid's, or an origin lies outside the grid.
         """
         device = self.hits.device
         unknown = truth == IGNORE
@@ -85,11 +94,8 @@ class RayIoU:
             truth, prediction, self.grid, origins_m.to(device).double(), self.directions
         )
         counted = true.label != EMPTY
-        label, depth, found_label = (
-            true.label[counted].long(),
-            true.depth_m[counted],
-            found.label.long(),
-        )
+        label, depth = true.label[counted].long(), true.depth_m[counted]
+        found_label = found.label.long()
         self.true += torch.bincount(label, minlength=self.num_classes)
         self.predicted += torch.bincount(found_label, minlength=self.num_classes)
         for number, threshold in enumerate(self.thresholds_m):
@@ -98,21 +104,18 @@ class RayIoU:
 
     def compute(self) -> RayIoUScores:
         """The scores of everything counted so far."""
-        counts = (self.hits, self.true, self.predicted)
-        hits, true, predicted = (summed_over_processes(one).cpu().double() for one in counts)
+        hits, true, predicted = (
+            sum_over_processes(count).cpu().double()
+            for count in (self.hits, self.true, self.predicted)
+        )
         iou = (hits / (true + predicted - hits))[:, EMPTY + 1 :]  # 0 / 0 = NaN
         means = iou.nanmean(dim=1)
+        thresholds = [f"{metres:g}" for metres in self.thresholds_m]
+        names = CLASS_NAMES[EMPTY + 1 : self.num_classes]
         return RayIoUScores(
             ray_iou=means.mean().item(),
-            by_threshold={
-                f"{metres:g}": mean
-                for metres, mean in zip(self.thresholds_m, means.tolist(), strict=True)
-            },
-            per_class=dict(
-                zip(
-                    CLASS_NAMES[EMPTY + 1 : self.num_classes], iou.mean(dim=0).tolist(), strict=True
-                )
-            ),
+            by_threshold=dict(zip(thresholds, means.tolist(), strict=True)),
+            per_class=dict(zip(names, iou.mean(dim=0).tolist(), strict=True)),
         )
 
 
@@ -123,8 +126,18 @@ def cast_through_both(
     origins_m: Float[Tensor, "origin 3"],
     directions: Float[Tensor, "ray 3"],
 ) -> tuple[RayHits, RayHits]:
-    """What all rays, each direction from each origin, meet in the truth; and in the prediction, of
-    those that meet something.
+    """Hits of all rays in the truth, and in the prediction of those that hit something.
+
+    Args:
+        truth: class ids.
+        prediction: class ids.
+        grid: the grid of both.
+        origins_m: in the grid frame, inside the grid.
+        directions: unit vectors; every origin sends a ray in every direction.
+
+    Returns:
+        ``RayHits`` of ``origin * ray`` rays, and of those among them that meet something in the
+        truth.
     """
     origins = origins_m.repeat_interleave(len(directions), dim=0)
     directions = directions.repeat(len(origins_m), 1)
@@ -135,11 +148,10 @@ def cast_through_both(
 
 
 def lidar_directions() -> Float[Tensor, "ray 3"]:
-    """SparseOcc's 39 x 360 = 14,040 rays, float64, of length 1: the beams of a nuScenes LiDAR, one
-    a degree around.
+    """SparseOcc's 39 x 360 = 14,040 unit vectors in float64, like a nuScenes LiDAR's beams.
 
-    The first ten beams meet the ground at rising distances, tan(pitch) = -1 / (k + 1); the rest
-    rise evenly to 0.22 rad.
+    There is one per degree of azimuth. The first ten pitches meet the ground at increasing
+    distances, tan(pitch) = -1 / (k + 1); the others rise evenly to 0.22 rad.
     """
     pitches = [math.atan(k + 1) - math.pi / 2 for k in range(10)]
     increment = pitches[-1] - pitches[-2]
@@ -161,17 +173,20 @@ def lidar_directions() -> Float[Tensor, "ray 3"]:
 def ray_origins(
     grid_from_world: Float[Tensor, "4 4"], lidar_m: Float[Tensor, "keyframe 3"], grid: VoxelGrid
 ) -> Float[Tensor, "origin 3"]:
-    """Where rays start: the places along the drive at which the LiDAR was, those in the grid,
-    evenly thinned to eight.
+    """Origins of the rays in metres in the grid frame: positions of the LiDAR along the drive.
+
+    Those outside the grid, or within ``BORDER_M`` of its sides, are left out, and the others are
+    thinned evenly to ``MAX_ORIGINS``.
 
     Args:
-        grid_from_world: float64 pose of the scored keyframe.
-        lidar_m: the LiDAR's positions at all keyframes of the drive, float64, in the world.
+        grid_from_world: float64, of the scored keyframe.
+        lidar_m: positions of the LiDAR in the world at all keyframes of the drive, float64.
+        grid: the grid in which rays are cast.
     """
-    places = lidar_m @ grid_from_world[:3, :3].T + grid_from_world[:3, 3]
-    low, high = places.new_tensor(grid.range_m[:3]), places.new_tensor(grid.range_m[3:])
-    margin = places.new_tensor([BORDER_M, BORDER_M, 0.0])
-    places = places[((places > low + margin) & (places < high - margin)).all(dim=1)]
-    if len(places) > MOST_ORIGINS:
-        places = places[torch.linspace(0, len(places) - 1, MOST_ORIGINS).round().long()]
-    return places
+    positions = lidar_m @ grid_from_world[:3, :3].T + grid_from_world[:3, 3]
+    low, high = positions.new_tensor(grid.range_m[:3]), positions.new_tensor(grid.range_m[3:])
+    margin = positions.new_tensor([BORDER_M, BORDER_M, 0.0])
+    positions = positions[((positions > low + margin) & (positions < high - margin)).all(dim=1)]
+    if len(positions) > MAX_ORIGINS:
+        positions = positions[torch.linspace(0, len(positions) - 1, MAX_ORIGINS).round().long()]
+    return positions

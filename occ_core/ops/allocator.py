@@ -1,20 +1,22 @@
-"""What the C library does with memory that is freed."""
+"""The C library's policy for freed memory."""
 
 from __future__ import annotations
 
 import ctypes
 
-# mallopt's names, from glibc's malloc.h
+# options of mallopt, from glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Has this process keep memory that is freed, for its next use; returns whether it does (glibc
-    alone can be told).
+    """Makes this process keep freed memory for reuse.
 
-    By default glibc gives large tensors back to the system as soon as they are freed, and the next
-    frame's tensors have their pages zeroed again one by one: a tenth of a frame's time on a CPU.
-    Call it before the threads that compute are started.
+    By default glibc returns large tensors to the system as soon as they are freed, and the system
+    zeroes the pages of the next frame's tensors again, one by one: a tenth of a frame's time on a
+    CPU. Call this before the threads that compute are started.
+
+    Returns:
+        Whether it worked, which it does with glibc alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

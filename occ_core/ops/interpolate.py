@@ -1,4 +1,4 @@
-"""Values between cells, and of finer cells."""
+"""Dense volumes read at scattered points, at a higher resolution and at a lower one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from occ_core.ops.cpu import interpolate as compiled
+from occ_core.ops import backend
+from occ_core.ops.cpu.interpolate import InterpolateKernel, Positions
+from occ_core.ops.cpu.kernel import arrays
 
 
 def interpolate(
@@ -20,21 +22,18 @@ def interpolate(
     """Bilinear or trilinear interpolation of images ``[B, C, H, W]`` or volumes ``[B, C, X, Y, Z]``
     at scattered points.
 
-    A weighted sum of gathered rows: several times faster on a CPU than grid_sample; still faster
-    compiled, where it is a volume and the positions do not learn.
+    A weighted sum of gathered rows, which is several times as fast as grid_sample on a CPU.
 
     Args:
         position: in cells along each axis, in the order of ``size``; the centre of the first cell
-            is 0. Beyond the centres of
-            the outermost cells their values are repeated.
-        sample: element of the batch that each point lies in.
+            is 0. Beyond the centres of the outermost cells their values are repeated.
+        sample: sample of the batch that each point lies in.
     """
     size = values.shape[2:]
     table = values.movedim(1, -1).flatten(0, -2).float()  # [B * cells, C]
-    if len(size) == 3 and compiled.is_for(table, position):
-        return compiled.trilinear(table, (size[0], size[1], size[2]), position, sample).to(
-            values.dtype
-        )
+    if len(size) == 3 and backend.use_kernel("interpolate", table, constants=[position]):
+        positions = Positions((size[0], size[1], size[2]), *arrays(position.float(), sample))
+        return InterpolateKernel.apply(table, positions).to(values.dtype)
     low = position.floor()
     fraction = position - low
     rows, weights = [], []
@@ -54,7 +53,7 @@ def interpolate(
 def upsample(
     volume: Shaped[Tensor, "*batch x y z"], ratio: int
 ) -> Shaped[Tensor, "*batch fx fy fz"]:
-    """Every voxel repeated ``ratio`` times along each axis."""
+    """Repeats every voxel ``ratio`` times along each axis."""
     for axis in (-3, -2, -1):
         volume = volume.repeat_interleave(ratio, dim=axis)
     return volume
@@ -63,10 +62,10 @@ def upsample(
 def pool(
     volume: Float[Tensor, "batch channel x y z"], ratio: int
 ) -> Float[Tensor, "batch channel cx cy cz"]:
-    """The mean of every ``ratio**3`` voxels; what lies beyond the far border counts as zeros.
+    """Mean of every block of ``ratio**3`` voxels; voxels beyond the far border count as zeros.
 
-    Axis by axis over rows of channels: several times faster on a CPU than avg_pool3d where a
-    voxel's channels lie side by side.
+    Sums axis by axis over rows of channels, which is several times as fast as avg_pool3d on a CPU
+    where the channels of a voxel lie side by side.
     """
     if ratio == 1:
         return volume

@@ -1,8 +1,9 @@
 """Sparse 3D convolutions; the one module that knows spconv.
 
-On CUDA spconv computes. On the CPU its threads add into the same output row at once and lose terms
-(two runs on one input differ), and its backward pass asks for a CUDA stream; there ``convolve``
-below computes, from the same weights, with plain torch: gather, multiply, add.
+On CUDA spconv computes. Elsewhere the convolution, its pairs of voxels and its strides are those
+below, in plain torch, and spconv's modules only hold the weights: on the CPU its threads add into
+the same output row at once and lose terms (two runs on one input differ), and its backward pass
+asks for a CUDA stream.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from spconv import pytorch as spconv
 from spconv.cppconstants import CPU_ONLY_BUILD
 from torch import Tensor, nn
 
-from occ_core.ops.cpu import neighbour_pairs as neighbour_pairs_compiled
+from occ_core.ops import backend
+from occ_core.ops.linear_index import linear_index, unravel_index
 
 # spconv asks torch at every tensor whether it is being traced, which torch answers with a warning
 # about its own names
@@ -31,8 +33,9 @@ volume.
 HAS_CUDA = not CPU_ONLY_BUILD
 """Whether the installed spconv can compute on a GPU."""
 
-Pairs = list[tuple[Tensor, Tensor]]
-"""For every cell of the kernel, in C order: the rows of the input and of the output that it joins.
+_Pairs = list[tuple[Tensor, Tensor]]
+"""For every cell of the kernel, in C order: rows of the input, and the row of the output that each
+of them is added to.
 """
 
 
@@ -50,11 +53,10 @@ class SparseBlock(nn.Module):
     """Sparse convolution without bias, LayerNorm over channels, ReLU.
 
     Args:
-        stride: 1 is a 3x3x3 convolution that keeps the set of non-empty voxels (submanifold); 2 a
-            2x2x2 one that halves the
-            resolution: a voxel is non-empty exactly where one of its children is.
-        share: blocks of stride 1 with the same name on the same voxels share their neighbour
-            tables.
+        stride: 1 for a 3x3x3 convolution that keeps the set of non-empty voxels (submanifold); 2
+            for a 2x2x2 one that halves the resolution: a voxel is non-empty where one of its
+            children is.
+        share: name under which blocks of stride 1 on the same voxels share their pairs.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, share: str) -> None:
@@ -68,67 +70,63 @@ class SparseBlock(nn.Module):
         self.norm = nn.LayerNorm(out_channels)
 
     def forward(self, volume: SparseVolume) -> SparseVolume:
-        if volume.features.is_cuda:
+        if backend.use_cuda_library("spconv", volume.features):
             volume = self.convolution(volume)
         elif self.stride == 1:
             if self.share not in volume.indice_dict:
                 volume.indice_dict[self.share] = neighbour_pairs(volume)
-            volume = volume.replace_feature(
-                convolve(
-                    volume.features,
-                    self.convolution.weight,
-                    volume.indice_dict[self.share],
-                    len(volume.indices),
-                )
-            )
+            pairs, rows = volume.indice_dict[self.share], len(volume.indices)
+            features = _convolve(volume.features, self.convolution.weight, pairs, rows)
+            volume = volume.replace_feature(features)
         else:
-            parents, pairs = parent_pairs(volume, self.stride)
-            features = convolve(volume.features, self.convolution.weight, pairs, len(parents))
+            parents, pairs = _parent_pairs(volume, self.stride)
+            features = _convolve(volume.features, self.convolution.weight, pairs, len(parents))
             x, y, z = (side // self.stride for side in volume.spatial_shape)
             volume = sparse_volume(features, parents, (x, y, z), volume.batch_size)
         return volume.replace_feature(torch.relu(self.norm(volume.features)))
 
 
-def convolve(
+def _convolve(
     features: Float[Tensor, "voxel in"],
     weight: Float[Tensor, "out kx ky kz in"],
-    pairs: Pairs,
+    pairs: _Pairs,
     rows: int,
 ) -> Float[Tensor, "row out"]:
-    """Sum over the kernel's cells: gather the input rows, multiply by the cell's matrix, add to the
-    output rows.
+    """Sparse convolution: for every cell of the kernel, gathers the input rows, multiplies them by
+    the cell's matrix and adds them to the output rows.
     """
     matrices = weight.flatten(1, 3).permute(1, 2, 0)  # [cell, in, out]
     result = features.new_zeros(rows, weight.shape[0])
     for matrix, (source, target) in zip(matrices, pairs, strict=True):
         if len(source):
-            result.index_add_(
-                0, target, features.index_select(0, source) @ matrix
-            )  # features[source] takes six times as long
+            gathered = features.index_select(0, source)  # features[source] takes six times as long
+            result.index_add_(0, target, gathered @ matrix)
     return result
 
 
-def neighbour_pairs(volume: SparseVolume) -> Pairs:
-    """Pairs of a submanifold 3x3x3 convolution: every voxel with those of its 26 neighbours (and
-    itself) that are non-empty.
-
-    On the CPU; on CUDA spconv finds its own.
+def neighbour_pairs(volume: SparseVolume) -> _Pairs:
+    """Pairs of a submanifold 3x3x3 convolution: every voxel with itself and those of its 26
+    neighbours that are non-empty.
     """
     x, y, z = volume.spatial_shape
     index = volume.indices.long()
     padded = (x + 2, y + 2, z + 2)  # a border of empty voxels, so that no neighbour lies outside
-    at = linear_index(index + index.new_tensor([0, 1, 1, 1]), padded)
-    row = torch.full(
-        (volume.batch_size * padded[0] * padded[1] * padded[2],), -1, dtype=torch.int32
-    )
-    row[at] = torch.arange(len(index), dtype=torch.int32)
-    steps = [(i * padded[1] + j) * padded[2] + k for i, j, k in product((-1, 0, 1), repeat=3)]
-    return neighbour_pairs_compiled.neighbour_pairs(at, row, steps)
+    position = linear_index(index + index.new_tensor([0, 1, 1, 1]), padded)
+    voxels = volume.batch_size * padded[0] * padded[1] * padded[2]
+    row = torch.full((voxels,), -1, dtype=torch.int32, device=index.device)
+    row[position] = torch.arange(len(index), dtype=torch.int32, device=index.device)
+    pairs = []
+    for i, j, k in product((-1, 0, 1), repeat=3):
+        step = (i * padded[1] + j) * padded[2] + k
+        neighbour = row.index_select(0, position + step)
+        target = (neighbour >= 0).nonzero()[:, 0]
+        pairs.append((neighbour.index_select(0, target).long(), target))
+    return pairs
 
 
-def parent_pairs(volume: SparseVolume, stride: int) -> tuple[Int[Tensor, "parent 4"], Pairs]:
+def _parent_pairs(volume: SparseVolume, stride: int) -> tuple[Int[Tensor, "parent 4"], _Pairs]:
     """The non-empty voxels at ``1 / stride`` of the resolution, and the pairs of child and parent
-    by the child's corner.
+    for every corner of a parent.
     """
     shape = tuple(side // stride for side in volume.spatial_shape)
     index = volume.indices.long()
@@ -144,7 +142,7 @@ def parent_pairs(volume: SparseVolume, stride: int) -> tuple[Int[Tensor, "parent
 
 
 def non_empty(volume: Float[Tensor, "batch channel x y z"]) -> Bool[Tensor, "batch x y z"]:
-    """Which voxels of a dense volume are not of zeros."""
+    """Whether each voxel of a dense volume has a feature other than zero."""
     return volume.detach().abs().amax(dim=1) != 0
 
 
@@ -155,19 +153,3 @@ def to_dense(volume: SparseVolume) -> Float[Tensor, "batch channel x y z"]:
     dense = volume.features.new_zeros(batch * x * y * z, channels)
     dense[linear_index(volume.indices, (x, y, z))] = volume.features
     return dense.view(batch, x, y, z, channels).permute(0, 4, 1, 2, 3)
-
-
-def linear_index(index: Int[Tensor, "n 4"], shape: tuple[int, int, int]) -> Int[Tensor, " n"]:
-    """(batch, x, y, z) -> position in the flattened [B, X, Y, Z]."""
-    x, y, z = shape
-    b, i, j, k = index.long().unbind(1)
-    return ((b * x + i) * y + j) * z + k
-
-
-def unravel_index(linear: Int[Tensor, " n"], shape: tuple[int, int, int]) -> Int[Tensor, "n 4"]:
-    """Position in the flattened [B, X, Y, Z] -> (batch, x, y, z)."""
-    x, y, z = shape
-    k = linear % z
-    j = linear // z % y
-    i = linear // (z * y) % x
-    return torch.stack([linear // (z * y * x), i, j, k], dim=1)

@@ -1,5 +1,5 @@
-"""Which LiDAR returns are no surfaces: the ego vehicle's own, outliers, and drops of rain where it
-rains (TACOcc, section V).
+"""Removal of LiDAR returns that are not from the scene's surfaces: those from the ego vehicle,
+outliers, and raindrops (TACOcc, section V).
 """
 
 from __future__ import annotations
@@ -15,19 +15,24 @@ from occ_core.types import DriveContext
 
 @dataclass(frozen=True, kw_only=True)
 class LidarFilterConfig:
-    """What counts as alone."""
+    """What counts as an outlier.
+
+    Raises:
+        ValueError: the radius is not positive, or a number of neighbours is below 1.
+    """
 
     radius: float = 0.03
-    """In radians across the ray, and ten times as much in ln(range) along it; beams of a 32-beam
-    LiDAR are 0.023 apart.
+    """Radius of the neighbourhood in radians across the ray, and ten times as much in ln(range)
+    along it; the beams of a 32-beam LiDAR are 0.023 rad apart.
     """
     neighbours: int = 1
-    """A point with fewer others within the radius is an outlier."""
+    """A point with fewer neighbours is an outlier."""
     neighbours_in_rain: int = 2
-    """The same where it rains, of weak returns."""
+    """The same for weak returns in rain."""
     weak: float = 10.0
-    """Intensities (0..255) up to this are a drop's rather than a surface's."""
+    """Returns of an intensity (0..255) up to this may be from a raindrop."""
     ego_box_m: tuple[float, ...] = EGO_BOX_M
+    """Returns from inside this box are from the ego vehicle; see ``EGO_BOX_M``."""
 
     def __post_init__(self) -> None:
         if self.radius <= 0 or min(self.neighbours, self.neighbours_in_rain) < 1:
@@ -39,21 +44,21 @@ class LidarFilterConfig:
 def surface_points(
     points: np.ndarray, context: DriveContext, config: LidarFilterConfig | None = None
 ) -> np.ndarray:
-    """Which points of one sweep are to be kept.
+    """Whether each point of one sweep is from a surface of the scene.
 
-    A LiDAR's points thin out with the range, so a fixed distance in metres would call all that is
-    far an outlier; here distance is measured in direction and in logarithm of the range, where a
-    surface is as dense far as near.
+    The points of a LiDAR thin out with the range, so a fixed distance in metres would make
+    everything far away an outlier. Distances are therefore measured in direction and in the
+    logarithm of the range, where a surface is equally dense near and far.
 
     Args:
         points: ``[N, >=4]``, x, y, z in metres in the sensor frame, intensity in 0..255.
-        context: where its weather has rain, drops are looked for too.
+        context: raindrops are removed where its weather has rain.
 
     Returns:
-        bool ``[N]``.
+        bool ``[N]``, True for the points to keep.
 
     Raises:
-        ValueError: points of a wrong shape.
+        ValueError: the points are of a wrong shape.
     """
     config = config or LidarFilterConfig()
     if points.ndim != 2 or points.shape[1] < 4:
@@ -70,12 +75,12 @@ def surface_points(
 
 
 def _fewer_than(points: np.ndarray, neighbours: int, radius: float) -> np.ndarray:
-    """Which points have fewer neighbours than this, in directions and logarithms of the range."""
+    """Which points have fewer neighbours than this within the radius."""
     if len(points) == 0:
         return np.zeros(0, dtype=bool)
     range_m = np.linalg.norm(points, axis=1, keepdims=True)
-    # On a sphere of radius 10 + ln(range), a radian is about 10 long, and ground seen at a grazing
-    # angle still is one surface.
+    # Points are moved to a distance of 10 + ln(range): a radian is then about 10 long, and ground
+    # seen at a grazing angle is still one surface.
     sphere = 10.0
     warped = points / range_m * (sphere + np.log(range_m))
     cloud = o3d.t.geometry.PointCloud(

@@ -1,7 +1,7 @@
-"""Sky masks without a trained network: camera geometry and image statistics (TACOcc, section III-B:
-sky is no surface).
+"""Sky masks without a trained network, from camera geometry and image statistics (TACOcc, section
+III-B, leaves out the sky, which has no surface).
 
-All cameras look at one sky at one instant, so it is searched for in all images together.
+All cameras see the same sky at one instant, so all images are searched together.
 """
 
 from __future__ import annotations
@@ -12,32 +12,34 @@ import cv2
 import numpy as np
 
 CLUSTERS = 8
+"""Number of clusters of colour and texture above the horizon."""
 SAMPLES = 20_000
-"""Pixels that are clustered."""
+"""Number of pixels that are clustered."""
 MIN_SHARE = 0.02
-"""Of the pixels above the horizon: a smaller cluster is no sky."""
+"""A cluster with a smaller fraction of the pixels above the horizon is not sky."""
 MAX_TEXTURE = 10.0
-"""As ``_appearance`` measures it: facades and trees have more."""
+"""Texture, as ``_appearance`` measures it, that facades and trees exceed."""
 MIN_BRIGHTER = 10.0
 """Lightness (0..100) by which sky exceeds the median above or below the horizon, whichever is
-darker.
+lower.
 """
 MIN_LIGHT = 0.65
-"""Of a cluster's lightness, as a share of the highest sky cluster's."""
+"""Lightness of a cluster as a fraction of that of the highest sky cluster."""
 MAX_WARMER = 3.0
 """Units of CIE b by which sky may be yellower than the median of the images."""
 MIN_HEIGHT = 0.68
-"""Of a cluster's mean elevation, as a share of the highest sky cluster's."""
+"""Mean elevation of a cluster as a fraction of that of the highest sky cluster."""
 MAX_DISTANCE = 9.0
-"""Squared Mahalanobis distance of a pixel's colour from a sky cluster's; 97 of 100 are nearer
-(chi-squared, 3).
+"""Squared Mahalanobis distance of a pixel's colour from that of a sky cluster; 97 % of the cluster
+are nearer (chi-squared with 3 degrees of freedom).
 """
 MIN_ELEVATION = 0.01
 """Sine of the elevation above which a pixel can be sky at all."""
 LIDAR_ELEVATION = 0.17
 """Sine of the elevation up to which a LiDAR sees."""
 BEAM_SPACING = (0.028, 0.009)
-"""Radians that a LiDAR return speaks for, down and across: a little more than from one to the next.
+"""Angles in radians that a LiDAR return covers, down and across: a little more than the spacing of
+the returns.
 """
 
 
@@ -47,26 +49,26 @@ def sky_masks(
     world_from_camera: Sequence[np.ndarray],
     surface_pixels: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
-    """Which pixels see the sky, in images of one instant.
+    """Masks of the pixels that see the sky, in images of one instant.
 
-    Above the horizon, pixels are clustered by colour and texture. Clusters that are bright, smooth,
-    not warm and high are sky, such as the blue, the clouds and the haze. The colour of each, a line
-    over the elevation, then decides pixel by pixel; regions without a pixel of the cluster are left
-    out, and regions in which the LiDAR meets a surface.
+    The pixels above the horizon are clustered by colour and texture. Clusters that are bright,
+    smooth, not warm and high up are sky, such as the blue, the clouds and the haze. Each pixel is
+    then decided by the colour of these clusters, a linear function of the elevation; regions
+    without a pixel of the cluster are left out, and so are regions in which the LiDAR hits a
+    surface.
 
     Args:
         images: uint8 ``[H, W, 3]`` each, RGB; sizes may differ.
         intrinsics: ``[3, 3]`` each, in pixels of its image.
-        world_from_camera: ``[4, 4]`` each, any frame whose z axis points up.
-        surface_pixels: ``[N, 2]`` each, (column, row) of the LiDAR returns, as ``project_points``
-            gives them, NaN behind the
-            camera; None: nothing is known of them.
+        world_from_camera: ``[4, 4]`` each, for any world frame whose z axis points up.
+        surface_pixels: ``[N, 2]`` each, (column, row) of the LiDAR returns as ``project_points``
+            gives them, NaN behind the camera; None without LiDAR.
 
     Returns:
         bool ``[H, W]`` for each image.
 
     Raises:
-        ValueError: numbers of images and cameras differ.
+        ValueError: the numbers of images and cameras differ.
     """
     if (
         not len(images)
@@ -76,9 +78,8 @@ def sky_masks(
     ):
         raise ValueError(
             "sky_masks needs a camera (and, where given, surface_pixels) for each image, got "
-            f"{len(images)} images, "
-            f"{len(intrinsics)} intrinsics, {len(world_from_camera)} poses and "
-            f"{len(surface_pixels or images)} surface_pixels"
+            f"{len(images)} images, {len(intrinsics)} intrinsics, {len(world_from_camera)} poses "
+            f"and {len(surface_pixels or images)} surface_pixels"
         )
     elevations = [
         _elevation(image.shape[:2], *camera)
@@ -88,7 +89,7 @@ def sky_masks(
     sky = [np.zeros(elevation.shape, dtype=bool) for elevation in elevations]
     for cluster in _sky_clusters(appearances, elevations):
         like = cluster
-        for _ in range(2):  # the second time from all that the first has found
+        for _ in range(2):  # the second time from everything that the first has found
             like = _like(like, cluster, appearances, elevations)
         sky = [found | more for found, more in zip(sky, like, strict=True)]
     if surface_pixels is None:
@@ -110,11 +111,9 @@ def _elevation(
 
 
 def _appearance(image: np.ndarray) -> np.ndarray:
-    """Colour in CIE Lab without the noise, and texture: the logarithm of the mean gradient; [H, W,
-    4].
-    """
-    calm = cv2.bilateralFilter(cv2.medianBlur(image, 5), 7, 25, 5)
-    colour = cv2.cvtColor(calm.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    """Denoised colour in CIE Lab, and texture, the logarithm of the mean gradient: [H, W, 4]."""
+    smooth = cv2.bilateralFilter(cv2.medianBlur(image, 5), 7, 25, 5)
+    colour = cv2.cvtColor(smooth.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     blurred = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.2)
     across, down = (cv2.Sobel(blurred, cv2.CV_32F, x, y, scale=1 / 8) for x, y in ((1, 0), (0, 1)))
     gradient = cv2.boxFilter(np.hypot(across, down).max(axis=2), -1, (5, 5))
@@ -124,7 +123,7 @@ def _appearance(image: np.ndarray) -> np.ndarray:
 def _sky_clusters(
     appearances: list[np.ndarray], elevations: list[np.ndarray]
 ) -> list[list[np.ndarray]]:
-    """Masks [H, W] of the images, for every cluster that is sky."""
+    """For every cluster that is sky its masks [H, W], one an image."""
     above = [elevation > MIN_ELEVATION for elevation in elevations]
     pixels = np.concatenate(
         [appearance[up] for appearance, up in zip(appearances, above, strict=True)]
@@ -137,13 +136,15 @@ def _sky_clusters(
     cv2.setRNGSeed(0)
     sample = np.random.default_rng(0).permutation(pixels)[:SAMPLES]
     until = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 0.1)
-    _, _, centres = cv2.kmeans(sample, CLUSTERS, None, until, 3, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    _, _, centres = cv2.kmeans(  # type: ignore[call-overload]
+        sample, CLUSTERS, None, until, 3, cv2.KMEANS_PP_CENTERS
+    )
     nearest = np.stack([((pixels - centre) ** 2).sum(axis=1) for centre in centres]).argmin(axis=0)
     below = np.concatenate(
         [appearance[~up] for appearance, up in zip(appearances, above, strict=True)]
-    )  # no sky
-    # Where there is more sky than anything else above the horizon, the road is the darker; at
-    # night, what no headlight meets.
+    )
+    # The darker of the two: below mostly the road where sky fills the part above; at night whatever
+    # the headlights do not reach.
     brightness = min(np.median(part[:, 0]) for part in (pixels, below) if len(part))
     warmth = np.median(np.concatenate([pixels, below])[:, 2])
     candidates = {
@@ -154,11 +155,11 @@ def _sky_clusters(
         and yellow < warmth + MAX_WARMER
         and texture < MAX_TEXTURE
     }
-    highest, its_light = max(candidates.values(), default=(0.0, 0.0))
+    highest, highest_light = max(candidates.values(), default=(0.0, 0.0))
     ends = np.cumsum([np.count_nonzero(up) for up in above])[:-1]
     clusters = []
     for cluster, (height, light) in candidates.items():
-        if height >= MIN_HEIGHT * highest and light >= MIN_LIGHT * its_light:
+        if height >= MIN_HEIGHT * highest and light >= MIN_LIGHT * highest_light:
             masks = [np.zeros(up.shape, dtype=bool) for up in above]
             for mask, up, part in zip(
                 masks, above, np.split(nearest == cluster, ends), strict=True
@@ -174,7 +175,7 @@ def _like(
     appearances: list[np.ndarray],
     elevations: list[np.ndarray],
 ) -> list[np.ndarray]:
-    """The pixels above the horizon that look like ``sky``, in regions that hold seeds."""
+    """The pixels above the horizon that look like ``sky``, in regions that contain seeds."""
     if sum(int(mask.sum()) for mask in sky) < 10:
         return [np.zeros(mask.shape, dtype=bool) for mask in sky]
     colour = np.concatenate(
@@ -206,7 +207,7 @@ def _like(
 def _without_surfaces(
     sky: np.ndarray, elevation: np.ndarray, intrinsics: np.ndarray, surface_pixels: np.ndarray
 ) -> np.ndarray:
-    """The regions of ``sky`` in which, as far up as a LiDAR sees, less than half is hit."""
+    """The regions of ``sky`` in which less than half of the part that a LiDAR can see is hit."""
     returns = np.zeros(sky.shape, dtype=np.uint8)
     column, row = surface_pixels[np.isfinite(surface_pixels).all(axis=1)].round().astype(int).T
     inside = (column >= 0) & (row >= 0) & (column < sky.shape[1]) & (row < sky.shape[0])

@@ -1,4 +1,4 @@
-"""Velocities of what moves, from the sweeps of one frame (TACOcc, section III-B: adjacent-frame
+"""Velocities of moving objects from the sweeps of one frame (TACOcc, section III-B: adjacent-frame
 point cloud registration).
 """
 
@@ -14,37 +14,42 @@ from torch import Tensor
 from occ_core.voxel_grid import VoxelGrid
 
 GAP_S = 0.2
-"""Between the sweeps that are registered: a car drives metres in it, a pedestrian a quarter of one.
+"""Desired time between the two sweeps, in which a car moves by metres and a pedestrian by a quarter
+of one.
 """
 GROUND_M = 0.3
-"""What lies lower than this above the lowest point around is ground."""
+"""Points up to this height above the lowest point around are ground."""
 CELL_M = 2.0
+"""Cell size of the grid in which the ground is found."""
 TOUCHING_M = 0.8
-"""Points of one thing are not farther apart."""
-MOST_EXTENT_M = 14.0
-"""Larger things stand still: facades, hedges."""
+"""Points of one object are at most this far apart."""
+MAX_EXTENT_M = 14.0
+"""Larger objects do not move: facades, hedges."""
 MIN_POINTS = 8
-FASTEST_MPS = 20.0
-SLOWEST_MPS = 1.0
-"""Less is what sampling a surface anew makes of one at rest."""
+"""Smallest number of points of an object."""
+MAX_SPEED_MPS = 20.0
+MIN_SPEED_MPS = 1.0
+"""Objects at rest seem to move at less than this, since each sweep samples other points of them."""
 MATCH_M = 0.3
-"""Registered points lie no farther from their likes."""
+"""Registered points match if they are at most this far apart."""
 MIN_FITNESS = 0.6
-"""Share of a thing's points that find their like."""
+"""Fraction of an object's points that must find a match."""
 MIN_GAIN = 0.3
-"""By which a displacement must be fitter than none: what may stand still, stands still."""
+"""Increase in fitness over standing still without which an object counts as standing still."""
 
 
 def point_velocities(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Things of the newest sweep, ego motion made up for, are registered one by one with an older
-    sweep.
+    """Positions and velocities of the points that move.
+
+    Each object of the newest sweep is registered with an older sweep; the ego motion is already
+    compensated in both.
 
     Args:
         points: float32 ``[N, 5]`` as in ``Frame``: x, y, z, intensity, age in seconds.
 
     Returns:
-        Positions ``[M, 3]`` in metres of points that move, and their velocities ``[M, 3]`` in
-        metres per second; what is not among them stands still or is not known to move.
+        Positions ``[M, 3]`` in metres and velocities ``[M, 3]`` in metres per second of the moving
+        points; all others stand still, as far as is known.
     """
     nothing = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)
     ages = np.unique(points[:, 4])
@@ -55,18 +60,18 @@ def point_velocities(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         points[points[:, 4] == age, :3].astype(np.float64) for age in (ages[0], then_s)
     )
     ground = _Ground(newest)
-    now, then = _things(newest[ground.below(newest)]), _things(older[ground.below(older)])
+    now, then = _objects(newest[ground.is_below(newest)]), _objects(older[ground.is_below(older)])
     if not now or not then:
         return nothing
     scene = _cloud(np.concatenate(then))
-    centres = np.array([thing.mean(axis=0) for thing in then])
+    centres = np.array([cluster.mean(axis=0) for cluster in then])
     gap_s = float(then_s - ages[0])
     positions, velocities = [], []
-    for thing in now:
-        displacement = _displacement(thing, scene, centres, FASTEST_MPS * gap_s)
-        if np.linalg.norm(displacement) > SLOWEST_MPS * gap_s:
-            positions.append(thing)
-            velocities.append(np.broadcast_to(-displacement / gap_s, thing.shape))
+    for cluster in now:
+        displacement = _displacement(cluster, scene, centres, MAX_SPEED_MPS * gap_s)
+        if np.linalg.norm(displacement) > MIN_SPEED_MPS * gap_s:
+            positions.append(cluster)
+            velocities.append(np.broadcast_to(-displacement / gap_s, cluster.shape))
     if not positions:
         return nothing
     return np.concatenate(positions).astype(np.float32), np.concatenate(velocities).astype(
@@ -77,10 +82,10 @@ def point_velocities(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def voxel_speed(
     positions: np.ndarray, velocities: np.ndarray, grid: VoxelGrid
 ) -> Float[Tensor, "x y z"]:
-    """Metres per second of every voxel, as its fastest point; 0 where none moves.
+    """Speed of every voxel in metres per second: that of its fastest point, 0 where none moves.
 
     Args:
-        positions, velocities: of ``point_velocities``.
+        positions, velocities: from ``point_velocities``.
     """
     speed = np.zeros(grid.shape, dtype=np.float32)
     index, inside = grid.numpy_index(positions)
@@ -89,50 +94,48 @@ def voxel_speed(
 
 
 def _displacement(
-    thing: np.ndarray, scene: o3d.geometry.PointCloud, centres: np.ndarray, farthest_m: float
+    cluster: np.ndarray, scene: o3d.geometry.PointCloud, centres: np.ndarray, farthest_m: float
 ) -> np.ndarray:
-    """Where a thing is in the other sweep, as seen from where it is; 0 where it stands still or is
-    not found.
+    """Vector from an object to where it lay in the other sweep; 0 where it stands still or is not
+    found.
     """
     register, translation = o3d.pipelines.registration, np.eye(4)
-    offsets = centres - thing.mean(axis=0)
+    offsets = centres - cluster.mean(axis=0)
     offsets = offsets[np.linalg.norm(offsets[:, :2], axis=1) < farthest_m]
-    at_rest = register.evaluate_registration(_cloud(thing), scene, MATCH_M, np.eye(4)).fitness
+    at_rest = register.evaluate_registration(_cloud(cluster), scene, MATCH_M, np.eye(4)).fitness
     best, found = max(MIN_FITNESS, at_rest + MIN_GAIN), np.zeros(3)
     if best > 1:
         return found
     for offset in offsets:
         translation[:3, 3] = offset
-        result = register.registration_icp(_cloud(thing), scene, 2 * MATCH_M, translation)
+        result = register.registration_icp(_cloud(cluster), scene, 2 * MATCH_M, translation)
         fitness = register.evaluate_registration(
-            _cloud(thing), scene, MATCH_M, result.transformation
+            _cloud(cluster), scene, MATCH_M, result.transformation
         ).fitness
         if fitness > best:
-            centre = thing.mean(axis=0)
-            best, found = (
-                fitness,
-                result.transformation[:3, :3] @ centre + result.transformation[:3, 3] - centre,
-            )
+            centre = cluster.mean(axis=0)
+            rotation, shift = result.transformation[:3, :3], result.transformation[:3, 3]
+            best, found = fitness, rotation @ centre + shift - centre
     return found
 
 
-def _things(points: np.ndarray) -> list[np.ndarray]:
-    """Points that lie together, what is large left out."""
+def _objects(points: np.ndarray) -> list[np.ndarray]:
+    """Clusters of points, without those that are too large."""
     if len(points) < MIN_POINTS:
         return []
     labels = np.asarray(_cloud(points).cluster_dbscan(eps=TOUCHING_M, min_points=3))
     order = np.argsort(labels, kind="stable")
     parts = np.split(points[order], np.flatnonzero(np.diff(labels[order])) + 1)
-    first = labels[order][0] == -1  # of no thing
+    first = labels[order][0] == -1  # points of no object
     return [
         part
         for part in parts[int(first) :]
-        if len(part) >= MIN_POINTS and np.ptp(part, axis=0).max() < MOST_EXTENT_M
+        if len(part) >= MIN_POINTS and np.ptp(part, axis=0).max() < MAX_EXTENT_M
     ]
 
 
 class _Ground:
-    """The lowest point in and around every cell of the ground plane."""
+    """The height of the ground: the lowest point in and around every cell of the plane."""
 
     def __init__(self, points: np.ndarray) -> None:
         self.low = np.floor(points[:, :2].min(axis=0) / CELL_M)
@@ -141,8 +144,8 @@ class _Ground:
         np.minimum.at(self.height, tuple(cells.astype(int).T), points[:, 2])
         self.height = minimum_filter(self.height, size=3, mode="constant", cval=np.inf)
 
-    def below(self, points: np.ndarray) -> np.ndarray:
-        """Which points have ground under them, and not just under them."""
+    def is_below(self, points: np.ndarray) -> np.ndarray:
+        """Which points lie above ground that is known, and more than ``GROUND_M`` above it."""
         cells = (np.floor(points[:, :2] / CELL_M) - self.low).astype(int)
         inside = ((cells >= 0) & (cells < self.height.shape)).all(axis=1)
         cells = np.where(inside[:, None], cells, 0)

@@ -15,26 +15,30 @@ from occ_core.types import Frame
 
 @dataclass(frozen=True, slots=True)
 class Cameras:
-    """N views of one size."""
+    """N views of one size.
+
+    Raises:
+        ValueError: the size is below 1x1 pixels.
+    """
 
     intrinsics: Float[Tensor, "view 3 3"]
-    """In pixels; pixel centres at integer coordinates. Of an orthographic camera the focal lengths
-    are pixels per metre.
+    """Camera matrices in pixels, whose centres lie at integer coordinates. The focal lengths of an
+    orthographic camera are in pixels per metre.
     """
     camera_from_grid: Float[Tensor, "view 4 4"]
-    """Camera frame: x right, y down, z forward."""
+    """Poses of the camera frames: x right, y down, z forward."""
     size: tuple[int, int]
     """(height, width)."""
     orthographic: bool = False
     near_m: float = 0.1
-    """What lies nearer along the optical axis is not drawn."""
+    """Gaussians whose centre is nearer along the optical axis are not drawn."""
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
             raise ValueError(f"Cameras.size must be at least 1x1 pixels, got {self.size}")
 
     def only(self, view: int) -> Cameras:
-        """One of the views."""
+        """The cameras with a single one of the views."""
         return replace(
             self,
             intrinsics=self.intrinsics[view : view + 1],
@@ -43,12 +47,10 @@ class Cameras:
 
 
 def frame_cameras(frame: Frame, sample: int, scale: float = 1.0) -> Cameras:
-    """The cameras of one sample of a frame, those that are missing left out, for images ``scale``
-    times as large.
-    """
-    there = frame.camera_mask[sample]
+    """The available cameras of one sample of a frame, for images ``scale`` times as large."""
+    available = frame.camera_mask[sample]
     from_size = frame.images.shape[-2], frame.images.shape[-1]
     size = round(from_size[0] * scale), round(from_size[1] * scale)
     scaling = torch.from_numpy(scale_intrinsics(np.eye(3), from_size, size)).to(frame.intrinsics)
-    camera_from_grid = torch.linalg.inv(frame.grid_from_camera[sample, there].double()).float()
-    return Cameras(scaling @ frame.intrinsics[sample, there], camera_from_grid, size)
+    camera_from_grid = torch.linalg.inv(frame.grid_from_camera[sample, available].double()).float()
+    return Cameras(scaling @ frame.intrinsics[sample, available], camera_from_grid, size)

@@ -1,5 +1,5 @@
-"""Gaussians -> their images: centre, conic, depth (EWA splatting, as 3D Gaussian splatting and
-gsplat compute it).
+"""Gaussians -> ellipses in an image (EWA splatting, Zwicker et al. 2001, as 3D Gaussian splatting
+and gsplat compute it).
 """
 
 from __future__ import annotations
@@ -14,31 +14,29 @@ from occ_core.rendering.cameras import Cameras
 from occ_core.types import Gaussians
 
 LOW_PASS_PX2 = 0.3
-"""Added to the variances in the image: nothing is thinner than a pixel."""
+"""Added to the variances in the image, so that nothing is thinner than a pixel."""
 MIN_ALPHA = 1 / 255
-"""Fainter contributions are left out."""
+"""Contributions with a smaller alpha are left out."""
 
 
 class Projected(NamedTuple):
-    """Gaussians in one image; those that cannot be seen are not ``visible``, and what stands there
-    means nothing.
-    """
+    """Gaussians in one image; the values of those that are not ``visible`` are undefined."""
 
     centres: Float[Tensor, "gaussian 2"]
-    """(u, v) in pixels."""
+    """Image positions (u, v) in pixels."""
     conics: Float[Tensor, "gaussian 3"]
-    """Inverse covariance (a, b, c): the exponent is (a du^2 + 2 b du dv + c dv^2) / 2."""
+    """Inverse covariances (a, b, c): the exponent is (a du^2 + 2 b du dv + c dv^2) / 2."""
     depths: Float[Tensor, " gaussian"]
-    """Of the centres along the optical axis, in metres."""
+    """Depths of the centres along the optical axis, in metres."""
     reach: Float[Tensor, "gaussian 2"]
-    """Half the width and height, in pixels, of the box outside which alpha is below ``MIN_ALPHA``.
-    No gradient.
+    """Half the width and height, in pixels, of the box outside which alpha is below ``MIN_ALPHA``;
+    without gradient.
     """
     visible: Bool[Tensor, " gaussian"]
 
 
 def rotation_matrices(quaternions: Float[Tensor, "gaussian 4"]) -> Float[Tensor, "gaussian 3 3"]:
-    """Of quaternions (w, x, y, z) of any length."""
+    """Rotation matrices of quaternions (w, x, y, z), which need not be normalised."""
     w, x, y, z = torch.nn.functional.normalize(quaternions, dim=1).unbind(1)
     return torch.stack(
         [
@@ -57,7 +55,10 @@ def rotation_matrices(quaternions: Float[Tensor, "gaussian 4"]) -> Float[Tensor,
 
 
 def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
-    """The Gaussians in view ``view``; gradients reach means, quaternions, scales and the camera."""
+    """Projects the Gaussians into view ``view``.
+
+    Gradients reach means, quaternions, scales and the camera.
+    """
     dtype = gaussians.means.dtype
     intrinsics, pose = cameras.intrinsics[view].to(dtype), cameras.camera_from_grid[view].to(dtype)
     height, width = cameras.size
@@ -68,39 +69,33 @@ def project(gaussians: Gaussians, cameras: Cameras, view: int) -> Projected:
     right, down, forward = pose[:3, :3]  # the camera's axes, in the grid
     if cameras.orthographic:
         u, v = fu * x + cu, fv * y + cv
-        along_u, along_v = (
-            (fu * right).expand_as(points),
-            (fv * down).expand_as(points),
-        )  # how u and v change with the mean
+        # how u and v change with the mean
+        along_u, along_v = (fu * right).expand_as(points), (fv * down).expand_as(points)
     else:
         z = torch.where(in_front, z, 1)
         u, v = fu * x / z + cu, fv * y / z + cv
         # Far outside the image the linear approximation breaks down: it is taken no farther than
-        # 0.3 half fields beyond it.
+        # 0.15 image sizes beyond it.
         beyond_u, beyond_v = 0.15 * width / fu, 0.15 * height / fv
         slope_x = (x / z).clamp(-(cu + 0.5) / fu - beyond_u, (width - 0.5 - cu) / fu + beyond_u)
         slope_y = (y / z).clamp(-(cv + 0.5) / fv - beyond_v, (height - 0.5 - cv) / fv + beyond_v)
         along_u = (fu / z)[:, None] * (right - slope_x[:, None] * forward)  # [G, 3]
         along_v = (fv / z)[:, None] * (down - slope_y[:, None] * forward)
     axes = rotation_matrices(gaussians.quaternions) * gaussians.scales[:, None, :]  # [G, 3, axis]
-    u_axes, v_axes = (
-        (along_u[:, :, None] * axes).sum(dim=1),
-        (along_v[:, :, None] * axes).sum(dim=1),
-    )  # [G, axis]
+    u_axes = (along_u[:, :, None] * axes).sum(dim=1)  # [G, axis]
+    v_axes = (along_v[:, :, None] * axes).sum(dim=1)
     uu, vv = u_axes.square().sum(dim=1) + LOW_PASS_PX2, v_axes.square().sum(dim=1) + LOW_PASS_PX2
     uv = (u_axes * v_axes).sum(dim=1)
-    # Lagrange's identity: of a Gaussian as large as the scene, uu vv - uv^2 would cancel to 0
-    spread = uu + vv - LOW_PASS_PX2  # their sum without one of the low-passes
+    # by Lagrange's identity: for a Gaussian as large as the scene, uu vv - uv^2 would cancel to 0
+    spread = uu + vv - LOW_PASS_PX2  # the sum without one of the two low-passes
     determinant = torch.linalg.cross(u_axes, v_axes).square().sum(dim=1) + LOW_PASS_PX2 * spread
     conics = torch.stack([vv, -uv, uu], dim=1) / determinant[:, None]
     with torch.no_grad():
-        exponent = (
-            (gaussians.opacities / MIN_ALPHA).clamp(min=1e-6).log()
-        )  # where alpha falls to MIN_ALPHA
+        # the exponent at which alpha falls to MIN_ALPHA
+        exponent = (gaussians.opacities / MIN_ALPHA).clamp(min=1e-6).log()
         reach = (2 * exponent.clamp(min=0)[:, None] * torch.stack([uu, vv], dim=1)).sqrt()
         centres = torch.stack([u, v], dim=1)
-        touches = (centres + reach >= 0) & (
-            centres - reach <= reach.new_tensor([width - 1, height - 1])
-        )
+        last_pixel = reach.new_tensor([width - 1, height - 1])
+        touches = (centres + reach >= 0) & (centres - reach <= last_pixel)
         visible = in_front & (exponent > 0) & touches.all(dim=1)
     return Projected(torch.stack([u, v], dim=1), conics, points[:, 2], reach, visible)

@@ -10,7 +10,11 @@ from occ_core.types import Gaussians
 
 
 def rasterize_gsplat(gaussians: Gaussians, cameras: Cameras) -> tuple[Tensor, Tensor, Tensor]:
-    """Image ``[N, C, H, W]``, depth ``[N, H, W]`` and alpha ``[N, H, W]``."""
+    """As ``rasterize.rasterize``.
+
+    Returns:
+        Image ``[N, C, H, W]``, depth ``[N, H, W]`` and alpha ``[N, H, W]``.
+    """
     intrinsics = cameras.intrinsics.clone()
     intrinsics[:, :2, 2] += 0.5  # gsplat's pixel centres lie at halves
     height, width = cameras.size

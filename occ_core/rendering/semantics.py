@@ -1,4 +1,4 @@
-"""Gaussians of classes -> a semantic image and its depth (GaussRender, Eq. 3)."""
+"""Gaussians with class probabilities -> a semantic image and its depth (GaussRender, Eq. 3)."""
 
 from __future__ import annotations
 
@@ -10,36 +10,41 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.rasterize import rasterize_each
+from occ_core.rendering.rasterize import rasterize_many
 from occ_core.taxonomy import EMPTY
 from occ_core.types import Gaussians
 
 
-class Rendered(NamedTuple):
+class SemanticImage(NamedTuple):
     """A semantic image and its depth."""
 
     semantics: Float[Tensor, "class h w"]
-    """Probabilities; what is seen through everything is empty."""
+    """Class probabilities; the transmittance counts as the empty class."""
     depth_m: Float[Tensor, "h w"]
+    """Weighted sum of the depths."""
 
 
-def render(gaussians: Gaussians, view: Cameras) -> Rendered:
-    """Eq. 3, of one view: what shines through everything is the empty class."""
-    return render_each(gaussians, [view])[0]
+def render(gaussians: Gaussians, view: Cameras) -> SemanticImage:
+    """Renders one view.
+
+    Raises:
+        ValueError: ``view`` holds several views, or none.
+    """
+    return render_many(gaussians, [view])[0]
 
 
-def render_each(gaussians: Gaussians, views: Sequence[Cameras]) -> list[Rendered]:
-    """The same of several views, each of its own size and kind; on the CPU sooner than one by one."""
+def render_many(gaussians: Gaussians, views: Sequence[Cameras]) -> list[SemanticImage]:
+    """As ``render``, for views of different sizes or kinds, which share the CPU's threads."""
     counts = [len(view.intrinsics) for view in views]
     if any(count != 1 for count in counts):
         raise ValueError(
             f"render takes cameras of one view each, see Cameras.only; got some of {counts} views"
         )
-    rendered = []
-    for rendering in rasterize_each(gaussians, views):
-        image, depth, alpha = (part.squeeze(0) for part in rendering)
-        through = F.pad(
-            (1 - alpha).clamp(min=0)[..., None], (EMPTY, len(image) - 1 - EMPTY)
-        )  # [H, W, class], as the image lies
-        rendered.append(Rendered(image + through.permute(2, 0, 1), depth))
-    return rendered
+    images = []
+    for raster in rasterize_many(gaussians, views):
+        features, depth, alpha = (part.squeeze(0) for part in raster)
+        transmittance = (1 - alpha).clamp(min=0)[..., None]  # [H, W, 1]
+        # [H, W, class], as the features lie in memory
+        empty = F.pad(transmittance, (EMPTY, len(features) - 1 - EMPTY))
+        images.append(SemanticImage(features + empty.permute(2, 0, 1), depth))
+    return images

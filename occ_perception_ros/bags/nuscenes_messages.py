@@ -1,5 +1,6 @@
-"""nuScenes values -> ROS messages: plain numpy in, objects of ``rosbags``' type store out; stamps
-are nanoseconds.
+"""ROS messages from values of nuScenes: from numpy to objects of rosbags' type store.
+
+All stamps are in nanoseconds.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ POINT_DTYPE = np.dtype(
         ("time", "<f4"),
     ]
 )
-"""22 packed bytes, as ``POINT_FIELDS`` tells: the layout of the Velodyne driver, which LiDAR
-odometry packages read. ``time`` is seconds from the header stamp, at most 0."""
+"""The layout of the Velodyne driver, which LiDAR odometry packages expect: 22 packed bytes.
+``time`` is in seconds relative to the header stamp, at most 0."""
 
 _GREY = (128, 128, 128)
-"""Of boxes whose category has no class."""
+"""Colour of boxes whose category has no class."""
 
 LIDAR_PERIOD_S = 0.05
 LIDAR_RINGS = 32
@@ -48,24 +49,26 @@ POINT_FIELDS = [
 
 
 def time_message(stamp_ns: int) -> ros.builtin_interfaces__msg__Time:
+    """A builtin_interfaces/Time."""
     return ros.builtin_interfaces__msg__Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
 
 
 def header(stamp_ns: int, frame_id: str) -> ros.std_msgs__msg__Header:
+    """A std_msgs/Header."""
     return ros.std_msgs__msg__Header(stamp=time_message(stamp_ns), frame_id=frame_id)
 
 
 def compressed_image(
     jpeg: bytes, stamp_ns: int, frame_id: str
 ) -> ros.sensor_msgs__msg__CompressedImage:
-    """The JPEG file as it is."""
+    """A sensor_msgs/CompressedImage with the bytes of a JPEG file."""
     return ros.sensor_msgs__msg__CompressedImage(
         header(stamp_ns, frame_id), "jpeg", np.frombuffer(jpeg, np.uint8)
     )
 
 
 def raw_image(image_bgr: np.ndarray, stamp_ns: int, frame_id: str) -> ros.sensor_msgs__msg__Image:
-    """A ``bgr8`` image from uint8 ``[H, W, 3]``."""
+    """A sensor_msgs/Image of the encoding ``bgr8``, from uint8 ``[H, W, 3]``."""
     height, width, _ = image_bgr.shape
     return ros.sensor_msgs__msg__Image(
         header(stamp_ns, frame_id),
@@ -81,7 +84,14 @@ def raw_image(image_bgr: np.ndarray, stamp_ns: int, frame_id: str) -> ros.sensor
 def camera_info(
     intrinsics: np.ndarray, size: tuple[int, int], stamp_ns: int, frame_id: str
 ) -> ros.sensor_msgs__msg__CameraInfo:
-    """Of a rectified camera: K ``[3, 3]``, size (H, W), no distortion, R = I, P = [K | 0]."""
+    """The sensor_msgs/CameraInfo of a rectified camera: no distortion, R = I, P = [K | 0].
+
+    Args:
+        intrinsics: K, ``[3, 3]``.
+        size: ``(height, width)`` of the image in pixels.
+        stamp_ns: stamp of the image.
+        frame_id: TF frame of the camera.
+    """
     return ros.sensor_msgs__msg__CameraInfo(
         header(stamp_ns, frame_id),
         height=size[0],
@@ -98,10 +108,13 @@ def camera_info(
 
 
 def firing_times_s(ring: np.ndarray) -> np.ndarray:
-    """When each point ``[N]`` was fired, in seconds from the sweep's stamp (its end).
+    """Firing time of each point, float32 ``[N]``, in seconds relative to the end of the sweep.
 
-    nuScenes keeps all 32 returns of every firing, so a column's place in the file is its time. A
-    file in another order has lost its times: all 0.
+    nuScenes stores all 32 returns of every firing in order, so that the position in the file gives
+    the time. All times are 0 for a file in another order.
+
+    Args:
+        ring: index of the laser of each point, ``[N]``.
     """
     if len(ring) == 0 or not np.array_equal(ring, np.arange(len(ring)) % LIDAR_RINGS):
         return np.zeros(len(ring), np.float32)
@@ -112,7 +125,13 @@ def firing_times_s(ring: np.ndarray) -> np.ndarray:
 def point_cloud(
     points: np.ndarray, stamp_ns: int, frame_id: str
 ) -> ros.sensor_msgs__msg__PointCloud2:
-    """A sweep ``[N, 5]`` of x, y, z in metres, intensity and ring, as one row of ``POINT_DTYPE``."""
+    """A sensor_msgs/PointCloud2 with one row of ``POINT_DTYPE``.
+
+    Args:
+        points: ``[N, 5]``: x, y, z in metres, intensity, ring.
+        stamp_ns: end of the sweep.
+        frame_id: TF frame of the LiDAR.
+    """
     cloud = np.zeros(len(points), POINT_DTYPE)
     for column, name in enumerate(("x", "y", "z", "intensity", "ring")):
         cloud[name] = points[:, column]
@@ -133,7 +152,7 @@ def point_cloud(
 def transform(
     parent_from_child: np.ndarray, stamp_ns: int, parent: str, child: str
 ) -> ros.geometry_msgs__msg__TransformStamped:
-    """A pose ``[4, 4]`` as one edge of the TF tree."""
+    """A geometry_msgs/TransformStamped from a pose ``[4, 4]``."""
     return ros.geometry_msgs__msg__TransformStamped(
         header(stamp_ns, parent),
         child,
@@ -145,9 +164,10 @@ def transform(
 
 
 def transforms(
-    edges: Sequence[ros.geometry_msgs__msg__TransformStamped],
+    stamped: Sequence[ros.geometry_msgs__msg__TransformStamped],
 ) -> ros.tf2_msgs__msg__TFMessage:
-    return ros.tf2_msgs__msg__TFMessage(list(edges))
+    """A tf2_msgs/TFMessage."""
+    return ros.tf2_msgs__msg__TFMessage(list(stamped))
 
 
 def odometry(
@@ -158,8 +178,15 @@ def odometry(
     frame_id: str,
     child: str,
 ) -> ros.nav_msgs__msg__Odometry:
-    """A pose ``[4, 4]`` in the world with velocities ``[3]`` in the ego frame; zero covariances
-    mean unknown.
+    """A nav_msgs/Odometry; its covariances are 0, which means unknown.
+
+    Args:
+        world_from_ego: ``[4, 4]``.
+        linear_m_s: velocity ``[3]`` in the ego frame.
+        angular_rad_s: angular velocity ``[3]`` in the ego frame.
+        stamp_ns: time of the pose.
+        frame_id: TF frame of the world.
+        child: TF frame of the vehicle.
     """
     return ros.nav_msgs__msg__Odometry(
         header(stamp_ns, frame_id),
@@ -176,18 +203,20 @@ def odometry(
 
 
 def string(text: str) -> ros.std_msgs__msg__String:
+    """A std_msgs/String."""
     return ros.std_msgs__msg__String(text)
 
 
 def box_markers(
     boxes: Sequence[Box], stamp_ns: int, frame_id: str
 ) -> ros.visualization_msgs__msg__MarkerArray:
-    """Boxes as translucent cubes in their class's colour, ``ns`` = category, after a marker that
-    deletes the last keyframe's.
+    """Boxes as translucent cubes in the colours of their classes, with the category as ``ns``.
+
+    The first marker deletes those of the previous keyframe.
     """
     marker = ros.visualization_msgs__msg__Marker
     erase: Any = _marker(stamp_ns, frame_id, "", 0, marker.DELETEALL, np.eye(4), np.zeros(3), _GREY)
-    cubes: list[Any] = []  # the type store declares MarkerArray with an older distribution's Marker
+    cubes: list[Any] = []  # MarkerArray is declared with the Marker of an older distribution
     for index, box in enumerate(boxes):
         frame_from_box = np.eye(4)
         frame_from_box[:3, :3], frame_from_box[:3, 3] = box.rotation, box.center

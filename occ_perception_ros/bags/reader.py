@@ -1,6 +1,4 @@
-"""Reads bags (rosbag2 folders, single MCAP or sqlite3 files, ROS 1 bags) without a ROS
-installation.
-"""
+"""Reads bags (rosbag2 folders, single MCAP or sqlite3 files, ROS 1 bags) without ROS."""
 
 from __future__ import annotations
 
@@ -10,10 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mcap.reader import SeekingReader
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import ConnectionExtRosbag2, Qos, QosDurability
 
 from occ_perception_ros.bags.writer import TYPESTORE
+
+_MCAP_MAGIC = b"\x89MCAP0\r\n"
+_MAX_RECORD_BYTES = 2**26
+"""Limit for records of an MCAP's summary; the length field of a damaged file may be anything."""
 
 
 class BagError(ValueError):
@@ -26,10 +29,11 @@ class BagTopic:
 
     name: str
     message_type: str
-    """As ``sensor_msgs/msg/Image``."""
+    """For example ``sensor_msgs/msg/Image``."""
     qos: tuple[Qos, ...]
-    """As offered by the recorded publishers; empty where the bag does not say."""
+    """Quality of service that the publishers offered; empty if the bag does not state it."""
     count: int
+    """Number of messages."""
 
     @property
     def latched(self) -> bool:
@@ -39,21 +43,21 @@ class BagTopic:
 
 @dataclass(frozen=True, slots=True)
 class BagMessage:
-    """One message as it lies in the bag."""
+    """One serialised message of a bag."""
 
     topic: str
     message_type: str
     stamp_ns: int
     """Bag time."""
     data: bytes
-    """CDR (or ROS 1 serialisation in a ROS 1 bag)."""
+    """CDR; in a ROS 1 bag, ROS 1's serialisation."""
 
 
 class BagReader:
-    """A context manager around one bag.
+    """A context manager for reading one bag.
 
     Args:
-        path: a rosbag2 folder, an ``.mcap``, ``.db3`` or ROS 1 ``.bag`` file.
+        path: a rosbag2 folder, or an ``.mcap``, ``.db3`` or ROS 1 ``.bag`` file.
 
     Raises:
         BagError: there is no bag at ``path``, or it cannot be read.
@@ -72,13 +76,13 @@ class BagReader:
 
     @property
     def is_ros2(self) -> bool:
+        """Whether this is a bag of ROS 2."""
         return self._reader.is2
 
     def __enter__(self) -> BagReader:
         try:
             self._reader.open()
-        # a damaged file surfaces as whichever error its bytes cause in the storage library
-        except Exception as error:
+        except Exception as error:  # damaged bytes raise many kinds of errors in the library
             raise BagError(
                 f"{self.path} cannot be read: {type(error).__name__}: {error}"
             ) from error
@@ -100,11 +104,15 @@ class BagReader:
     @property
     def end_ns(self) -> int:
         """Bag time of the last message."""
-        return self._reader.end_time - 1  # rosbags gives the first nanosecond after it
+        return self._reader.end_time - 1  # rosbags has the first nanosecond after it
 
     @property
     def topics(self) -> dict[str, BagTopic]:
-        """All topics by name, also those without a message."""
+        """All topics by name, including those without messages.
+
+        Raises:
+            BagError: a topic has messages of two types.
+        """
         found: dict[str, BagTopic] = {}
         for connection in self._reader.connections:
             qos: tuple[Qos, ...] = ()
@@ -113,8 +121,8 @@ class BagReader:
             known = found.get(connection.topic)
             if known is not None and known.message_type != connection.msgtype:
                 raise BagError(
-                    f"{self.path}: {connection.topic} carries {known.message_type} and "
-                    f"{connection.msgtype}"
+                    f"{self.path}: {connection.topic} has messages of {known.message_type} and "
+                    f"of {connection.msgtype}"
                 )
             found[connection.topic] = BagTopic(
                 connection.topic,
@@ -125,11 +133,13 @@ class BagReader:
         return found
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
-        """Messages in the order of bag time, of all topics or of those named (names absent from the
-        bag are ignored).
+        """Messages in the order of bag time.
+
+        Args:
+            topics: only messages of these topics; names that the bag does not have are ignored.
 
         Raises:
-            BagError: the file is damaged at this place.
+            BagError: the file is damaged at this position.
         """
         connections = [c for c in self._reader.connections if topics is None or c.topic in topics]
         if not connections:
@@ -141,17 +151,39 @@ class BagReader:
             raise BagError(f"{self.path} is damaged: {type(error).__name__}: {error}") from error
 
     def decode(self, message: BagMessage) -> Any:
-        """The message as an object with the attributes of its ROS type; arrays are numpy.
+        """The message as an object with the attributes of its ROS type; arrays are numpy's.
 
         Raises:
-            BagError: the bytes are not a message of the type that the bag names.
+            BagError: the bytes are not a message of this type.
         """
         try:
             return self._reader.deserialize(message.data, message.message_type)
-        except (
-            Exception
-        ) as error:  # the decoder indexes into the bytes and raises whatever the wrong bytes cause
+        except Exception as error:  # wrong bytes raise many kinds of errors in the decoder
             raise BagError(
                 f"a message of {message.topic} at {message.stamp_ns} ns is not a "
                 f"{message.message_type}: {error}"
             ) from error
+
+
+def mcap_encodings(path: Path) -> dict[str, tuple[str, str]]:
+    """Message and schema encoding of every topic of an MCAP file; ROS 2's are cdr and ros2msg.
+
+    MCAP files may have any encoding, but ``BagReader`` reads only those of ROS 2.
+
+    Raises:
+        BagError: this is not an MCAP file, or it was cut off before its summary was written.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_MCAP_MAGIC)) != _MCAP_MAGIC:
+            raise BagError(f"{path} is not an MCAP file")
+        try:
+            summary = SeekingReader(file, record_size_limit=_MAX_RECORD_BYTES).get_summary()
+        except Exception as error:  # damaged bytes raise many kinds of errors in the library
+            raise BagError(f"{path} was cut off or is damaged at its end: {error}") from error
+    if summary is None:
+        raise BagError(f"{path} has no summary section")
+    encodings = {}
+    for channel in summary.channels.values():
+        schema = summary.schemas.get(channel.schema_id)
+        encodings[channel.topic] = (channel.message_encoding, schema.encoding if schema else "")
+    return encodings

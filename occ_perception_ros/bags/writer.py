@@ -1,6 +1,4 @@
-"""Writes rosbag2 files (MCAP or sqlite3) without a ROS installation; a bag appears whole or not at
-all.
-"""
+"""Writes rosbag2 bags (MCAP or sqlite3) without ROS; a bag appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -23,14 +21,17 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
-"""The standard messages used here are the same from Humble to Rolling."""
+"""Message types; those that are used here are the same from Humble to Rolling."""
 
 Storage = Literal["mcap", "sqlite3"]
 
 
 def qos_profile(depth: int, *, latched: bool = False) -> Qos:
-    """A reliable keep-last profile; ``latched`` makes it transient local, so that late subscribers
-    get the last message.
+    """A reliable keep-last profile.
+
+    Args:
+        depth: length of the queue.
+        latched: whether late subscribers get the last messages (transient local durability).
     """
     unspecified = QosTime(0, 0)
     return Qos(
@@ -47,18 +48,18 @@ def qos_profile(depth: int, *, latched: bool = False) -> Qos:
 
 
 class BagWriter:
-    """A context manager around one new bag.
+    """A context manager for writing one new bag.
 
-    Everything is written into a hidden folder beside ``path`` and moved there on a clean exit;
-    after an exception nothing is left.
+    The bag is written into a hidden folder next to ``path`` and moved there on a clean exit; after
+    an exception nothing is left.
 
     Args:
-        path: the folder of the new bag.
+        path: folder of the new bag.
         storage: ``"mcap"`` or ``"sqlite3"``.
-        custom_data: free key-value pairs for ``metadata.yaml``.
+        custom_data: key-value pairs for ``metadata.yaml``.
 
     Raises:
-        FileExistsError: ``path`` exists already.
+        FileExistsError: ``path`` already exists.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class BagWriter:
     ) -> None:
         if path.exists():
             raise FileExistsError(
-                f"{path} exists already; remove it or name another place for the bag"
+                f"{path} already exists; remove it or choose another path for the bag"
             )
         self.path = path
         self.counts: dict[str, int] = {}
+        """Number of messages by topic."""
         self._plugin = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}[storage]
         self._custom_data = custom_data or {}
         self._connections: dict[str, Connection] = {}
@@ -78,7 +80,7 @@ class BagWriter:
 
     @property
     def unfinished_path(self) -> Path:
-        """The folder that becomes ``path``: files put in here arrive with the bag."""
+        """The folder that becomes ``path``; additional files may be written into it."""
         return self._folder / self.path.name
 
     def __enter__(self) -> BagWriter:
@@ -86,8 +88,8 @@ class BagWriter:
         self._folder = Path(
             tempfile.mkdtemp(prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent)
         )
-        # Version 8 keeps the QoS as text, which players from Humble to Rolling read; version 9
-        # needs Jazzy or newer.
+        # Version 8 has the QoS as text, which players from Humble to Rolling read; version 9 needs
+        # Jazzy or newer.
         self._writer = Writer(self.unfinished_path, version=8, storage_plugin=self._plugin)
         for key, value in self._custom_data.items():
             self._writer.set_custom_data(key, value)
@@ -95,8 +97,12 @@ class BagWriter:
         return self
 
     def add_topic(self, topic: str, message_type: str, qos: Qos) -> None:
-        """Declares a topic, e.g. ``("/odom", "nav_msgs/msg/Odometry", qos_profile(10))``, before
-        its first message.
+        """Declares a topic before its first message.
+
+        Args:
+            topic: for example ``/odom``.
+            message_type: for example ``nav_msgs/msg/Odometry``.
+            qos: offered quality of service.
         """
         self._connections[topic] = self._writer.add_connection(
             topic, message_type, typestore=TYPESTORE, offered_qos_profiles=[qos]
@@ -104,12 +110,12 @@ class BagWriter:
         self.counts[topic] = 0
 
     def write(self, topic: str, message: object, stamp_ns: int) -> None:
-        """Appends one message (an object of ``TYPESTORE``) at the bag time ``stamp_ns``."""
+        """Appends a message, an object of ``TYPESTORE``, at the bag time ``stamp_ns``."""
         connection = self._connections[topic]
         self.write_raw(topic, bytes(TYPESTORE.serialize_cdr(message, connection.msgtype)), stamp_ns)
 
     def write_raw(self, topic: str, data: bytes, stamp_ns: int) -> None:
-        """Appends one message that is CDR already."""
+        """Appends a message that is already serialised as CDR."""
         self._writer.write(self._connections[topic], stamp_ns, data)
         self.counts[topic] += 1
 

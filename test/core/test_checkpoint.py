@@ -14,7 +14,7 @@ from occ_core.checkpoint import (
     save_checkpoint,
     start_from,
 )
-from occ_core.config import base, debug
+from occ_core.config import PRESETS, OccupancyConfig, SurroundOccConfig, TPVFormerConfig, debug
 from occ_core.prompts import PROMPTS, LanguageConfig
 from occ_core.temporal import TemporalConfig
 
@@ -42,11 +42,56 @@ def test_round_trip(saved):
     )
 
 
-def test_config_survives_json():
-    assert config_from_dict(json.loads(json.dumps(asdict(base())))) == base()
+WHOLE = replace(
+    debug(),
+    adaptive_fusion=AdaptiveFusionConfig(),
+    temporal=TemporalConfig(),
+    language=LanguageConfig(),
+)
+CAMERA_ONLY = replace(debug(), lidar=False, cascade_ratio=1)
 
 
-def test_the_prompts_embeddings_are_kept_with_the_weights(tmp_path):
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(pytest.param(preset(), id=name) for name, preset in PRESETS.items()),
+        pytest.param(WHOLE, id="whole"),
+        pytest.param(replace(CAMERA_ONLY, tpvformer=TPVFormerConfig()), id="tpvformer"),
+        pytest.param(replace(CAMERA_ONLY, surroundocc=SurroundOccConfig()), id="surroundocc"),
+    ],
+)
+def test_a_config_survives_json(config: OccupancyConfig):
+    read = config_from_dict(json.loads(json.dumps(asdict(config))))
+    assert read == config and repr(read) == repr(config)
+
+
+def test_keys_that_an_older_config_lacks_take_their_defaults():
+    values = asdict(debug())
+    for name in ("tpvformer", "surroundocc", "language", "max_refined"):
+        del values[name]
+    assert config_from_dict(values) == debug()
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        pytest.param({"chanels": 8}, "chanels", id="unknown"),
+        pytest.param({"depth": {"maximum_m": 3.0}}, "maximum_m", id="unknown_in_a_part"),
+        pytest.param({"channels": "8"}, "channels", id="wrong_type"),
+        pytest.param({"temporal": {"mode": "both"}}, "temporal.mode", id="wrong_choice"),
+        pytest.param({"temporal": {"frames": 0}}, "frames", id="out_of_range"),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_refused_by_the_name_of_its_key(change, key, saved):
+    described = saved[0].with_suffix(".json")
+    description = json.loads(described.read_text())
+    description["config"] |= change
+    described.write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match=f"does not describe a model.*{key}"):
+        load_checkpoint(saved[0])
+
+
+def test_the_embeddings_of_the_prompts_are_stored_with_the_weights(tmp_path):
     model = build_model(replace(debug(), language=LanguageConfig(width=4)))
     model.prompts.fill(torch.randn(len(PROMPTS), 4))
     path = tmp_path / "model.safetensors"
@@ -75,7 +120,7 @@ def test_weights_of_another_model_are_refused(saved):
     description = json.loads(path.with_suffix(".json").read_text())
     description["config"]["channels"] = 16
     path.with_suffix(".json").write_text(json.dumps(description))
-    with pytest.raises(CheckpointError, match="do not fit the config"):
+    with pytest.raises(CheckpointError, match="do not fit the configuration"):
         load_checkpoint(path)
 
 
@@ -106,8 +151,8 @@ def test_shipped_checkpoint_is_small_and_loads():
 
 
 def test_a_larger_model_starts_as_the_smaller_one_was(saved, make_frame):
-    """With the fuser and the ConvLSTM, both of which start by adding nothing; the filter has no
-    past in the first frame.
+    """Adaptive fusion and ConvLSTM start by adding nothing, and in a first frame the voxel filter
+    has no past.
     """
     trained = load_checkpoint(saved[0])[0]
     torch.manual_seed(1)
@@ -121,7 +166,7 @@ def test_a_larger_model_starts_as_the_smaller_one_was(saved, make_frame):
     torch.testing.assert_close(got.coarse, expected.coarse, atol=1e-4, rtol=1e-4)
 
 
-def test_a_model_that_lacks_something_cannot_start_from_one_that_has_it(saved):
+def test_a_model_cannot_start_from_one_with_more_parts(saved):
     path, model = saved
-    with pytest.raises(CheckpointError, match="does not contain"):
+    with pytest.raises(CheckpointError, match="is not contained"):
         start_from(build_model(replace(model.config, lidar=False)), path)

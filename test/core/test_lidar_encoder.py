@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from occ_core.lidar_encoder import LidarEncoder
+from occ_core.ops.voxelise import point_features
 from occ_core.voxel_grid import VoxelGrid
 
 FINE = VoxelGrid((-4.0, -4.0, -2.0, 4.0, 4.0, 2.0), 0.5)  # 16 x 16 x 8
@@ -34,12 +35,10 @@ def test_voxel_feature_does_not_depend_on_the_order_of_points(encoder: LidarEnco
 
 
 def test_mean_over_points_by_hand(encoder: LidarEncoder):
-    """Two points in one voxel: its feature comes of the mean of what the shared layer makes of
-    each.
-    """
+    """Two points in one voxel: its feature comes from the mean of their two features."""
     points = cloud((0.1, 0.1, 0.0), (0.4, 0.2, 0.3))
     index, count = FINE.index(points[:, :3]), torch.tensor([2, 2])
-    hidden = encoder.point(encoder.describe(points, index, count))
+    hidden = encoder.point(point_features(points, index, count, FINE))
     expected = encoder.enter((hidden[:1] + hidden[1:]) / 2)
     torch.testing.assert_close(encoder.voxelise((points,)).features, expected)
 

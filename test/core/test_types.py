@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from occ_core.types import DriveContext, Frame, collate_frames
+from occ_core.types import DriveContext, Frame, TemporalMemory, TemporalState, collate_frames
 
 
 def a_frame(cameras: int = 2, points: int = 3, stamp_ns: int = 7) -> Frame:
@@ -19,7 +19,7 @@ def a_frame(cameras: int = 2, points: int = 3, stamp_ns: int = 7) -> Frame:
     )
 
 
-def test_context_is_unknown_unless_told():
+def test_context_is_unknown_by_default():
     assert DriveContext() == DriveContext("unknown", "unknown")
 
 
@@ -58,9 +58,18 @@ def test_moving_to_a_device_moves_every_tensor():
     assert moved.stamp_ns == (7,) and moved.context == (DriveContext("rain"),)
 
 
-def test_the_public_names_can_all_be_imported() -> None:
-    import occ_core
+def test_sensors_with_data():
+    """The first sample has images only, the second points only."""
+    batch = collate_frames([a_frame(points=0), a_frame(points=3)])
+    batch = replace(batch, camera_mask=torch.tensor([[True, False], [False, False]]))
+    assert batch.sensors_with_data().tolist() == [[True, False], [False, True]]
 
-    assert all(getattr(occ_core, name).__name__ == name for name in occ_core.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        _ = occ_core.Nothing
+
+def test_a_memory_keeps_a_pose_and_a_stamp_for_each_volume_and_at_least_one():
+    memory, volume, counts = TemporalMemory(), torch.zeros(1, 8, 2, 2, 2), []
+    for stamp_ns, volumes in enumerate([(), (volume,), (volume,) * 2, (volume,) * 2], start=1):
+        state = TemporalState(volumes=volumes)
+        memory = TemporalMemory.after(a_frame(stamp_ns=stamp_ns), memory, state, None, None)
+        counts.append((len(memory.volumes), len(memory.world_from_grid)))
+    assert counts == [(0, 1), (1, 1), (2, 2), (2, 2)]
+    assert memory.stamp_ns == ((3,), (4,))

@@ -7,17 +7,18 @@ from occ_core.volume_encoder import Pointwise, VolumeEncoder
 
 
 def test_pointwise_is_the_1x1x1_convolution():
-    torch.manual_seed(0)
+    """In values and gradients, up to the rounding of sums over 3 channels and 240 voxels."""
     layer, volume = Pointwise(3, 5), torch.randn(2, 3, 4, 5, 6, requires_grad=True)
-    ours, theirs = layer(volume), F.conv3d(volume, layer.weight, layer.bias)
-    torch.testing.assert_close(ours, theirs)
-    weights = torch.randn_like(ours)
-    for a, b in zip(
-        torch.autograd.grad((ours * weights).sum(), [volume, layer.weight]),
-        torch.autograd.grad((theirs * weights).sum(), [volume, layer.weight]),
+    actual, expected = layer(volume), F.conv3d(volume, layer.weight, layer.bias)
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+    upstream = torch.randn_like(expected)
+    inputs = [volume, layer.weight, layer.bias]
+    for gradient, expected_gradient in zip(
+        torch.autograd.grad(actual, inputs, upstream),
+        torch.autograd.grad(expected, inputs, upstream),
         strict=True,
     ):
-        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(gradient, expected_gradient, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("blocks", [(1, 1, 1), (0, 1, 2), (0, 1), (2,)])
@@ -25,34 +26,31 @@ def test_pointwise_is_the_1x1x1_convolution():
 def test_the_volume_keeps_its_shape_and_every_weight_learns(
     blocks: tuple[int, ...], factorised: bool
 ):
-    torch.manual_seed(0)
     encoder = VolumeEncoder(8, blocks, factorised=factorised)
     result = encoder(torch.randn(2, 8, 8, 12, 4))
     assert result.shape == (2, 8, 8, 12, 4)
     result.square().sum().backward()
-    assert all(
-        weight.grad is not None and weight.grad.abs().sum() > 0 for weight in encoder.parameters()
-    )
+    for weight in encoder.parameters():
+        assert weight.grad is not None and weight.grad.abs().sum() > 0
 
 
-def test_what_is_far_away_is_seen_through_the_coarse_levels():
-    """Two halvings, of two blocks the last: a change reaches 1 + 2 * (1 + 4) cells and more, one
-    level alone 2.
+def test_coarse_levels_widen_the_receptive_field():
+    """The last 3x3x3 convolution alone reaches 1 cell. With two coarser levels, the deepest of two
+    blocks at a quarter of the resolution, a voxel is influenced from more than 11 cells away.
     """
-    torch.manual_seed(0)
 
     def reach(blocks: tuple[int, ...]) -> int:
         encoder = VolumeEncoder(8, blocks, factorised=True).eval()
-        volume = torch.zeros(1, 8, 32, 4, 4, requires_grad=True)
-        encoder.out[0][-1] = torch.nn.Identity()  # a group norm sees everything
-        for module in encoder.modules():
+        for module in list(encoder.modules()):  # a group norm would see the whole volume
             for name, child in module.named_children():
                 if isinstance(child, torch.nn.GroupNorm):
                     setattr(module, name, torch.nn.Identity())
-        (gradient,) = torch.autograd.grad(encoder(volume + 1.0)[0, :, 0].sum(), volume)
-        return int(gradient[0].abs().sum(dim=(0, 2, 3)).nonzero().max())
+        volume = torch.ones(1, 8, 32, 4, 4, requires_grad=True)
+        (gradient,) = torch.autograd.grad(encoder(volume)[0, :, 0].sum(), volume)
+        influence = gradient[0].abs().sum(dim=(0, 2, 3))  # [X]
+        return int((influence > 1e-6 * influence.max()).nonzero().max())
 
-    assert reach((0,)) == 1  # the last 3x3x3 alone
+    assert reach((0,)) == 1
     assert reach((0, 1, 2)) > 11
 
 

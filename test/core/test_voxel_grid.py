@@ -30,9 +30,7 @@ def test_a_centre_lies_in_its_voxel(grid, seed):
     )
     assert (grid.index(grid.centres(index)) == index).all()
     inside = grid.contains(index)
-    assert (
-        inside.numpy() == ((index >= 0) & (index < torch.tensor(grid.shape))).all(-1).numpy()
-    ).all()
+    assert torch.equal(inside, ((index >= 0) & (index < torch.tensor(grid.shape))).all(-1))
     numpy_index, numpy_inside = grid.numpy_index(grid.centres(index).numpy())
     assert (numpy_inside == inside.numpy()).all()
     assert (numpy_index == index[inside].numpy()).all()
@@ -56,10 +54,8 @@ def test_all_centres_are_symmetric_about_the_middle(grid):
 
 def test_points_on_the_border():
     grid = VoxelGrid((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 0.5)
-    points = torch.tensor(
-        [[0.0, 0, 0], [0.5, 0, 0], [1.0, 0, 0], [-1e-6, 0, 0], [float("nan"), 0, 0]]
-    )
-    assert grid.contains(grid.index(points[:4])).tolist() == [True, True, False, False]
+    points = torch.tensor([[0.0, 0, 0], [0.5, 0, 0], [1.0, 0, 0], [-1e-6, 0, 0]])
+    assert grid.contains(grid.index(points)).tolist() == [True, True, False, False]
     assert grid.index(points[:2])[:, 0].tolist() == [0, 1]
 
 

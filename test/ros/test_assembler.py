@@ -17,14 +17,10 @@ import torch
 
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.types import DriveContext, Frame
+from occ_perception_ros.assembler import AssemblerConfig, FrameAssembler
 from occ_perception_ros.bags.reader import BagReader
-from occ_perception_ros.frames import (
-    AssemblerConfig,
-    FrameAssembler,
-    FrameError,
-    FrameParts,
-    build_frame,
-)
+from occ_perception_ros.frame_parts import FrameParts
+from occ_perception_ros.frames import FrameError, build_frame
 
 SIZE = (16, 24)
 CONFIG = AssemblerConfig()

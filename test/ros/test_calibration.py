@@ -9,13 +9,8 @@ import pytest
 from sensor_msgs.msg import CameraInfo
 
 from occ_core.geometry.poses import pose_matrix
-from occ_perception_ros.calibration import (
-    PoseTrack,
-    TransformError,
-    TransformTree,
-    camera_model,
-    load_calibration,
-)
+from occ_perception_ros.calibration import camera_model, load_calibration
+from occ_perception_ros.transforms import PoseTrack, TransformError, TransformTree
 
 NS = 10**9
 

@@ -36,8 +36,9 @@ from occ_core.config import PRESETS
 from occ_core.taxonomy import CLASS_NAMES
 from occ_core.types import Frame, Occupancy
 from occ_core.voxel_grid import VoxelGrid
+from occ_perception_ros.assembler import AssemblerConfig, FrameAssembler
 from occ_perception_ros.bags.reader import BagReader
-from occ_perception_ros.frames import AssemblerConfig, FrameAssembler, build_frame
+from occ_perception_ros.frames import build_frame
 from occ_perception_ros.node import STOP_TIMEOUT_S, OccupancyNode
 from occ_perception_ros.occupancy_node import run
 from occ_perception_ros.outputs import occupancy_points

@@ -21,10 +21,10 @@ from occ_core.datasets.frames import frame_from_keyframe
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.types import Frame, Occupancy
 from occ_core.voxel_grid import VoxelGrid
+from occ_perception_ros.assembler import AssemblerConfig
 from occ_perception_ros.bags.nuscenes_to_bag import convert_scene
 from occ_perception_ros.bags.reader import BagError, BagReader
 from occ_perception_ros.bags.writer import BagWriter, qos_profile
-from occ_perception_ros.frames import AssemblerConfig
 from occ_perception_ros.offline import (
     OfflineConfig,
     OfflineFrame,

@@ -1,21 +1,49 @@
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
-from occ_core.config import debug
 from training import ablate as ablation
-from training.ablate import AblateConfig, ablate, fingerprint, summary, text
+from training.ablate import AblateConfig, ablate, load_table, recipe
 from training.ablation_tables import TABLES, Row
+from training.evaluate import EvaluateConfig
+from training.learning.config import TrainConfig
 from training.recipes import nano_town
+from training.results.ablation_table import format_table
+from training.results.fingerprint import fingerprint
+
+FUSER = AdaptiveFusionConfig(strides=(1,))
+ROWS = [
+    Row("base"),
+    Row("fuser", ("dyn_k",), {"adaptive_fusion": FUSER}),
+    replace(
+        next(row for row in TABLES["tacocc"]() if row.name == "base + memory"),
+        reference=None,
+        steps_factor=2,
+    ),
+]
+IOU = {"base": 0.25, "fuser": 0.5, "base___memory": 0.75}
+"""What the pretended evaluation finds with seed 1, by folder; an eighth more with seed 2."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def of_name(table: str, name: str) -> Row:
+    return next(row for row in TABLES[table]() if row.name == name)
+
+
+# the tables
 
 
 def test_every_row_is_a_training_of_its_own():
     for rows in TABLES.values():
-        first, *others = (ablation._recipe(row, 1, AblateConfig(table="tacocc")) for row in rows())
+        first, *others = (recipe(row, 1, AblateConfig(table="tacocc")) for row in rows())
         off = (
             first.rendering,
             first.gauss_render,
@@ -24,75 +52,99 @@ def test_every_row_is_a_training_of_its_own():
             first.losses.daga,
             first.by_drive,
         )
-        assert first.model == nano_town().model and not any(
-            off
-        )  # the others are compared to the base
-        assert len({fingerprint(one) for one in (first, *others)}) == 1 + len(others)
+        # the others are compared to the base
+        assert first.model == nano_town().model and not any(off)
+        assert len({fingerprint(training) for training in (first, *others)}) == 1 + len(others)
         names = {row.name for row in rows()}
-        assert len(names) == 1 + len(others) and {row.over for row in rows()} <= {None, *names}
+        assert len(names) == 1 + len(others)
+        assert {row.reference for row in rows()} <= {None, *names}
 
 
 def test_rows_of_one_name_are_one_training_in_every_table():
     config = AblateConfig(table="tacocc")
-    made: dict[str, set[str]] = {}
-    folders = {
-        str(ablation._folder(row, 1, config)): row.name
-        for rows in TABLES.values()
-        for row in rows()
-    }
+    trainings: dict[str, set[str]] = {}
+    folders = set()
     for row in (row for rows in TABLES.values() for row in rows()):
-        made.setdefault(row.name, set()).add(fingerprint(ablation._recipe(row, 1, config)))
-    assert {name: len(trainings) for name, trainings in made.items() if len(trainings) > 1} == {}
-    assert len(set.union(*made.values())) == len(made) == len(folders)  # and of two names, two
+        training = recipe(row, 1, config)
+        trainings.setdefault(row.name, set()).add(fingerprint(training))
+        folders.add(training.out)
+    assert {name for name, prints in trainings.items() if len(prints) > 1} == set()
+    # and two names are two trainings
+    assert len(set.union(*trainings.values())) == len(trainings) == len(folders)
 
 
-def test_a_training_is_known_by_what_makes_it():
-    nano = nano_town()
-    known = fingerprint(nano)
-    assert fingerprint(replace(nano, seed=nano.seed + 1, out=Path("elsewhere"))) == known
-    assert fingerprint(replace(nano, steps=nano.steps + 1)) != known
-    assert fingerprint(replace(nano, by_drive=True)) != known
+@pytest.mark.parametrize(
+    ("table", "test"),
+    [("tacocc", "town_test"), ("gaussrender", "town_test"), ("vlmfusion", "town_weathers")],
+)
+def test_stored_tables_are_of_these_trainings_and_saved_alike(
+    table: str, test: str, repository: Path, tmp_path: Path
+):
+    stored = repository / "docs" / "results" / f"{table}.json"
+    shutil.copy(stored, tmp_path)
+    config = AblateConfig(
+        table=table, test=Path("data") / test, results=tmp_path, out=tmp_path / "out"
+    )
+    loaded = load_table(config)  # refuses rows whose fingerprints have changed
+    loaded.document = {"machines": loaded.document["machines"]}  # so that it is written again
+    loaded.save(loaded.document["machines"][0])
+    assert (tmp_path / stored.name).read_bytes() == stored.read_bytes()
 
 
-def test_the_error_is_that_of_the_mean():
-    # Values 1, 2, 6: mean 3, squares 4 + 1 + 9 = 14, deviation sqrt(14 / 2), over sqrt(3): sqrt(7 /
-    # 3)
-    assert summary([1.0, 2.0, 6.0]) == {
-        "mean": 3.0,
-        "stderr": pytest.approx((7 / 3) ** 0.5),
-        "values": [1.0, 2.0, 6.0],
-    }
-    assert summary([0.5])["stderr"] is None
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="no table is called 'tacoc'"):
+        AblateConfig(table="tacoc")
+    with pytest.raises(ValueError, match="has no row"):
+        AblateConfig(table="tacocc", rows=("fuser",))
+
+
+# bookkeeping, with pretended trainings
 
 
 @pytest.fixture
-def config(box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AblateConfig:
-    """The base, a fuser and a memory, a step of the smallest model, the memory two."""
-    small = replace(
-        nano_town(),
-        model=debug(),
-        validation_scenes=1,
-        validation_frames=1,
-        warmup_steps=1,
-        workers=0,
-        augment=None,
-        sweeps=0,
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Rows and seeds that were trained. Trainings, scores and latency are pretended."""
+    done: list[str] = []
+
+    def train(config: TrainConfig, *, resume: bool) -> Path:
+        assert resume
+        done.append(f"{config.out.parent.name} {config.seed}")
+        config.out.mkdir(parents=True)
+        text = json.dumps(asdict(config), default=str)
+        (config.out / "config.json").write_text(text)
+        return config.out / "model.safetensors"
+
+    def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+        folder = config.checkpoint.parent
+        seed = int(folder.name.removeprefix("seed_"))
+        iou = IOU.get(folder.parent.name, 0.5) + (seed - 1) / 8
+        scores = {"iou": iou, "miou": iou / 2, "flicker": 0.125}
+        per_class = dict.fromkeys(ablation.SMALL, iou / 4)
+        by_range = {side: {"miou": iou / 2} for side in ("25", "50", "100")}
+        seen = {"ray_iou": iou, "depth_l1_m": 1.0, "bev": {"iou": iou}, "image": {"miou": iou}}
+        return (
+            scores
+            | {"per_class": per_class, "by_range": by_range}
+            | (seen if config.rendered else {})
+        )
+
+    monkeypatch.setattr(ablation, "train", train)
+    monkeypatch.setattr(ablation, "evaluate", evaluate)
+    monkeypatch.setattr(
+        ablation, "latency", lambda rows, _: {"ms": {row.name: 20.0 for row in rows}}
     )
-    monkeypatch.setattr(ablation, "nano_town", lambda: small)
-    rows = [
-        Row("base"),
-        Row("fuser", ("dyn_k",), {"adaptive_fusion": AdaptiveFusionConfig(strides=(1,))}),
-        replace(
-            next(row for row in TABLES["tacocc"]() if row.name == "base + memory"),
-            over=None,
-            longer=2,
-        ),
-    ]
-    monkeypatch.setitem(TABLES, "tacocc", lambda: rows)
+    return done
+
+
+@pytest.fixture
+def config(smallest: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AblateConfig:
+    """The base, a fuser and a memory, one step of the smallest model each, the memory two."""
+    monkeypatch.setattr(ablation, "nano_town", lambda: smallest)
+    monkeypatch.setitem(TABLES, "tacocc", lambda: ROWS)
     return AblateConfig(
         table="tacocc",
-        data=box_town,
-        test=box_town,
+        data=smallest.data,
+        test=smallest.data,
         seeds=(1, 2),
         steps=1,
         out=tmp_path / "out",
@@ -100,179 +152,150 @@ def config(box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     )
 
 
-def test_a_table_is_made_row_by_row_and_kept(
-    config: AblateConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_table_is_made_seed_by_seed_and_kept(config: AblateConfig, trained: list[str]):
     table = ablate(config)
-    assert json.dumps(table, indent=2) + "\n" == (config.results / "tacocc.json").read_text()
+    names = ["base", "fuser", "base___memory"]
+    assert trained == [f"{name} {seed}" for seed in (1, 2) for name in names]
+    assert read(config.results / "tacocc.json") == table
     base, fuser, memory = table["rows"]
-    assert fuser["switches"] == ["dyn_k"]
-    assert base["metrics"]["miou_over_first"]["values"] == [0.0, 0.0]
-    for row in (fuser, memory):
-        paired = [
-            mine - first
-            for mine, first in zip(
-                *(r["metrics"]["miou"]["values"] for r in (row, base)), strict=True
-            )
-        ]
-        assert row["metrics"]["miou_over_first"]["values"] == pytest.approx(paired)
-    assert list(table["latency"]["over_first"]) == ["base", "fuser", "base + memory"]
-    assert table["latency"]["over_first"]["base"] == 1.0
-    assert [row["steps"] for row in table["rows"]] == [1, 1, 2]
-    base_line, fuser_line, memory_line = text(table).splitlines()[1:4]
-    assert "fuser" in fuser_line and memory_line.endswith("2 steps")
-    assert "steps" not in base_line + fuser_line
+    assert fuser["switches"] == ["dyn_k"] and [row["steps"] for row in table["rows"]] == [1, 1, 2]
+    assert base["metrics"]["iou"]["values"] == [0.25, 0.375]
+    assert base["metrics"]["iou_over_first"]["values"] == [0.0, 0.0]
+    assert fuser["metrics"]["iou_over_first"]["values"] == [0.25, 0.25]  # 0.5 - 0.25
+    # a quarter of 0.75, for each of the small classes
+    assert memory["metrics"]["miou_small"]["values"][0] == 0.1875
+    assert "miou_100" not in memory["metrics"] and "bev_iou" not in memory["metrics"]
+    assert list(table["latency"]["ms"]) == ["base", "fuser", "base + memory"]
+    trained.clear()
+    assert ablate(config) == table and not trained
+    shutil.rmtree(config.out)  # on another machine the table is all there is
+    assert ablate(config) == table and not trained
 
-    def never(*_: object, **__: object) -> Path:
-        raise AssertionError("trained again")
 
-    monkeypatch.setattr(ablation, "train", never)
-    again = ablate(config)
-    assert json.dumps(again["rows"]) == json.dumps(table["rows"])
-    with pytest.raises(ValueError, match="another configuration"):
+def test_a_training_of_another_configuration_is_not_continued(
+    config: AblateConfig, trained: list[str], tmp_path: Path
+):
+    ablate(config)
+    with pytest.raises(ValueError, match="a different configuration"):
         ablate(replace(config, steps=2, results=tmp_path / "others"))
-    shutil.rmtree(config.out)  # on another machine, say: the table is all there is
-    again = ablate(config)
-    assert json.dumps(again["rows"]) == json.dumps(table["rows"])
 
 
-def test_what_is_done_stays_when_other_rows_are_trained(config: AblateConfig):
+def test_what_is_done_stays_when_other_rows_are_trained(config: AblateConfig, trained: list[str]):
     ablate(replace(config, seeds=(1,), rows=("fuser",)))
     shutil.rmtree(config.out)
     table = ablate(replace(config, seeds=(2,), rows=("base",)))
+    assert trained == ["base 1", "fuser 1", "base 2"]
     assert {row["name"]: row["seeds"] for row in table["rows"]} == {"base": [1, 2], "fuser": [1]}
-    base, fuser = (row["metrics"]["iou"]["values"] for row in table["rows"])
-    assert table["rows"][1]["metrics"]["iou_over_first"]["values"] == [
-        pytest.approx(fuser[0] - base[0])
-    ]
+    assert table["rows"][1]["metrics"]["iou_over_first"]["values"] == [0.25]
 
 
-def test_a_table_of_other_trainings_is_not_overwritten(config: AblateConfig):
-    ablate(replace(config, seeds=(1,), rows=("base",)))
+def test_rows_that_another_process_has_added_are_kept(
+    config: AblateConfig, trained: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    other = replace(config, seeds=(1,), rows=("base",), out=config.out / "other")
+    pretended = ablation.train
+
+    def train(training: TrainConfig, *, resume: bool) -> Path:
+        monkeypatch.setattr(ablation, "train", pretended)
+        ablate(other)  # while this one trains
+        return pretended(training, resume=resume)
+
+    monkeypatch.setattr(ablation, "train", train)
+    table = ablate(replace(config, seeds=(2,), rows=("base",)))
+    assert table["rows"][0]["seeds"] == [1, 2]
+
+
+def test_a_table_of_other_trainings_is_not_overwritten(config: AblateConfig, trained: list[str]):
+    first = replace(config, seeds=(1,), rows=("base",))
+    ablate(first)
     shutil.rmtree(config.out)
     path = config.results / "tacocc.json"
     before = path.read_text()
-    with pytest.raises(
-        ValueError,
-        match=r"holds 'base' of another training than this one's; give another --results",
-    ):
-        ablate(replace(config, seeds=(1,), rows=("base",), steps=2))
-    assert path.read_text() == before
+    with pytest.raises(ValueError, match="holds 'base' from a different training"):
+        ablate(replace(first, steps=2))
+    with pytest.raises(ValueError, match="not on 'elsewhere'; choose another --results"):
+        ablate(replace(first, test=Path("elsewhere")))
+    assert path.read_text() == before and trained == ["base 1"]
 
 
-def test_a_whole_table_is_given_back_without_data(
-    config: AblateConfig, monkeypatch: pytest.MonkeyPatch
+def test_a_complete_table_is_returned_without_data(
+    config: AblateConfig, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     table = ablate(replace(config, seeds=(1,)))
     path = config.results / "tacocc.json"
     before = path.stat().st_mtime_ns
     monkeypatch.setattr(ablation, "latency", lambda *_: pytest.fail("measured again"))
-    assert json.dumps(ablate(replace(config, seeds=(1,)))) == json.dumps(table)
+    assert ablate(replace(config, seeds=(1,))) == table
     assert path.stat().st_mtime_ns == before
 
 
-def test_a_row_may_be_known_before_what_it_is_compared_to(config: AblateConfig):
-    ablate(replace(config, seeds=(1,), rows=("fuser",)))
-    shutil.rmtree(config.out / "base")
-    (config.results / "tacocc.json").unlink()
-    scores = ablation._done(replace(config, seeds=(1,)))
-    assert {name: list(seeds) for name, seeds in scores.items()} == {
-        "base": [],
-        "fuser": [1],
-        "base + memory": [],
-    }
-    table = ablation._save(replace(config, seeds=(1,)))
-    assert (
-        "iou" in table["rows"][0]["metrics"] and "iou_over_first" not in table["rows"][0]["metrics"]
-    )
-    assert "fuser" in text(table)
-
-
-def test_a_score_beside_a_checkpoint_counts_before_the_table(config: AblateConfig):
-    one = replace(config, seeds=(1,), rows=("base",))
-    ablate(one)
+def test_scores_beside_a_checkpoint_take_precedence(config: AblateConfig, trained: list[str]):
+    first = replace(config, seeds=(1,), rows=("base",))
+    ablate(first)
     path = config.out / "base" / "seed_1" / f"scores_{config.test.name}.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"iou": 0.25}))
-    assert ablate(one)["rows"][0]["metrics"]["iou"]["values"] == [0.25]
-    path.write_text(
-        json.dumps(
-            json.loads(path.read_text()) | {"iou": 0.5, "test": f"elsewhere/{config.test.name}"}
-        )
-    )
-    assert ablate(one)["rows"][0]["metrics"]["iou"]["values"] == [
-        0.25
-    ]  # that one is of other towns
-
-
-def test_a_training_is_scored_anew_for_a_table_that_wants_more(
-    config: AblateConfig, monkeypatch: pytest.MonkeyPatch
-):
-    rows = [Row("base"), next(row for row in TABLES["gaussrender"]() if row.name == "GaussRender")]
-    monkeypatch.setitem(TABLES, "gaussrender", lambda: rows)
-    ablate(replace(config, seeds=(1,), rows=("base",)))
-    state = config.out / "base" / "seed_1" / "state.pt"  # written by steps alone
-    before = state.stat().st_mtime_ns
-    table = ablate(replace(config, table="gaussrender", seeds=(1,), rows=("base",)))
-    assert "bev_iou" in table["rows"][0]["metrics"] and state.stat().st_mtime_ns == before
-
-
-def test_a_table_is_of_one_test(config: AblateConfig):
-    (config.results).mkdir()
-    (config.results / "tacocc.json").write_text(json.dumps({"test": "data/elsewhere", "rows": []}))
-    with pytest.raises(
-        ValueError, match=r"scored on 'data/elsewhere', not on .* give another --results"
-    ):
-        ablate(config)
-    assert json.loads((config.results / "tacocc.json").read_text()) == {
-        "test": "data/elsewhere",
-        "rows": [],
-    }
-
-
-def test_where_cameras_teach_they_score_too(config: AblateConfig, monkeypatch: pytest.MonkeyPatch):
-    rows = [Row("base"), next(row for row in TABLES["gaussrender"]() if row.name == "GaussRender")]
-    monkeypatch.setitem(TABLES, "gaussrender", lambda: rows)
-    table = ablate(replace(config, table="gaussrender", seeds=(1,)))
-    metrics = table["rows"][1]["metrics"]
-    assert {"ray_iou_over_first", "bev_iou_over_first", "image_miou", "depth_l1_m"} <= set(metrics)
-    assert "RayIoU" in text(table)
+    path.write_text(json.dumps(read(path) | {"iou": 0.75}))
+    assert ablate(first)["rows"][0]["metrics"]["iou"]["values"] == [0.75]
+    # those on other towns do not count
+    path.write_text(json.dumps(read(path) | {"iou": 1.0, "test": f"other/{config.test.name}"}))
+    assert ablate(first)["rows"][0]["metrics"]["iou"]["values"] == [0.75]
 
 
 def test_a_row_may_be_compared_to_another_than_the_first(
-    config: AblateConfig, monkeypatch: pytest.MonkeyPatch
+    config: AblateConfig, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     rows = [
         Row("base"),
         Row("add", ("add",), {"fusion": "add"}),
-        Row("conv", ("conv",), {"fusion": "conv"}, over="add"),
+        Row("conv", ("conv",), {"fusion": "conv"}, reference="add"),
+        Row("not asked for"),
     ]
-    monkeypatch.setitem(TABLES, "tacocc", lambda: [*rows, Row("not asked for")])
+    monkeypatch.setitem(TABLES, "tacocc", lambda: rows)
     table = ablate(replace(config, seeds=(1,), rows=("conv",)))
     assert [row["name"] for row in table["rows"]] == ["base", "add", "conv"]
-    _, add, conv = (row["metrics"] for row in table["rows"])
-    assert conv["iou_over_first"]["mean"] == pytest.approx(conv["iou"]["mean"] - add["iou"]["mean"])
+    # 0.5 each, the base 0.25
+    differences = [row["metrics"]["iou_over_first"]["mean"] for row in table["rows"]]
+    assert differences == [0.0, 0.25, 0.0]
 
 
-def test_where_the_weather_is_heard_each_is_scored(
+# real trainings
+
+
+def test_rows_are_trained_scored_and_timed(config: AblateConfig):
+    table = ablate(replace(config, seeds=(1,)))
+    assert list(table["latency"]["over_first"]) == ["base", "fuser", "base + memory"]
+    assert table["latency"]["over_first"]["base"] == 1.0
+    for row in table["rows"]:
+        assert {"iou", "miou", "miou_25", "miou_50", "flicker", "miou_clear"} <= set(row["metrics"])
+    states = [config.out / name / "seed_1" / "config.json" for name in ("base", "base___memory")]
+    assert [read(path)["steps"] for path in states] == [1, 2]
+
+
+def test_a_training_is_scored_again_for_a_table_that_wants_more(
+    config: AblateConfig, monkeypatch: pytest.MonkeyPatch
+):
+    """Where cameras teach, cameras score: the base of another table is trained only once."""
+    rows = [Row("base"), of_name("gaussrender", "GaussRender")]
+    monkeypatch.setitem(TABLES, "gaussrender", lambda: rows)
+    ablate(replace(config, seeds=(1,), rows=("base",)))
+    state = config.out / "base" / "seed_1" / "state.pt"  # only steps write it
+    before = state.stat().st_mtime_ns
+    table = ablate(replace(config, table="gaussrender", seeds=(1,)))
+    base, gauss_render = (row["metrics"] for row in table["rows"])
+    assert "bev_iou" in base and state.stat().st_mtime_ns == before
+    assert {"ray_iou_over_first", "bev_iou_over_first", "image_miou", "depth_l1_m"} <= set(
+        gauss_render
+    )
+    assert "RayIoU" in format_table(table)
+
+
+def test_a_table_of_prompts_scores_each_weather(
     config: AblateConfig, monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("wordllama", reason="the sentence encoder's weights come with wordllama")
-    rows = [
-        Row("base"),
-        next(row for row in TABLES["vlmfusion"]() if row.name == "InstVLM + WeathFusion + DAGA"),
-    ]
+    rows = [Row("base"), of_name("vlmfusion", "InstVLM + WeathFusion + DAGA")]
     monkeypatch.setitem(TABLES, "vlmfusion", lambda: rows)
     table = ablate(replace(config, table="vlmfusion", seeds=(1,)))
-    base, full = (row["metrics"] for row in table["rows"])
-    weather = next(name for name in full if name.startswith("miou_") and name.endswith("clear"))
-    assert full[f"{weather}_over_first"]["mean"] == pytest.approx(
-        full[weather]["mean"] - base[weather]["mean"]
-    )
-    assert "clear" in text(table)
-
-
-def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="no table 'tacoc'"):
-        AblateConfig(table="tacoc")
-    with pytest.raises(ValueError, match="has no row"):
-        AblateConfig(table="tacocc", rows=("fuser",))
+    base, full = (row["metrics"]["miou_clear"]["mean"] for row in table["rows"])
+    difference = table["rows"][1]["metrics"]["miou_clear_over_first"]["mean"]
+    assert difference == pytest.approx(full - base, nan_ok=True)
+    assert "clear" in format_table(table)

@@ -1,28 +1,46 @@
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from training.demo import weighed
+from training.demo import DemoConfig, equals_offline
 from training.demo_parts.summary import Answer
-from training.figures.sensor_weights import Moment
 
 
-def test_moments_are_the_answers_with_weights_in_the_order_of_time():
-    """Of four keyframes the second was not answered, the third came without weights."""
+def answer(labels: list[int], probability: list[float]) -> Answer:
+    shape = (len(labels), 1, 1)
+    return Answer(
+        np.array(labels, np.uint8).reshape(shape),
+        np.array(probability, np.float32).reshape(shape),
+        latency_ms=1.0,
+    )
 
-    def answer(weights: tuple[float, float] | None) -> Answer:
-        return Answer(np.zeros((1, 1, 1), np.uint8), np.zeros((1, 1, 1), np.float32), 1.0, weights)
 
-    weathers = ["clear", "clear", "rain at night", "rain at night"]
-    keyframes = [
-        SimpleNamespace(
-            stamp_ns=7 * 10**9 + i * 500_000_000, context=SimpleNamespace(weather=weather)
-        )
-        for i, weather in enumerate(weathers)
-    ]
-    given = {3: (0.25, 0.75), 2: None, 0: (0.5, 0.5)}
-    answers = {keyframes[number].stamp_ns: answer(weights) for number, weights in given.items()}
-    assert weighed(keyframes, answers) == [
-        Moment(0.0, "clear", (0.5, 0.5)),
-        Moment(1.5, "rain at night", (0.25, 0.75)),
-    ]
+@pytest.mark.parametrize(
+    ("labels", "probability", "expected"),
+    [
+        ([0, 4], [0.9, 0.5], True),  # the probability of an empty voxel is not published
+        ([0, 5], [0.0, 0.5], False),
+        ([0, 4], [0.0, 0.25], False),
+    ],
+)
+def test_answers_are_compared_with_the_offline_output(
+    tmp_path: Path, labels: list[int], probability: list[float], expected: bool
+) -> None:
+    offline = answer(labels, probability)
+    np.savez(tmp_path / "7.npz", labels=offline.labels, probability=offline.probability)
+    answers = {7: answer([0, 4], [0.0, 0.5])}
+    assert equals_offline(answers, tmp_path) is expected
+    assert not equals_offline({**answers, 8: answers[7]}, tmp_path)  # no file of the second stamp
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"keyframes": 3}, "keyframes must be even and at least 2, got 3"),
+        ({"rate": 0.0}, "rate must be positive, got 0.0"),
+    ],
+)
+def test_nonsense_is_refused_by_name(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DemoConfig(**settings)

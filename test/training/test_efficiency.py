@@ -1,21 +1,20 @@
 import pytest
 
 from occ_core.config import debug
-from training.efficiency import ROWS, EfficiencyConfig, Row, line, measure
+from training.efficiency import ROWS, EfficiencyConfig, EfficiencyRow, measure, row_text
 
 
 def test_a_row_is_measured(box_town, monkeypatch):
-    monkeypatch.setitem(ROWS, "debug", Row(debug))
+    monkeypatch.setitem(ROWS, "debug", EfficiencyRow(debug))
     row = measure(EfficiencyConfig(data=box_town, rows=("debug",), repeats=1, here=True))
     assert row["image"] == "64x192" and row["miou"] is None
-    assert (
-        row["latency_ms"] > 0 and row["peak_memory_mib"] > 100
-    )  # of a process that has loaded torch
-    assert "64x192" in line({"name": "debug"} | row)
+    assert row["latency_ms"] > 0
+    assert row["peak_memory_mib"] > 100  # the process has loaded torch
+    assert "64x192" in row_text({"name": "debug"} | row)
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(ValueError, match="no row"):
+    with pytest.raises(ValueError, match="no rows"):
         EfficiencyConfig(rows=("huge",))
-    with pytest.raises(ValueError, match="one row"):
+    with pytest.raises(ValueError, match="exactly one row"):
         EfficiencyConfig(here=True)

@@ -30,11 +30,13 @@ def test_shipped_weights_are_half_as_large_and_load(trained: Path, box_town: Pat
     assert loaded.config.refine_above == 0.5
     half = load_file(trained)["head.coarse.weight"].half().float()
     assert torch.equal(loaded.state_dict()["head.coarse.weight"], half)
-    assert description["made_by"] == {
+    expected = {
         "command": "python -m training.train debug",
         "seed": 1,
         "step": 20,
         "note": "a test",
-        "scores": json.loads(json.dumps(scores)),
+        "scores": scores,
     }
+    # As text, since the scores of classes that never occur are NaN, which equals nothing.
+    assert json.dumps(description["made_by"]) == json.dumps(expected)
     assert scores["unseen_towns"]["frames"] == 6

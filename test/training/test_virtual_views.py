@@ -16,7 +16,7 @@ from training.virtual_views import (
     TOWN_PX,
     VIRTUAL_RGB,
     ViewsConfig,
-    draws,
+    draw_cameras,
     pictures,
     town_with_frusta,
 )
@@ -36,9 +36,9 @@ def test_both_pictures_are_written(checkpoint: Path, box_town: Path, tmp_path: P
     )
     frusta, views = (np.asarray(Image.open(path)) for path in pictures(config))
     assert frusta.shape[1] > 3 * TOWN_PX
-    # truth and two predictions, semantics and depth: six views of 192 pixels in a line
+    # Truth and two predictions, semantics and depth: six views of 192 pixels in a row.
     assert views.shape[1] >= 6 * 192
-    # seven lines, one of them a square from above
+    # Seven rows, one of them with squares from above.
     assert views.shape[0] > 6 * 64 + 150
 
 
@@ -47,19 +47,16 @@ def test_drawn_cameras_stand_where_the_strategy_puts_them(box_town: Path):
     frame, labels = NuScenesFrames(box_town, None, None, debug().image_size, 0, grid)[0]
     sensors = frame_cameras(frame, 0)
     worst = torch.tensor([10.0, 20.0, 0.0])
-    drawn = {one: draws(one, sensors, grid, worst, seed=0) for one in STRATEGIES}
+    drawn = {name: draw_cameras(name, sensors, grid, worst, seed=0) for name in STRATEGIES}
     assert {len(cameras) for cameras in drawn.values()} == {DRAWS}
-    poses = {
-        one: torch.linalg.inv(torch.cat([camera.camera_from_grid for camera in drawn[one]]))
-        for one in STRATEGIES
+    positions = {
+        name: torch.linalg.inv(torch.cat([camera.camera_from_grid for camera in cameras]))[:, :3, 3]
+        for name, cameras in drawn.items()
     }
-    places = {one: pose[:, :3, 3] for one, pose in poses.items()}
-    torch.testing.assert_close(
-        places["lifted"], places["sensor"] + torch.tensor([0.0, 0.0, 2.0]), atol=1e-4, rtol=0
-    )
-    assert (places["dynamic"][:, :2] - worst[:2]).norm(
-        dim=1
-    ).max() < 26  # a quarter of the grid's 100 m, and one
+    lifted = positions["sensor"] + torch.tensor([0.0, 0.0, 2.0])
+    torch.testing.assert_close(positions["lifted"], lifted, atol=1e-4, rtol=0)
+    # A quarter of the grid's 100 m, and one.
+    assert (positions["dynamic"][:, :2] - worst[:2]).norm(dim=1).max() < 26
 
     picture = town_with_frusta(labels, sensors, {**drawn, "sensor": drawn["random"]}, grid)
     red = (np.abs(picture.astype(int) - VIRTUAL_RGB).max(axis=2) < 40).sum()
@@ -67,5 +64,5 @@ def test_drawn_cameras_stand_where_the_strategy_puts_them(box_town: Path):
 
 
 def test_nothing_to_look_at_is_refused(box_town: Path):
-    with pytest.raises(ValueError, match="a checkpoint or more"):
+    with pytest.raises(ValueError, match="at least one checkpoint"):
         ViewsConfig(checkpoints=(), data=box_town)

@@ -1,6 +1,4 @@
-"""The benchmarks of what training computes, forward and backward; and what GaussRender's loss adds
-to a step.
-"""
+"""Benchmarks of operators in training, forward and backward, and of GaussRender's loss."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,56 +18,48 @@ from occ_core.build import build_model
 from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.config import OccupancyConfig, tiny
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.lidar_encoder import LidarEncoder
 from occ_core.losses.gauss_render.loss import GaussRenderConfig, GaussRenderLoss
 from occ_core.losses.gauss_render.truth_cache import TruthCache
-from occ_core.ops.cpu import splat as splat_compiled
-from occ_core.ops.cpu import voxelise as voxelise_compiled
+from occ_core.ops import backend
+from occ_core.ops import splat as splatting
+from occ_core.ops import voxelise as voxelisation
 from occ_core.ops.interpolate import interpolate
-from occ_core.ops.sparse import linear_index
+from occ_core.ops.linear_index import linear_index
 from occ_core.rendering.cameras import frame_cameras
 from occ_core.taxonomy import NUM_CLASSES
-from occ_core.view_transform import ViewTransform
 from occ_core.voxel_grid import SURROUNDOCC_GRID
-from training.benchmarks.operators import Contest, surface
+from training.benchmarks.definition import Benchmark
+from training.benchmarks.inputs import surface_voxels
+from training.benchmarks.operators import equal_to_rounding
 from training.learning.examples import Example, TrainingExamples, collate
 from training.learning.objective import LossWeights, objective
 from training.make_world import WorldConfig, make_world
 
 
 @contextmanager
-def voxelise() -> Iterator[Contest]:
-    """Ten sweeps of 30,000 points each, one after the other along a street, into voxels of 0.25 m,
-    against plain torch.
-    """
+def voxelise() -> Iterator[Benchmark]:
+    """Ten sweeps of 30,000 points each along a street into voxels of 0.25 m, against torch."""
     voxels = SURROUNDOCC_GRID.finer(2)
     torch.manual_seed(0)
-    encoder = LidarEncoder(
-        64, voxels=voxels, fine=SURROUNDOCC_GRID, coarse=SURROUNDOCC_GRID.coarser(2)
-    )
-    at = voxels.centres(2 * _in_order(surface(30_000, seed=4))).repeat(10, 1)
-    points = (
-        torch.cat(
-            [at + 0.05 * torch.randn_like(at), torch.rand(len(at), 2) * torch.tensor([255, 0.5])],
-            dim=1,
-        ),
-    )
-    weight, bias = encoder.point.parameters()
+    layer = torch.nn.Linear(voxelisation.POINT_FEATURES, 16)
+    centres = voxels.centres(2 * _in_order(surface_voxels(30_000, seed=4))).repeat(10, 1)
+    xyz = centres + 0.05 * torch.randn_like(centres)
+    intensity_and_age = torch.rand(len(centres), 2) * torch.tensor([255, 0.5])
+    points = (torch.cat([xyz, intensity_and_age], dim=1),)
 
-    def run(mean: Tensor) -> list[Tensor]:
-        return [mean.detach(), *torch.autograd.grad(mean.square().sum(), [weight, bias])]
+    def run() -> list[Tensor]:
+        mean, _ = voxelisation.voxelise(points, voxels, layer.weight, layer.bias)
+        gradients = torch.autograd.grad(mean.square().sum(), [layer.weight, layer.bias])
+        return [mean.detach(), *gradients]
 
-    yield Contest(
-        ours=lambda: run(voxelise_compiled.voxelise(points, voxels, weight, bias)[0]),
-        rivals={"torch": lambda: run(encoder.mean_over_voxels(points)[0])},
-        same=_same,
-    )
+    yield Benchmark(candidate=run, baselines={"torch": lambda: _with_torch_only(run)}, same=_same)
 
 
 @contextmanager
-def sampling() -> Iterator[Contest]:
-    """A volume of 32 channels at the 60,000 voxels of a street, against torch's gathered rows and
-    its grid_sample.
+def sampling() -> Iterator[Benchmark]:
+    """Trilinear samples of 32 channels at the 60,000 voxels of a street.
+
+    The baselines are torch's gathered rows and its grid_sample.
     """
     random = torch.Generator().manual_seed(0)
     size = torch.tensor(SURROUNDOCC_GRID.coarser(2).shape)
@@ -76,26 +67,23 @@ def sampling() -> Iterator[Contest]:
         memory_format=torch.channels_last_3d
     )
     volume.requires_grad_()
-    position = (_in_order(surface(60_000, seed=4)).float() + 0.5) / 2 - 0.5
-    learning = position.clone().requires_grad_()  # which keeps interpolate to torch
+    position = (_in_order(surface_voxels(60_000, seed=4)).float() + 0.5) / 2 - 0.5
     sample = torch.zeros(len(position), dtype=torch.long)
-    turned = (
-        (2 * (position + 0.5) / size - 1).flip(1).view(1, -1, 1, 1, 3)
-    )  # as grid_sample wants it
+    # grid_sample expects coordinates in (-1, 1), and z first.
+    normalised = (2 * (position + 0.5) / size - 1).flip(1).view(1, -1, 1, 1, 3)
 
-    def run(read: Callable[[], Tensor]) -> list[Tensor]:
-        found = read()
-        return [found.detach(), *torch.autograd.grad(found.square().sum(), [volume])]
+    def run(sampler: Callable[[], Tensor]) -> list[Tensor]:
+        samples = sampler()
+        return [samples.detach(), *torch.autograd.grad(samples.square().sum(), [volume])]
 
     def grid_sample() -> Tensor:
-        return (
-            F.grid_sample(volume, turned, padding_mode="border", align_corners=False).view(32, -1).T
-        )
+        samples = F.grid_sample(volume, normalised, padding_mode="border", align_corners=False)
+        return samples.view(32, -1).T
 
-    yield Contest(
-        ours=lambda: run(lambda: interpolate(volume, position, sample)),
-        rivals={
-            "torch": lambda: run(lambda: interpolate(volume, learning, sample)),
+    yield Benchmark(
+        candidate=lambda: run(lambda: interpolate(volume, position, sample)),
+        baselines={
+            "torch": lambda: _with_torch_only(run, lambda: interpolate(volume, position, sample)),
             "grid_sample": lambda: run(grid_sample),
         },
         same=_same,
@@ -103,10 +91,8 @@ def sampling() -> Iterator[Contest]:
 
 
 @contextmanager
-def splat() -> Iterator[Contest]:
-    """Six cameras at the size ``tiny``, each looking its own way, into the coarse volume, against
-    plain torch.
-    """
+def splat() -> Iterator[Benchmark]:
+    """Six cameras of the model ``tiny``, all around, into the coarse volume, against torch."""
     config = tiny()
     height, width = (side // config.image_encoder.stride for side in config.image_size)
     random = torch.Generator().manual_seed(0)
@@ -116,13 +102,13 @@ def splat() -> Iterator[Contest]:
         torch.linspace(-0.6, 0.6, width), torch.linspace(-0.3, 0.3, height), indexing="xy"
     )
     turn = (torch.arange(6) * torch.pi / 3)[:, None, None]
-    ways = (
+    directions = (
         turn.cos() - across * turn.sin(),
         turn.sin() + across * turn.cos(),
         -down.expand(6, -1, -1),
     )
-    rays, depth_m = torch.stack(ways, dim=-1), config.depth.centres(torch.device("cpu"))
-    places = (
+    rays, depth_m = torch.stack(directions, dim=-1), config.depth.centres(torch.device("cpu"))
+    geometry = (
         rays,
         torch.zeros(6, 3),
         depth_m,
@@ -131,27 +117,23 @@ def splat() -> Iterator[Contest]:
         1,
     )
 
-    def run(volume: Tensor) -> list[Tensor]:
+    def run() -> list[Tensor]:
+        volume = splatting.splat(context, weight, *geometry)
         return [volume.detach(), *torch.autograd.grad(volume.square().sum(), [context, weight])]
 
-    yield Contest(
-        ours=lambda: run(splat_compiled.splat(context, weight, *places)),
-        rivals={"torch": lambda: run(ViewTransform.splat(context, weight, *places))},
-        same=_same,
-    )
+    yield Benchmark(candidate=run, baselines={"torch": lambda: _with_torch_only(run)}, same=_same)
 
 
 @contextmanager
-def gauss_render() -> Iterator[Contest]:
-    """A step at the size ``tiny`` with GaussRender's loss and kept truths, against truths rendered
-    anew, and a step without it.
+def gauss_render() -> Iterator[Benchmark]:
+    """A training step of ``tiny`` with GaussRender's loss and cached renderings of the truth.
 
-    Four renders a step: prediction and truth from a camera of the vehicle, 2 m up, and from above.
-    Ours over "without" is the loss's overhead once all truths are kept.
+    The baselines render the truth in every step, or have no such loss, so that the candidate's time
+    over that of "without" is the overhead of the loss once all renderings are cached. A step has
+    four renderings: prediction and truth from a camera raised by 2 m, and from above.
     """
-    shipped, _ = load_checkpoint(
-        SHIPPED
-    )  # trained: at first all voxels are half there, and all of them are drawn
+    # Trained weights: an untrained model has half-occupied voxels everywhere and draws them all.
+    shipped, _ = load_checkpoint(SHIPPED)
     config, weights = replace(shipped.config, temporal=None, language=None), torch.ones(NUM_CLASSES)
     model = build_model(config).train()
     trained = shipped.state_dict()
@@ -159,12 +141,14 @@ def gauss_render() -> Iterator[Contest]:
     with TemporaryDirectory() as folder:
         example = _town(Path(folder) / "town", config)
         cameras = [frame_cameras(example.frame, 0)]
-        standing = GaussRenderConfig(strategy="lifted")  # the same camera in every epoch
-        plain = GaussRenderLoss(config.grid, standing)
-        cached = GaussRenderLoss(config.grid, standing, cache=TruthCache(Path(folder) / "renders"))
+        # This strategy uses the same camera in every epoch.
+        render_config = GaussRenderConfig(strategy="lifted")
+        uncached = GaussRenderLoss(config.grid, render_config)
+        cache = TruthCache(Path(folder) / "renders")
+        cached = GaussRenderLoss(config.grid, render_config, cache=cache)
 
         def step(loss: GaussRenderLoss | None) -> list[Tensor]:
-            """The voxels' loss, and GaussRender's where there is one."""
+            """The loss of the voxels, and that of GaussRender if given."""
             model.zero_grad()
             prediction = model(example.frame, None, None)
             losses = objective(
@@ -179,22 +163,23 @@ def gauss_render() -> Iterator[Contest]:
             terms = [losses["total"]]
             if loss is not None:
                 terms.append(
-                    loss.of_cascade(
+                    loss.from_cascade(
                         prediction.head, example.labels, cameras, np.random.default_rng(0)
                     ).total
                 )
             torch.stack(terms).sum().backward()
             return [term.detach() for term in terms]
 
-        def same(ours: list[Tensor], theirs: list[Tensor]) -> bool:  # kept in half precision
+        def same(candidate: list[Tensor], baseline: list[Tensor]) -> bool:
+            # The cache has half precision; "without" has the first term only.
             return all(
-                torch.allclose(one, other, rtol=1e-3)
-                for one, other in zip(ours, theirs, strict=False)
+                torch.allclose(term, expected, rtol=1e-3)
+                for term, expected in zip(candidate, baseline, strict=False)
             )
 
-        yield Contest(
-            ours=lambda: step(cached),
-            rivals={"rendered_anew": lambda: step(plain), "without": lambda: step(None)},
+        yield Benchmark(
+            candidate=lambda: step(cached),
+            baselines={"rendered_anew": lambda: step(uncached), "without": lambda: step(None)},
             same=same,
         )
 
@@ -207,14 +192,15 @@ def _town(folder: Path, config: OccupancyConfig) -> Example:
 
 
 def _in_order(voxels: Tensor) -> Tensor:
-    """(x, y, z) as the head has its voxels, and about as a LiDAR its points: neighbours follow one
-    another.
-    """
+    """(x, y, z) sorted by linear index, as in the head, so that neighbours are close in memory."""
     return voxels[linear_index(voxels, SURROUNDOCC_GRID.shape).argsort(), 1:]
 
 
-def _same(ours: list[Tensor], theirs: list[Tensor]) -> bool:
-    """To single precision's rounding of long sums."""
-    return all(
-        (one - other).norm() <= 1e-4 * other.norm() for one, other in zip(ours, theirs, strict=True)
-    )
+def _with_torch_only(run: Callable[..., list[Tensor]], *arguments: Any) -> list[Tensor]:
+    """The result without compiled kernels."""
+    with backend.torch_only():
+        return run(*arguments)
+
+
+def _same(candidate: list[Tensor], baseline: list[Tensor]) -> bool:
+    return equal_to_rounding(candidate, baseline, 1e-4)

@@ -1,61 +1,32 @@
-"""The benchmarks of the core's operators, against the libraries that have them too."""
+"""Benchmarks of operators of ``occ_core`` against libraries that have them too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import open3d
 import torch
 from scipy.spatial import cKDTree
 
+from occ_core.ops.linear_index import linear_index
 from occ_core.ops.neighbours import Neighbours, nearest_neighbours
-from occ_core.ops.sparse import SparseBlock, linear_index, sparse_volume
+from occ_core.ops.sparse import SparseBlock, sparse_volume
 from occ_core.rendering import rasterize as rasterization
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.rasterize import Rendering
+from occ_core.rendering.rasterize import RasterImages
 from occ_core.types import Gaussians
 from occ_core.voxel_grid import SURROUNDOCC_GRID
-
-
-@dataclass(frozen=True)
-class Contest:
-    """Ways to the same result."""
-
-    ours: Callable[[], Any]
-    rivals: dict[str, Callable[[], Any]]
-    same: Callable[[Any, Any], bool]
-    """Whether a rival's result is ours."""
-    most_repeats: int = 1_000_000
-
-
-def surface(count: int, seed: int) -> torch.Tensor:
-    """``count`` voxels (batch, x, y, z) as a street's surfaces fill the grid: a rolling ground and
-    a facade.
-    """
-    random = np.random.default_rng(seed)
-    width, depth, height = SURROUNDOCC_GRID.shape
-    ground = random.uniform(0, (width, depth), (2 * count, 2))
-    ground = np.c_[ground, 2 + np.sin(ground[:, 0] / 30) + random.normal(0, 0.3, len(ground))]
-    facade = np.c_[
-        width / 5 + random.normal(0, 0.5, count),
-        random.uniform(0, depth, count),
-        random.uniform(2, height - 1, count),
-    ]
-    cells = np.clip(
-        np.concatenate([ground, facade]), 0, np.array([width, depth, height]) - 1
-    ).astype(np.int64)
-    cells = random.permutation(np.unique(cells, axis=0))[:count]
-    return torch.from_numpy(np.c_[np.zeros(len(cells), np.int64), cells])
+from training.benchmarks.definition import Benchmark
+from training.benchmarks.inputs import surface_voxels
 
 
 @contextmanager
-def neighbours() -> Iterator[Contest]:
-    """The three nearest of 20,000 surface voxels for each of 20,000 others, within 4 voxels."""
-    queries, keys, k, radius = surface(20_000, seed=1), surface(20_000, seed=2), 3, 4.0
+def neighbours() -> Iterator[Benchmark]:
+    """The three nearest of 20,000 surface voxels to each of 20,000 others, within 4 voxels."""
+    queries, keys = surface_voxels(20_000, seed=1), surface_voxels(20_000, seed=2)
+    k, radius = 3, 4.0
     query_xyz, key_xyz = (voxels[:, 1:].double().numpy() for voxels in (queries, keys))
     query_tensor = open3d.core.Tensor.from_numpy(query_xyz.astype(np.float32))
     key_tensor = open3d.core.Tensor.from_numpy(key_xyz.astype(np.float32))
@@ -78,14 +49,13 @@ def neighbours() -> Iterator[Contest]:
         missing = np.arange(k) >= found.numpy().reshape(-1, 1)
         return np.where(missing, np.inf, np.sqrt(squared.numpy()))
 
-    def same(
-        ours: Neighbours, theirs: np.ndarray
-    ) -> bool:  # of keys at one distance each may name another
-        return np.allclose(ours.distance.numpy(), theirs)
+    def same(candidate: Neighbours, baseline: np.ndarray) -> bool:
+        # Only the distances: any of several keys at the same distance may be chosen.
+        return np.allclose(candidate.distance.numpy(), baseline)
 
-    yield Contest(
-        ours=lambda: nearest_neighbours(queries, keys, k, radius),
-        rivals={
+    yield Benchmark(
+        candidate=lambda: nearest_neighbours(queries, keys, k, radius),
+        baselines={
             "ckdtree": lambda: kd_tree(workers=1),
             "ckdtree_all_cores": lambda: kd_tree(workers=-1),
             "open3d_knn": open3d_knn,
@@ -96,59 +66,53 @@ def neighbours() -> Iterator[Contest]:
 
 
 @contextmanager
-def rasterize() -> Iterator[Contest]:
-    """30,000 Gaussians of 18 channels into an image of 112x200, forward and backward, against every
-    Gaussian on every pixel.
+def rasterize() -> Iterator[Benchmark]:
+    """30,000 Gaussians with 18 channels in an image of 112x200, forward and backward.
+
+    The baseline evaluates every Gaussian at every pixel.
     """
     random = torch.Generator().manual_seed(0)
-    voxels = SURROUNDOCC_GRID.centres(surface(60_000, seed=3)[:, 1:])
-    voxels = voxels[voxels[:, 1] > 0][:30_000]  # ahead of the vehicle
-    count = len(voxels)
+    centres = SURROUNDOCC_GRID.centres(surface_voxels(60_000, seed=3)[:, 1:])
+    means = centres[centres[:, 1] > 0][:30_000]  # ahead of the vehicle
+    count = len(means)
     parameters = (
-        voxels,
+        means,
         torch.randn(count, 4, generator=random),
         SURROUNDOCC_GRID.voxel_size_m / 2 * (0.5 + torch.rand(count, 3, generator=random)),
         torch.rand(count, generator=random),
         torch.rand(count, 18, generator=random),
     )
-    view = Cameras(
+    # The camera looks along y and is upright.
+    camera_from_grid = [[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    cameras = Cameras(
         intrinsics=torch.tensor([[[158.0, 0, 99.5], [0, 158.0, 55.5], [0, 0, 1]]]),
-        camera_from_grid=torch.tensor(
-            [[[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]]
-        ),  # along y, upright
+        camera_from_grid=torch.tensor([camera_from_grid]),
         size=(112, 200),
     )
     upstream = torch.randn(1, 18, 112, 200, generator=random)
 
-    def run(render: Callable[[Gaussians, Cameras], Rendering]) -> list[torch.Tensor]:
+    def run(render: Callable[[Gaussians, Cameras], RasterImages]) -> list[torch.Tensor]:
         leaves = [parameter.clone().requires_grad_() for parameter in parameters]
-        rendering = render(Gaussians(*leaves), view)
+        rendering = render(Gaussians(*leaves), cameras)
         (rendering.image * upstream).sum().backward()
         return [
             *(part.detach() for part in rendering),
             *(leaf.grad for leaf in leaves if leaf.grad is not None),
         ]
 
-    def same(
-        ours: list[torch.Tensor], theirs: list[torch.Tensor]
-    ) -> bool:  # to single precision's rounding of long sums
-        return all(
-            (one - other).norm() <= 1e-3 * other.norm()
-            for one, other in zip(ours, theirs, strict=True)
-        )
-
-    yield Contest(
-        ours=lambda: run(rasterization.rasterize),
-        rivals={"dense": lambda: run(rasterization.rasterize_dense)},
-        same=same,
-        most_repeats=3,  # the dense one takes a minute and ten gigabytes
+    yield Benchmark(
+        candidate=lambda: run(rasterization.rasterize),
+        baselines={"dense": lambda: run(rasterization.rasterize_dense)},
+        same=lambda candidate, baseline: equal_to_rounding(candidate, baseline, 1e-3),
+        max_repeats=3,  # the dense one takes a minute and ten gigabytes
     )
 
 
 @contextmanager
-def model_cpu() -> Iterator[Contest]:
-    """A sparse 3D convolution on the CPU, against spconv's own, which is right there with one
-    thread only.
+def model_cpu() -> Iterator[Benchmark]:
+    """A sparse 3D convolution on the CPU, against that of spconv.
+
+    The result of spconv is only correct with a single thread.
     """
     random = torch.Generator().manual_seed(0)
     shape = SURROUNDOCC_GRID.shape
@@ -167,8 +131,18 @@ def model_cpu() -> Iterator[Contest]:
         return torch.relu(block.norm(volume.features[order]))
 
     with torch.inference_mode():
-        yield Contest(
-            ours=lambda: block(sparse_volume(features, index, shape, 1)).features,
-            rivals={"spconv": spconv},
-            same=lambda ours, theirs: torch.allclose(ours, theirs, atol=1e-4),
+        yield Benchmark(
+            candidate=lambda: block(sparse_volume(features, index, shape, 1)).features,
+            baselines={"spconv": spconv},
+            same=lambda candidate, baseline: torch.allclose(candidate, baseline, atol=1e-4),
         )
+
+
+def equal_to_rounding(
+    tensors: list[torch.Tensor], others: list[torch.Tensor], tolerance: float
+) -> bool:
+    """Whether the norms of the differences are small; long sums in single precision differ."""
+    return all(
+        (tensor - other).norm() <= tolerance * other.norm()
+        for tensor, other in zip(tensors, others, strict=True)
+    )

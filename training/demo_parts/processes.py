@@ -1,6 +1,4 @@
-"""Child processes of the demo: each writes a log, is watched while others are waited for, and ends
-with the demo.
-"""
+"""Child processes of the demo: each has a log, is supervised, and ends with the demo."""
 
 from __future__ import annotations
 
@@ -19,17 +17,16 @@ POLL_S = 0.1
 
 
 class ChildError(RuntimeError):
-    """A child process failed, or did not do in time what it was waited for."""
+    """A child process failed or took too long."""
 
 
 class Children:
-    """A context manager that starts processes and ends every one that still runs when it is left,
-    however it is left.
+    """Context manager that starts processes and, on exit, ends all that are still running.
 
     Args:
-        log_folder: each child's output goes to ``<name>.log`` in there.
-        environment: added to this process's own, for all children.
-        grace_s: how long a child may take after each of SIGINT and SIGTERM before it is killed.
+        log_folder: the output of each child goes to ``<name>.log`` in this folder.
+        environment: variables for all children, in addition to those of this process.
+        grace_s: time for a child to end after SIGINT, and again after SIGTERM, until it is killed.
     """
 
     def __init__(self, log_folder: Path, environment: dict[str, str], grace_s: float = 8.0) -> None:
@@ -39,13 +36,9 @@ class Children:
         self._running: list[Child] = []
 
     def start(self, name: str, command: Sequence[str | Path]) -> Child:
-        """Starts a process that runs beside this one."""
-        child = Child(
-            name,
-            [str(part) for part in command],
-            self._log_folder / f"{name}.log",
-            self._environment,
-        )
+        """Starts a process and returns at once."""
+        arguments = [str(part) for part in command]
+        child = Child(name, arguments, self._log_folder / f"{name}.log", self._environment)
         self._running.append(child)
         return child
 
@@ -56,13 +49,16 @@ class Children:
         timeout_s: float,
         watch: Callable[[str], object] = lambda log: None,
     ) -> str:
-        """Starts a process, waits for its end, and gives its output.
+        """Runs a process to its end and returns its output.
 
         Args:
-            watch: called with the output so far, again and again.
+            name: name of the process in messages, and of its log.
+            command: program and arguments.
+            timeout_s: time limit in seconds.
+            watch: called repeatedly with the output so far.
 
         Raises:
-            ChildError: it failed, or another child ended meanwhile.
+            ChildError: the process failed or took too long, or another child ended meanwhile.
         """
         child = self.start(name, command)
 
@@ -78,10 +74,10 @@ class Children:
     def wait(
         self, done: Callable[[], bool], what: str, timeout_s: float, ending: Child | None = None
     ) -> None:
-        """Waits until ``done()``; every child but ``ending`` must stay alive meanwhile.
+        """Waits until ``done()``; all children except ``ending`` must keep running meanwhile.
 
         Raises:
-            ChildError: a child ended, or the time is over.
+            ChildError: a child ended, or ``timeout_s`` is over; ``what`` names the condition.
         """
         deadline = time.monotonic() + timeout_s
         while not done():
@@ -93,14 +89,14 @@ class Children:
                     )
             if time.monotonic() > deadline:
                 tails = "\n".join(child.tail() for child in self._running)
-                raise ChildError(f"waited {timeout_s:.0f} s in vain for {what}.\n{tails}")
+                raise ChildError(f"timed out after {timeout_s:.0f} s waiting for {what}.\n{tails}")
             time.sleep(POLL_S)
 
     def stop(self, child: Child) -> None:
-        """Ends one child cleanly.
+        """Ends one child.
 
         Raises:
-            ChildError: it ended with an error.
+            ChildError: the child returned an error code.
         """
         child.end(self._grace_s)
         self._running.remove(child)
@@ -123,8 +119,9 @@ class Children:
 
 
 class Child:
-    """One process in a group of its own, so that its children end with it and Ctrl-C reaches the
-    demo alone.
+    """A process in a process group of its own.
+
+    Its own children end with it, and Ctrl-C reaches the demo only.
     """
 
     def __init__(
@@ -144,32 +141,36 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """``None`` while it runs."""
+        """``None`` while the process is running."""
         return self._process.poll()
 
     def log(self) -> str:
+        """Its output so far."""
         return self.log_path.read_text(errors="replace")
 
     def tail(self) -> str:
-        """The last lines of its log, under a heading."""
+        """The last lines of its log, with a heading."""
         lines = self.log().splitlines()[-TAIL_LINES:]
         return "\n".join([f"--- the end of {self.log_path} ---", *lines])
 
     def expect_success(self) -> None:
+        """Raises a ``ChildError`` unless the process has ended with code 0."""
         if self.returncode != 0:
             raise ChildError(f"{self.name} ended with code {self.returncode}.\n{self.tail()}")
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to the process and its children, if it still runs."""
+        """Sends a signal to the process and its children if it is still running."""
         if self.returncode is None:
             os.killpg(self._process.pid, number)
 
     def end(self, grace_s: float) -> None:
-        """Asks it to end, ever more firmly, until it has."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        """Ends the process: SIGINT, after ``grace_s`` SIGTERM, after ``grace_s`` SIGKILL."""
+        for number in (signal.SIGINT, signal.SIGTERM):
             self.signal(number)
             try:
                 self._process.wait(grace_s)
                 return
             except subprocess.TimeoutExpired:
                 print(f"{self.name} ignores {number.name}", file=sys.stderr)
+        self.signal(signal.SIGKILL)
+        self._process.wait()

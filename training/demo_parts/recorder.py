@@ -1,8 +1,7 @@
-"""Records what a ROS 2 node publishes into a bag: ``python -m training.demo_parts.recorder OUT``. A
-process of its own.
+"""Records the output of a ROS 2 node: ``python -m training.demo_parts.recorder OUT``.
 
-Its log tells how far it is: ``READY`` once node and inputs are connected, ``ANSWER n`` at each
-occupancy message.
+Its log shows the progress: ``READY`` once the node and its inputs are connected, ``ANSWER n`` at
+each occupancy message.
 """
 
 from __future__ import annotations
@@ -17,7 +16,11 @@ import tyro
 
 from occ_perception_ros.bags.writer import BagWriter, qos_profile
 
+ANSWERS_TOPIC = "output/occupancy_points"
+ODOMETRY_TOPIC = "/odom"
 DISCOVERY_S = 0.5
+"""Interval between two searches for new topics."""
+QUEUE_DEPTH = 100
 
 
 def record(
@@ -29,18 +32,18 @@ def record(
 
     Args:
         out: the new bag.
-        node: the full name of the node.
-        inputs: topics that somebody must subscribe to before READY is told.
+        node: full name of the node.
+        inputs: topics that need a subscriber before READY is printed.
     """
     import rclpy
     from rclpy.executors import ExternalShutdownException
     from rclpy.signals import SignalHandlerOptions
 
-    stopped = False
+    is_stopped = False
 
     def stop(number: int, frame: object) -> None:
-        nonlocal stopped
-        stopped = True
+        nonlocal is_stopped
+        is_stopped = True
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
@@ -48,15 +51,15 @@ def record(
     try:
         with BagWriter(out) as writer:
             recorder = Recorder(rclpy.create_node("demo_recorder"), writer, node)
-            ready = False
-            next_look = 0.0
-            while not stopped:
+            is_ready = False
+            next_search_s = 0.0
+            while not is_stopped:
                 rclpy.spin_once(recorder.node, timeout_sec=0.1)
-                if time.monotonic() >= next_look:
+                if time.monotonic() >= next_search_s:
                     recorder.discover()
-                    next_look = time.monotonic() + DISCOVERY_S
-                    if not ready and recorder.connected(inputs):
-                        ready = True
+                    next_search_s = time.monotonic() + DISCOVERY_S
+                    if not is_ready and recorder.is_connected(inputs):
+                        is_ready = True
                         print("READY", flush=True)
     except ExternalShutdownException:
         pass
@@ -65,58 +68,58 @@ def record(
 
 
 class Recorder:
-    """Subscriptions, raw, to everything that ``wanted`` and their way into the bag."""
+    """Subscribes to the topics of a node and writes their messages, still serialised, to a bag.
+
+    Args:
+        node: the recorder's own rclpy node.
+        writer: the open bag.
+        recorded_node: full name of the recorded node.
+    """
 
     def __init__(self, node: Any, writer: BagWriter, recorded_node: str) -> None:
         self.node = node
         self._writer = writer
         self._prefix = f"{recorded_node}/"
-        self._answers_topic = f"{recorded_node}/output/occupancy_points"
+        self._answers_topic = f"{recorded_node}/{ANSWERS_TOPIC}"
         self._subscriptions: dict[str, Any] = {}
 
-    def wanted(self, topic: str) -> bool:
-        return topic.startswith(self._prefix) or topic in ("/diagnostics", "/odom")
-
     def discover(self) -> None:
-        """Subscribes to wanted topics that have a publisher, with that publisher's quality of
-        service.
-        """
-        from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-
+        """Subscribes to the new topics that have a publisher, with its quality of service."""
         for topic, types in self.node.get_topic_names_and_types():
-            publishers = self.node.get_publishers_info_by_topic(topic)
-            if topic in self._subscriptions or not self.wanted(topic) or not publishers:
+            if topic in self._subscriptions or not self._is_recorded(topic):
                 continue
-            reliable = all(
-                p.qos_profile.reliability is not ReliabilityPolicy.BEST_EFFORT for p in publishers
-            )
-            latched = all(
-                p.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL for p in publishers
-            )
-            qos = QoSProfile(
-                depth=100,
-                reliability=ReliabilityPolicy.RELIABLE
-                if reliable
-                else ReliabilityPolicy.BEST_EFFORT,
-                durability=DurabilityPolicy.TRANSIENT_LOCAL
-                if latched
-                else DurabilityPolicy.VOLATILE,
-            )
-            package, _, name = types[0].split("/")
-            message_class = getattr(importlib.import_module(f"{package}.msg"), name)
-            self._writer.add_topic(topic, types[0], qos_profile(100, latched=latched))
+            if publishers := self.node.get_publishers_info_by_topic(topic):
+                self._subscribe(topic, types[0], publishers)
 
-            def store(data: bytes, topic: str = topic) -> None:
-                self._store(topic, data)
-
-            self._subscriptions[topic] = self.node.create_subscription(
-                message_class, topic, store, qos, raw=True
-            )
-
-    def connected(self, inputs: tuple[str, ...]) -> bool:
-        """Whether the node's answers are listened to, and the node listens to its inputs."""
+    def is_connected(self, inputs: tuple[str, ...]) -> bool:
+        """Whether the answers are recorded and all ``inputs`` have a subscriber."""
         return self._answers_topic in self._subscriptions and all(
             self.node.count_subscribers(topic) for topic in inputs
+        )
+
+    def _is_recorded(self, topic: str) -> bool:
+        return topic.startswith(self._prefix) or topic in ("/diagnostics", ODOMETRY_TOPIC)
+
+    def _subscribe(self, topic: str, message_type: str, publishers: list[Any]) -> None:
+        from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+        qos_profiles = [publisher.qos_profile for publisher in publishers]
+        reliable = all(qos.reliability is not ReliabilityPolicy.BEST_EFFORT for qos in qos_profiles)
+        latched = all(qos.durability is DurabilityPolicy.TRANSIENT_LOCAL for qos in qos_profiles)
+        qos = QoSProfile(
+            depth=QUEUE_DEPTH,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        )
+        self._writer.add_topic(topic, message_type, qos_profile(QUEUE_DEPTH, latched=latched))
+        package, _, name = message_type.split("/")
+        message_class = getattr(importlib.import_module(f"{package}.msg"), name)
+
+        def store(data: bytes) -> None:
+            self._store(topic, data)
+
+        self._subscriptions[topic] = self.node.create_subscription(
+            message_class, topic, store, qos, raw=True
         )
 
     def _store(self, topic: str, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How far the model trusted camera and LiDAR in the course of the demo's drive, as a picture."""
+"""Curves of the weights that the model gives camera and LiDAR in the course of a drive."""
 
 from __future__ import annotations
 
@@ -17,36 +17,40 @@ SHADES = {
     "rain at night": "#6d7a94",
     "unknown": "#e5e5e5",
 }
-"""Behind the curves, of ``taxonomy.WEATHERS``."""
+"""Background behind the curves, by weather."""
 
 
 class Moment(NamedTuple):
-    """One answered keyframe."""
+    """The weights at one keyframe."""
 
     time_s: float
-    """Since the first keyframe."""
+    """Time since the first keyframe."""
     weather: str
-    """What the scene says."""
+    """Weather of the scene."""
     weights: tuple[float, float]
-    """Of camera and LiDAR."""
+    """Weights of camera and LiDAR."""
 
 
 def draw_weights(moments: Sequence[Moment], path: Path) -> None:
-    """Writes the picture: both weights over time, the weather behind them.
+    """Writes a picture of both weights over time in front of the weather.
+
+    Args:
+        moments: keyframes in temporal order.
+        path: file of the picture.
 
     Raises:
-        ValueError: there is no moment to draw.
+        ValueError: there are no moments.
     """
     if not moments:
-        raise ValueError("no answer came with weights of the sensors; the model has no WeathFusion")
+        raise ValueError("no prediction has sensor weights; the model has no WeathFusion")
     with mpl.rc_context({"font.size": 11}):
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         axes = figure.subplots()
         times = [moment.time_s for moment in moments]
         step = min((after - before for before, after in pairwise(times)), default=1.0)
         for weather, group in groupby(moments, key=lambda moment: moment.weather):
-            lasts = [moment.time_s for moment in group]
-            begin, end = lasts[0] - step / 2, lasts[-1] + step / 2
+            spell = [moment.time_s for moment in group]
+            begin, end = spell[0] - step / 2, spell[-1] + step / 2
             axes.axvspan(begin, end, color=SHADES[weather], linewidth=0)
             axes.text((begin + end) / 2, 0.97, weather, ha="center", va="top")
         for number, (sensor, colour) in enumerate((("camera", "#b3261e"), ("LiDAR", "#14532d"))):

@@ -1,4 +1,4 @@
-"""Shaded pictures of a semantic voxel grid by ray casting on the CPU; needs no window and no GPU."""
+"""Shaded pictures of a semantic voxel grid, ray cast on the CPU without a window or a GPU."""
 
 from __future__ import annotations
 
@@ -11,65 +11,61 @@ import open3d as o3d
 from occ_core.taxonomy import EMPTY, IGNORE, PALETTE
 from occ_core.voxel_grid import VoxelGrid
 
-BACKGROUND = (24, 26, 31)
-"""RGB of every pixel that no voxel covers."""
-EGO_COLOUR = (245, 245, 245)
+BACKGROUND_RGB = (24, 26, 31)
+"""Colour of the pixels that no voxel covers."""
+EGO_RGB = (245, 245, 245)
 
-SUN = np.array([-0.45, -0.55, 0.70], dtype=np.float32) / np.float32(
-    np.linalg.norm([-0.45, -0.55, 0.70])
-)
-"""Unit vector towards the light: from the left and behind, high."""
+_TO_SUN = [-0.45, -0.55, 0.70]
+SUN = np.array(_TO_SUN, dtype=np.float32) / np.float32(np.linalg.norm(_TO_SUN))
+"""Unit vector towards the sun, which stands high, to the left and behind."""
 AMBIENT = 0.55
 FULL_LIGHT = 1.25
-"""Light on a face square to the sun; the ground, at an angle to it, then gets about 1."""
+"""Light on a face perpendicular to the sun's rays; the ground, at an angle, then gets about 1."""
 SHADOW = 0.35
-"""Share of the sun's light that is left in its shadow; soft, so that colours still name their class
-there.
-"""
+"""Fraction of the sun's light left in shadow, soft enough to recognise the class colours."""
 CORNER_LIGHT = np.array([0.50, 0.68, 0.84, 1.0], dtype=np.float32)
-"""Light at a face's corner by how many of its 3 neighbours are free (0 to 3): "ambient occlusion
-for Minecraft-like worlds".
+"""Light at a face's corner by how many of its 3 neighbours are free, 0 to 3 (Lysenko 2012, "Ambient
+occlusion for Minecraft-like worlds").
 """
 EDGE_LIGHT = 0.82
-EDGE_SHARE = 0.06
-"""Faces are darker over this share of their width at each border, so that single voxels can be
-counted.
-"""
+EDGE_WIDTH = 0.06
+"""Width of a face's darker border, as a fraction of the face, so that voxels can be counted."""
 
 
 @dataclass(frozen=True)
-class Box:
-    """A box in the grid frame, metres."""
+class Cuboid:
+    """A solid with edges along the axes of the grid frame, in metres."""
 
     low_m: tuple[float, float, float]
     high_m: tuple[float, float, float]
 
 
 EGO_CAR = (
-    Box((-0.87, -1.60, -1.60), (0.87, 2.50, -0.95)),
-    Box((-0.75, -1.40, -0.95), (0.75, 1.20, -0.30)),
+    Cuboid((-0.87, -1.60, -1.60), (0.87, 2.50, -0.95)),
+    Cuboid((-0.75, -1.40, -0.95), (0.75, 1.20, -0.30)),
 )
-"""Body and cabin of nuScenes' car in its LiDAR frame (x right, y forward, z up): the sensor is 1.84
-m above the road.
+"""Body and cabin of nuScenes' car in its LiDAR frame (x right, y forward, z up), which is 1.84 m
+above the road.
 """
 
 
 @dataclass(frozen=True)
-class Camera:
-    """Where the picture is taken from. ``height_m`` of 0 is a perspective view, else a parallel one
-    showing so many metres.
-    """
+class Viewpoint:
+    """A position from which a picture is taken, in perspective or in parallel projection."""
 
     eye_m: tuple[float, float, float]
     target_m: tuple[float, float, float]
     up: tuple[float, float, float] = (0.0, 0.0, 1.0)
     field_of_view_deg: float = 32.0
-    """Vertical, of a perspective view."""
+    """Vertical field of view in perspective."""
     height_m: float = 0.0
+    """Height of the picture's content in parallel projection; 0 is perspective."""
 
     def rays(self, height: int, width: int) -> np.ndarray:
-        """float32 [height, width, 6]: origin and unit direction of the ray through each pixel
-        centre.
+        """Origin and unit direction of the ray through each pixel's centre.
+
+        Returns:
+            float32 ``[height, width, 6]``, metres in the grid frame.
         """
         eye = np.asarray(self.eye_m)
         forward = np.asarray(self.target_m) - eye
@@ -89,44 +85,36 @@ class Camera:
         else:
             rays[..., :3] = eye
             rays[..., 3:] = (forward + along)[:, None] + across
-            rays[..., 3:] /= np.sqrt(np.einsum("hwd,hwd->hw", rays[..., 3:], rays[..., 3:]))[
-                ..., None
-            ]
+            lengths = np.sqrt(np.einsum("hwd,hwd->hw", rays[..., 3:], rays[..., 3:]))
+            rays[..., 3:] /= lengths[..., None]
         return rays
 
     def pixel_m(self, distance_m: np.ndarray, height: int) -> np.ndarray:
-        """Metres that a pixel of a picture with ``height`` rows spans at the distances."""
-        return np.float32(2 / height * self._half_height()) * (
-            np.ones_like(distance_m) if self.height_m else distance_m
-        )
+        """Size in metres of a pixel at each distance, in a picture with ``height`` rows."""
+        pixel = np.float32(2 / height * self._half_height())
+        return pixel * (np.ones_like(distance_m) if self.height_m else distance_m)
 
     def _half_height(self) -> float:
-        """Half the height of what is seen: in metres of a parallel view, at distance 1 of a
-        perspective one.
-        """
-        return (
-            self.height_m / 2
-            if self.height_m
-            else float(np.tan(np.radians(self.field_of_view_deg) / 2))
-        )
+        """Half the height of the picture's content in metres; in perspective, 1 m away."""
+        if self.height_m:
+            return self.height_m / 2
+        return float(np.tan(np.radians(self.field_of_view_deg) / 2))
 
 
-def camera_behind(grid: VoxelGrid) -> Camera:
-    """Behind and above the ego vehicle, looking along +y (the driving direction in nuScenes' LiDAR
-    frame).
-    """
+def viewpoint_behind(grid: VoxelGrid) -> Viewpoint:
+    """Behind and above the ego vehicle, looking along +y, the driving direction."""
     length_m = grid.range_m[4] - grid.range_m[1]
-    return Camera(
+    return Viewpoint(
         eye_m=(0.0, -0.36 * length_m, 0.25 * length_m),
         target_m=(0.0, 0.09 * length_m, -0.02 * length_m),
     )
 
 
-def camera_above(grid: VoxelGrid) -> Camera:
-    """Straight down on the whole grid, +y upwards in the picture."""
+def viewpoint_above(grid: VoxelGrid) -> Viewpoint:
+    """Above the grid, looking straight down on all of it, with +y upwards in the picture."""
     x_min, y_min, _, x_max, y_max, z_max = grid.range_m
     x, y = (x_min + x_max) / 2, (y_min + y_max) / 2
-    return Camera(
+    return Viewpoint(
         (x, y, z_max + 10.0),
         (x, y, 0.0),
         up=(0.0, 1.0, 0.0),
@@ -135,19 +123,20 @@ def camera_above(grid: VoxelGrid) -> Camera:
 
 
 class VoxelScene:
-    """The visible faces of a voxel grid, ready to be looked at from anywhere.
+    """The exposed faces of a voxel grid, to be rendered from any viewpoint.
 
     Args:
-        labels: uint8 ``[X, Y, Z]`` of ``occ_core.taxonomy``; ``EMPTY`` and ``IGNORE`` are not
-            drawn.
-        grid: where the voxels lie.
-        ego: boxes drawn for the ego vehicle.
+        labels: class ids, uint8 ``[X, Y, Z]``; ``EMPTY`` and ``IGNORE`` are not drawn.
+        grid: the grid of the labels.
+        ego: solids drawn for the ego vehicle.
 
     Raises:
-        ValueError: ``labels`` has another shape than ``grid``, or an unknown class id.
+        ValueError: ``labels`` does not have the grid's shape, or holds an unknown class id.
     """
 
-    def __init__(self, labels: np.ndarray, grid: VoxelGrid, ego: tuple[Box, ...] = EGO_CAR) -> None:
+    def __init__(
+        self, labels: np.ndarray, grid: VoxelGrid, ego: tuple[Cuboid, ...] = EGO_CAR
+    ) -> None:
         if labels.shape != grid.shape:
             raise ValueError(f"labels have shape {labels.shape}, but the grid has {grid.shape}")
         occupied = (labels != EMPTY) & (labels != IGNORE)
@@ -156,7 +145,7 @@ class VoxelScene:
             raise ValueError(
                 f"labels hold class id {worst}, but known are 0..{len(PALETTE) - 1} and {IGNORE}"
             )
-        parts = [_voxel_faces(labels, occupied, grid), *(_box_faces(box) for box in ego)]
+        parts = [_voxel_faces(labels, occupied, grid), *(_cuboid_faces(solid) for solid in ego)]
         corners, normals, colours, light = (
             np.concatenate(part) for part in zip(*parts, strict=True)
         )
@@ -166,62 +155,65 @@ class VoxelScene:
         self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
         if len(corners):
             first = np.arange(len(corners), dtype=np.uint32)[:, None] * 4
-            triangles = (
-                np.concatenate([first + [0, 1, 2], first + [0, 2, 3]], axis=1)
-                .reshape(-1, 3)
-                .astype(np.uint32)
-            )
+            halves = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]], axis=1)
+            triangles = halves.reshape(-1, 3).astype(np.uint32)
             vertices = o3d.core.Tensor.from_numpy(corners.reshape(-1, 3))
             self._scene.add_triangles(vertices, o3d.core.Tensor.from_numpy(triangles))
 
-    def render(self, camera: Camera, height: int, width: int, samples: int = 2) -> np.ndarray:
-        """uint8 [height, width, 3] RGB; each pixel is the mean of ``samples`` x ``samples`` rays."""
-        rays = camera.rays(height * samples, width * samples).reshape(-1, 6)
+    def render(self, view: Viewpoint, height: int, width: int, samples: int = 2) -> np.ndarray:
+        """Renders an RGB picture, uint8 ``[height, width, 3]``.
+
+        Args:
+            samples: each pixel is the mean of ``samples`` x ``samples`` rays.
+        """
+        rays = view.rays(height * samples, width * samples).reshape(-1, 6)
         hits = self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
         distance = hits["t_hit"].numpy()
         picture = np.empty((len(rays), 3), dtype=np.float32)
-        picture[:] = BACKGROUND
+        picture[:] = BACKGROUND_RGB
         seen = np.flatnonzero(np.isfinite(distance))
         if len(seen):
             rays, distance = rays[seen], distance[seen]
             triangles = hits["primitive_ids"].numpy()[seen]
             u, v = hits["primitive_uvs"].numpy()[seen].T
-            # Two triangles a face, with corners 00, 10, 11 and 00, 11, 01.
+            # A face is two triangles, with corners 00, 10, 11 and 00, 11, 01.
             even = triangles % 2 == 0
-            place = np.stack([np.where(even, u + v, u), np.where(even, v, u + v)])
-            voxel_px = self._voxel_m / camera.pixel_m(distance, height)
+            position = np.stack([np.where(even, u + v, u), np.where(even, v, u + v)])
+            voxel_px = self._voxel_m / view.pixel_m(distance, height)
             faces = triangles // 2
             points = rays[:, :3] + distance[:, None] * rays[:, 3:]
-            light = self._surface_light(faces, place, voxel_px) * self._sky_light(faces, points)
+            light = self._surface_light(faces, position, voxel_px) * self._sky_light(faces, points)
             picture[seen] = self._colours[faces] * light[:, None]
         fine = picture.reshape(height * samples, width * samples, 3)
-        return np.clip(
-            cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).round(), 0, 255
-        ).astype(np.uint8)
+        mean = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+        return np.clip(mean.round(), 0, 255).astype(np.uint8)
 
     def _surface_light(
-        self, faces: np.ndarray, place: np.ndarray, voxel_px: np.ndarray
+        self, faces: np.ndarray, position: np.ndarray, voxel_px: np.ndarray
     ) -> np.ndarray:
-        """Share [N] of the light that gets into corners and borders, at the places [2, N] in [0, 1]
-        on the faces [N].
+        """Fraction of the light that reaches points on faces, lower in corners and at borders: [N].
+
+        Args:
+            faces: index of each point's face, [N].
+            position: position on the face in [0, 1], [2, N].
+            voxel_px: size of a voxel in pixels at each point, [N].
         """
-        s, t = place
+        s, t = position
         light = self._light[faces].T  # [4, N], corners in the order 00, 10, 11, 01
         light = (1 - t) * (light[0] + s * (light[1] - light[0])) + t * (
             light[3] + s * (light[2] - light[3])
         )
         # Borders of voxels that are a few pixels wide would only add noise.
-        border = np.clip((voxel_px - 3) / 4, 0, 1) * (
-            np.abs(place - 0.5).max(axis=0) > 0.5 - EDGE_SHARE
-        )
+        at_border = np.abs(position - 0.5).max(axis=0) > 0.5 - EDGE_WIDTH
+        border = np.clip((voxel_px - 3) / 4, 0, 1) * at_border
         return light * (1 - (1 - EDGE_LIGHT) * border)
 
     def _sky_light(self, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Light [N] of sky and sun at the points [N, 3] on the faces [N]."""
+        """Light of sky and sun at points [N, 3] on faces [N]: [N]."""
         sun = self._sun[faces]
         lit = np.flatnonzero(sun)
         to_sun = np.empty((len(lit), 6), dtype=np.float32)
-        to_sun[:, :3] = points[lit] + 1e-3 * SUN
+        to_sun[:, :3] = points[lit] + 1e-3 * SUN  # off the face, which would shade itself
         to_sun[:, 3:] = SUN
         shadowed = self._scene.test_occlusions(
             o3d.core.Tensor.from_numpy(to_sun), nthreads=1
@@ -233,10 +225,12 @@ class VoxelScene:
 def _voxel_faces(
     labels: np.ndarray, occupied: np.ndarray, grid: VoxelGrid
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Faces between an occupied and a free voxel: corners [F, 4, 3], normals [F, 3], RGB [F, 3],
-    corner light [F, 4].
+    """Faces between occupied and free voxels.
+
+    Returns:
+        Corners [F, 4, 3] in metres, normals [F, 3], RGB [F, 3], and light at the corners [F, 4].
     """
-    solid = np.pad(occupied, 2)
+    solid = np.pad(occupied, 2)  # the neighbours of a face's outside cell need a second layer
     index = np.argwhere(occupied)
     palette = np.asarray(PALETTE, dtype=np.float32)
     parts = []
@@ -270,20 +264,20 @@ def _voxel_faces(
 def _corner_light(
     solid: np.ndarray, outside: np.ndarray, a: np.ndarray, b: np.ndarray
 ) -> np.ndarray:
-    """Light float32 [F] at the face corner towards ``a`` and ``b``, from the three cells that touch
-    it outside the face.
+    """Light at the face corner towards ``a`` and ``b``, float32 [F].
+
+    It depends on the three cells outside the face that touch the corner.
     """
     beside_a, beside_b, diagonal = (solid[tuple((outside + step).T)] for step in (a, b, a + b))
     free = 3 - beside_a.astype(np.int64) - beside_b - diagonal
     return CORNER_LIGHT[np.where(beside_a & beside_b, 0, free)]
 
 
-def _box_faces(box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The six faces of a box, as ``_voxel_faces`` gives them."""
-    size = np.asarray(box.high_m) - np.asarray(box.low_m)
+def _cuboid_faces(solid: Cuboid) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The six faces of a cuboid in the ego vehicle's colour, in the form of ``_voxel_faces``."""
     cube = np.ones((1, 1, 1), dtype=np.uint8)
-    corners, normals, colours, light = _voxel_faces(
-        cube, cube.astype(bool), VoxelGrid((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 1.0)
-    )
-    colours = np.broadcast_to(np.asarray(EGO_COLOUR, dtype=np.float32), colours.shape)
-    return (np.asarray(box.low_m) + corners * size).astype(np.float32), normals, colours, light
+    unit = VoxelGrid((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 1.0)
+    corners, normals, colours, light = _voxel_faces(cube, cube.astype(bool), unit)
+    low, high = np.asarray(solid.low_m), np.asarray(solid.high_m)
+    colours = np.broadcast_to(np.asarray(EGO_RGB, dtype=np.float32), colours.shape)
+    return (low + corners * (high - low)).astype(np.float32), normals, colours, light

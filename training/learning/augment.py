@@ -1,6 +1,4 @@
-"""Variations of a frame that a drive could as well have had; those of the LiDAR carry a model to
-another sensor.
-"""
+"""Random variations of training frames; varied LiDAR also prepares a model for other sensors."""
 
 from __future__ import annotations
 
@@ -10,34 +8,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from occ_core.geometry.points import NEWEST_S
 from occ_core.types import Frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """How often and how far; probabilities per frame unless said otherwise."""
+    """How often and how much a frame is varied; probabilities are per frame unless noted."""
 
     flip: float = 0.5
-    """Mirror left and right; independently, front and back."""
+    """Left and right are swapped, and independently front and back."""
     single_sweep: float = 0.1
-    """Only the newest sweep is left."""
+    """All sweeps but the newest are dropped."""
     fewer_sweeps: float = 0.15
     """A random number of the oldest sweeps is dropped."""
     drop_points: float = 0.2
-    """At most this share of the points is dropped, uniformly drawn."""
+    """Largest fraction of points that are dropped; the fraction is drawn uniformly."""
     drop_intensity: float = 0.05
-    """All intensities are set to 0: what remains is shape."""
+    """All intensities are set to 0, which leaves only shape."""
     scale_intensity: float = 1.4
-    """Intensities are multiplied by up to this factor or divided by it: sensors differ."""
+    """Largest factor by which intensities are multiplied or divided: sensors differ."""
     range_noise_m: float = 0.03
-    """Standard deviation of noise on every coordinate."""
+    """Standard deviation of the noise on every coordinate."""
     drop_camera: float = 0.08
-    """Per camera: it is masked."""
+    """A camera is masked; per camera."""
     drop_all_cameras: float = 0.03
+    """All cameras are masked."""
     drop_lidar: float = 0.02
-    """No points at all."""
+    """All points are dropped."""
     brightness: float = 0.2
-    """Images times a factor up to 1 plus or minus this, and the same for contrast."""
+    """Largest deviation from 1 of the factors on brightness and on contrast."""
 
 
 def augment(
@@ -47,10 +47,12 @@ def augment(
     rng: np.random.Generator,
     mirrors: np.random.Generator,
 ) -> tuple[Frame, Tensor]:
-    """A varied frame of batch 1 and its labels ``[X, Y, Z]``; the grid must be symmetric about 0 in
-    x and y.
+    """Varies a frame of batch 1 and its labels; the grid must be symmetric about 0 in x and y.
 
-    ``mirrors`` draws the flips, ``rng`` the rest; they may be one.
+    Args:
+        labels: class ids uint8 ``[X, Y, Z]``.
+        rng: source of all random numbers but the flips.
+        mirrors: source of the flips; may be the same generator.
     """
     for axis in (0, 1):
         if mirrors.random() < config.flip:
@@ -64,8 +66,8 @@ def augment(
 
 
 def flip(frame: Frame, axis: int) -> Frame:
-    """The mirrored frame: grid coordinates change sign along ``axis`` (0: x, 1: y), images stay
-    (their cameras are mirrored).
+    """Mirrors the grid along ``axis`` (0: x, 1: y). Images stay as they are; their cameras are
+    mirrored.
     """
     mirror = torch.eye(4)
     mirror[axis, axis] = -1
@@ -85,19 +87,16 @@ def _points(points: Tensor, config: AugmentConfig, rng: np.random.Generator) -> 
         return points[:0]
     draw = rng.random()
     if draw < config.single_sweep:
-        points = points[points[:, 4] < 1e-3]
+        points = points[points[:, 4] < NEWEST_S]
     elif draw < config.single_sweep + config.fewer_sweeps:
         points = points[points[:, 4] < rng.uniform(0.03, 0.5)]
     kept = torch.from_numpy(rng.random(len(points)) >= rng.uniform(0, config.drop_points))
     points = points[kept].clone()
-    points[:, :3] += torch.from_numpy(
-        rng.normal(0, config.range_noise_m, (len(points), 3)).astype(np.float32)
-    )
-    factor = (
-        config.scale_intensity ** rng.uniform(-1, 1)
-        if rng.random() >= config.drop_intensity
-        else 0.0
-    )
+    noise_m = rng.normal(0, config.range_noise_m, (len(points), 3)).astype(np.float32)
+    points[:, :3] += torch.from_numpy(noise_m)
+    factor = 0.0
+    if rng.random() >= config.drop_intensity:
+        factor = config.scale_intensity ** rng.uniform(-1, 1)
     points[:, 3] = (points[:, 3] * factor).clamp(0, 255)
     return points
 
@@ -112,8 +111,5 @@ def _photometric(images: Tensor, config: AugmentConfig, rng: np.random.Generator
     contrast, brightness = rng.uniform(1 - config.brightness, 1 + config.brightness, 2)
     tint = torch.from_numpy(rng.uniform(0.9, 1.1, 3).astype(np.float32)).view(3, 1, 1)
     mean = images.float().mean()
-    return (
-        (((images.float() - mean) * contrast + mean) * brightness * tint)
-        .clamp(0, 255)
-        .to(torch.uint8)
-    )
+    varied = ((images.float() - mean) * contrast + mean) * brightness * tint
+    return varied.clamp(0, 255).to(torch.uint8)

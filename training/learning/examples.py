@@ -1,15 +1,14 @@
-"""Labelled frames in the order of training: seeded, independent of workers, resumable at any step."""
+"""Labelled, augmented frames as training sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.surroundocc import coarsen_labels
@@ -17,31 +16,42 @@ from occ_core.taxonomy import IGNORE, NUM_CLASSES
 from occ_core.types import Frame, collate_frames
 from occ_core.voxel_grid import VoxelGrid
 from training.learning.augment import AugmentConfig, augment
-from training.learning.sequential_rendering import Surroundings, surroundings
+from training.learning.sequential_rendering import SkyAndMotion, sky_and_motion
 
 
 class Example(NamedTuple):
-    """A batch as training uses it."""
+    """A batch of labelled frames of one instant each."""
 
     frame: Frame
-    labels: Tensor
-    """uint8 [B, X, Y, Z]."""
-    coarse_labels: Tensor
-    """uint8, on the coarse grid."""
+    labels: UInt8[Tensor, "batch x y z"]
+    """Class ids on the predicted grid, 255 ignored."""
+    coarse_labels: UInt8[Tensor, "batch _ _ _"]
+    """The same on the coarse grid."""
     drive: tuple[int, int] = (0, 0)
-    """(epoch, first keyframe) of the drive: what a memory belongs to."""
+    """(epoch, index of the drive's first keyframe): the key of the drive's memory."""
     ends_drive: bool = False
-    around: tuple[Surroundings, ...] = ()
-    """Of each sample, where a renderer needs it."""
+    """Whether this is the drive's last keyframe."""
+    extras: tuple[SkyAndMotion, ...] = ()
+    """One per sample if a renderer takes part, otherwise empty."""
+
+    def to(self, device: torch.device | str) -> Example:
+        """The same example with every tensor on ``device``."""
+        return self._replace(
+            frame=self.frame.to(device),
+            labels=self.labels.to(device),
+            coarse_labels=self.coarse_labels.to(device),
+            extras=tuple(extra.to(device) for extra in self.extras),
+        )
 
 
 class TrainingExamples(Dataset[Example]):
-    """Augmented examples; a key is (epoch, index), and the same key gives the same example for
-    ever.
+    """Augmented examples by (epoch, index); the same key always gives the same example.
 
     Args:
-        whole_drives: all keyframes of a drive are mirrored alike in an epoch, as a memory needs it.
-        rendered: the grid of the volume that is rendered, where one is.
+        cascade_ratio: voxels of the predicted grid per coarse voxel and axis.
+        config: augmentation; None leaves frames as they are.
+        whole_drives: mirror all keyframes of a drive alike in an epoch, as a memory requires.
+        rendered: grid of the volume that is rendered; None adds no ``extras``.
 
     Raises:
         FileNotFoundError: on reading an item without labels.
@@ -57,16 +67,13 @@ class TrainingExamples(Dataset[Example]):
         whole_drives: bool = False,
         rendered: VoxelGrid | None = None,
     ) -> None:
-        self.frames, self.cascade_ratio, self.config, self.seed = (
-            frames,
-            cascade_ratio,
-            config,
-            seed,
-        )
-        self.whole_drives, self.rendered = whole_drives, rendered
-        self.first_of_drive = np.concatenate(
-            [[drive[0]] * len(drive) for drive in drives(frames)]
-        ).tolist()
+        self.frames = frames
+        self.cascade_ratio = cascade_ratio
+        self.config = config
+        self.seed = seed
+        self.whole_drives = whole_drives
+        self.rendered = rendered
+        self.first_of_drive = [drive[0] for drive in drives(frames) for _ in drive]
 
     def __getitem__(self, key: tuple[int, int]) -> Example:
         epoch, index = key
@@ -80,129 +87,42 @@ class TrainingExamples(Dataset[Example]):
         original = frame
         if self.config is not None:
             rng = np.random.default_rng([self.seed, epoch, index])
-            flips = (
-                np.random.default_rng([self.seed, epoch, self.first_of_drive[index]])
-                if self.whole_drives
-                else rng
-            )
-            frame, labels = augment(frame, labels, self.config, rng, flips)
+            mirrors = rng
+            if self.whole_drives:
+                mirrors = np.random.default_rng([self.seed, epoch, self.first_of_drive[index]])
+            frame, labels = augment(frame, labels, self.config, rng, mirrors)
         coarse = torch.from_numpy(coarsen_labels(labels.numpy(), self.cascade_ratio))
-        around: tuple[Surroundings, ...] = ()
+        extras: tuple[SkyAndMotion, ...] = ()
         if self.rendered is not None:
-            mirrors = (
-                (original.world_from_grid[0, :3, :3].T @ frame.world_from_grid[0, :3, :3])
-                .diagonal()
-                .round()
+            rotation, mirrored = (
+                original.world_from_grid[0, :3, :3],
+                frame.world_from_grid[0, :3, :3],
             )
-            around = (surroundings(self.frames, index, original, mirrors, self.rendered),)
+            signs = (rotation.T @ mirrored).diagonal().round()
+            extras = (sky_and_motion(self.frames, index, original, signs, self.rendered),)
         drive = self.first_of_drive[index]
         ends_drive = self.first_of_drive[index + 1 : index + 2] != [drive]
-        return Example(frame, labels[None], coarse[None], (epoch, drive), ends_drive, around)
+        return Example(frame, labels[None], coarse[None], (epoch, drive), ends_drive, extras)
 
 
 def collate(examples: list[Example]) -> Example:
     """Joins examples along the batch dimension."""
-    frames, labels, coarse, *_, around = zip(*examples, strict=True)
+    frames, labels, coarse, *_, extras = zip(*examples, strict=True)
     return Example(
-        collate_frames(list(frames)), torch.cat(labels), torch.cat(coarse), around=sum(around, ())
+        collate_frames(list(frames)), torch.cat(labels), torch.cat(coarse), extras=sum(extras, ())
     )
 
 
 def drives(frames: NuScenesFrames) -> list[list[int]]:
-    """The indices of each scene's keyframes, in the order of time."""
+    """Indices of every scene's keyframes, in temporal order."""
     scenes: dict[str, list[int]] = {}
     for index, keyframe in enumerate(frames.keyframes):
         scenes.setdefault(keyframe.scene_name, []).append(index)
     return list(scenes.values())
 
 
-class StepSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) keys from ``first_step`` to ``steps``; every epoch is a permutation
-    of its own, seeded.
-    """
-
-    def __init__(
-        self, length: int, batch_size: int, steps: int, seed: int, first_step: int = 0
-    ) -> None:
-        if length < 1:
-            raise ValueError(
-                "the training set is empty; is the data root right, and are the scenes of this "
-                "split in it?"
-            )
-        self.length, self.batch_size, self.steps, self.seed, self.first_step = (
-            length,
-            batch_size,
-            steps,
-            seed,
-            first_step,
-        )
-
-    def __len__(self) -> int:
-        return self.steps - self.first_step
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, order = -1, np.empty(0, dtype=np.int64)
-        for step in range(self.first_step, self.steps):
-            batch = []
-            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
-                if position // self.length != epoch:
-                    epoch = position // self.length
-                    order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
-                batch.append((epoch, int(order[position % self.length])))
-            yield batch
-
-
-class ClipSampler(Sampler[list[tuple[int, int]]]):
-    """Clips of consecutive keyframes as (epoch, index) keys, from ``first_step`` to ``steps``,
-    ``batch_size`` clips a step.
-
-    Several drives are under way at once, and each step advances the next few of them by a clip, so
-    that successive steps differ. A stream goes through its drives whole, one after the other; every
-    epoch deals them anew.
-    """
-
-    def __init__(
-        self,
-        drives: list[list[int]],
-        streams: int,
-        batch_size: int,
-        clip: int,
-        steps: int,
-        seed: int,
-        first_step: int = 0,
-    ) -> None:
-        if not drives:
-            raise ValueError(
-                "the training set is empty; is the data root right, and are the scenes of this "
-                "split in it?"
-            )
-        self.drives, self.streams, self.seed = drives, min(streams, len(drives)), seed
-        self.batch_size, self.clip = min(batch_size, self.streams), clip
-        self.steps, self.first_step = steps, first_step
-
-    def __len__(self) -> int:
-        return self.steps - self.first_step
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        streams = [self._clips(stream) for stream in range(self.streams)]
-        for step in range(self.steps):
-            numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
-            clips = [next(streams[number % self.streams]) for number in numbers]
-            if step >= self.first_step:
-                yield [key for clip in clips for key in clip]
-
-    def _clips(self, stream: int) -> Iterator[list[tuple[int, int]]]:
-        for epoch in count():
-            dealt = np.random.default_rng([self.seed, epoch]).permutation(len(self.drives))[
-                stream :: self.streams
-            ]
-            for drive in (self.drives[number] for number in dealt):
-                for start in range(0, len(drive), self.clip):
-                    yield [(epoch, index) for index in drive[start : start + self.clip]]
-
-
 def count_voxels(frames: NuScenesFrames, at_most: int = 64) -> Tensor:
-    """Voxels per class, float64 [class], over evenly spread keyframes."""
+    """Voxels per class, float64 ``[class]``, over evenly spread keyframes with labels."""
     counts = torch.zeros(NUM_CLASSES, dtype=torch.float64)
     for index in np.unique(np.linspace(0, len(frames) - 1, at_most).astype(int)):
         labels = frames.labels(int(index))

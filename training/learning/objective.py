@@ -1,5 +1,5 @@
-"""Prediction and truth -> named losses and their sum, written out (TACOcc, section III-C: L_occ =
-L_ce + L_lovasz).
+"""The training objective: named losses and their weighted sum (TACOcc, section III-C:
+L_occ = L_ce + L_lovasz).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from occ_core.types import Frame
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """What each term counts."""
+    """Weight of each term of the total."""
 
     cross_entropy: float = 1.0
     lovasz: float = 1.0
     depth: float = 0.2
-    """Cross entropy over the depth bins; it steers the image branch and must not outweigh the
-    voxels.
+    """Weight of the cross entropy over depth bins, which guides the image branch and must not
+    outweigh the voxels.
     """
     daga: float = 0.0
-    """VLMFusionOcc3D's alignment of the image volume with the LiDAR volume; the paper has 0.2."""
+    """Weight of VLMFusionOcc3D's alignment of image and LiDAR volumes; 0.2 in the paper."""
 
 
 def objective(
@@ -42,12 +42,12 @@ def objective(
     weights: LossWeights,
     config: OccupancyConfig,
 ) -> dict[str, Tensor]:
-    """The losses by name, ``total`` among them.
+    """Scalar losses by name, including their weighted sum ``total``.
 
     Args:
         labels: class ids uint8 ``[B, X, Y, Z]`` on ``config.grid``, 255 ignored.
         coarse_labels: the same on ``config.coarse_grid``.
-        class_weights: ``[class]``.
+        class_weights: float ``[class]``, for the cross entropies.
     """
     coarse_logits = prediction.head.coarse.permute(0, 2, 3, 4, 1).flatten(0, 3)  # [voxel, class]
     coarse_truth = coarse_labels.flatten().long()
@@ -64,7 +64,7 @@ def objective(
     for logits in prediction.coarser:
         ratio = labels.shape[1] // logits.shape[2]
         truth = torch.stack(
-            [torch.from_numpy(coarsen_labels(one.cpu().numpy(), ratio)) for one in labels]
+            [torch.from_numpy(coarsen_labels(sample.cpu().numpy(), ratio)) for sample in labels]
         ).to(labels.device)
         rows, truth = logits.permute(0, 2, 3, 4, 1).flatten(0, 3), truth.flatten().long()
         cross_entropies[f"cross_entropy_{ratio}"] = (

@@ -1,8 +1,8 @@
-"""Prompts in training: the classes that are there, told with gaps and errors, as a robot would be
-told of them.
+"""Prompts in training: true classes, weather and region with gaps and errors, as a robot gets them.
 
-The paper prompts with the true classes in training and with those predicted before at inference
-(VLMFusionOcc3D, section III-A). Told the truth alone, a model would believe whatever it is told.
+The paper prompts with the true classes in training and with the previously predicted ones at
+inference (VLMFusionOcc3D, section III-A). A model that only ever sees true prompts would trust any
+prompt.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from occ_core.types import UNKNOWN, DriveContext, Frame
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageTraining:
-    """The text encoder, and how often prompts say less or other than the truth; shares of frames
-    unless said otherwise.
+    """The text encoder, and how often prompts are incomplete or wrong; probabilities are per frame
+    unless noted.
     """
 
     clip: Path | None = None
-    """Local Hugging Face folder of CLIP, whose text tower LoRA adapts; None takes the frozen
+    """Local Hugging Face folder of CLIP, whose text tower is adapted by LoRA; None takes the frozen
     sentence encoder.
     """
     no_classes: float = 0.2
-    """The general prompt alone, as in a drive's first frame."""
+    """Only the general prompt is given, as in the first frame of a drive."""
     drop_class: float = 0.3
-    """Per class that is there: it is not named."""
+    """A class in the scene is left out; per class."""
     add_class: float = 0.05
-    """Per class that is not there: it is named."""
+    """A class that is not in the scene is mentioned; per class."""
     unknown_weather: float = 0.1
     wrong_weather: float = 0.05
     unknown_region: float = 0.1
@@ -54,27 +54,30 @@ class LanguageTraining:
                 )
 
 
-def tell(
+def perturb_context(
     frame: Frame,
     labels: UInt8[Tensor, "batch x y z"],
     config: LanguageTraining,
     random: np.random.Generator,
 ) -> tuple[Frame, Bool[Tensor, "batch class"]]:
-    """The frame with the context it is told, and the classes that its prompts name."""
-    contexts, named = [], []
+    """The frame with a perturbed context, and the classes that its prompts mention.
+
+    Args:
+        labels: class ids; 255 is ignored.
+    """
+    contexts, prompted = [], []
     for truth, context, pose in zip(labels, frame.context, frame.world_from_grid, strict=True):
-        told = _context(context, config, random)
-        if (
-            torch.det(pose[:3, :3]) < 0
-        ):  # mirrored: traffic keeps to the other side than the region's does
-            told = replace(told, region=UNKNOWN)
-        contexts.append(told)
-        there = np.isin(np.arange(NUM_CLASSES), truth.unique().cpu().numpy())
-        turned = random.random(NUM_CLASSES) < np.where(there, config.drop_class, config.add_class)
-        classes = (there ^ turned) & (random.random() >= config.no_classes)
-        classes[EMPTY] = False
-        named.append(torch.from_numpy(classes))
-    return replace(frame, context=tuple(contexts)), torch.stack(named).to(labels.device)
+        perturbed = _context(context, config, random)
+        if torch.det(pose[:3, :3]) < 0:  # mirrored: traffic drives on the wrong side for the region
+            perturbed = replace(perturbed, region=UNKNOWN)
+        contexts.append(perturbed)
+        present = np.isin(np.arange(NUM_CLASSES), truth.unique().cpu().numpy())
+        flip_rate = np.where(present, config.drop_class, config.add_class)
+        flipped = random.random(NUM_CLASSES) < flip_rate
+        mentioned = (present ^ flipped) & (random.random() >= config.no_classes)
+        mentioned[EMPTY] = False
+        prompted.append(torch.from_numpy(mentioned))
+    return replace(frame, context=tuple(contexts)), torch.stack(prompted).to(labels.device)
 
 
 def _context(
@@ -85,7 +88,7 @@ def _context(
     if draw < config.unknown_weather:
         weather = UNKNOWN
     elif draw < config.unknown_weather + config.wrong_weather:
-        weather = str(random.choice([one for one in WEATHERS[1:] if one != weather]))
+        weather = str(random.choice([other for other in WEATHERS[1:] if other != weather]))
     if random.random() < config.unknown_region:
         region = UNKNOWN
     return DriveContext(weather, region)

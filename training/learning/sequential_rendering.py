@@ -1,5 +1,5 @@
-"""The sequential renderer in training: what it needs of a keyframe, the views of this instant and
-the one before, its losses.
+"""TACOcc's sequential renderer in training: sky masks and point speeds of a keyframe, views of the
+current and the previous keyframe, and the losses.
 """
 
 from __future__ import annotations
@@ -15,84 +15,85 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.geometry.points import project_points, transform_points
+from occ_core.geometry.points import NEWEST_S, project_points, transform_points
 from occ_core.geometry.poses import invert_pose
 from occ_core.interface import Prediction
-from occ_core.losses.depth import NEWEST_S
 from occ_core.losses.sequential.renderer import (
-    RenderingConfig,
-    RenderingLosses,
     SequentialRenderer,
-    View,
-    frame_views,
+    SequentialRendererConfig,
+    SequentialRendererLosses,
 )
+from occ_core.losses.sequential.target_views import TargetViews, target_views
 from occ_core.preprocessing.lidar_filter import surface_points
 from occ_core.preprocessing.sky import sky_masks
 from occ_core.preprocessing.velocity import point_velocities, voxel_speed
+from occ_core.rendering.cameras import Cameras
 from occ_core.taxonomy import EMPTY
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 
 
-class Surroundings(NamedTuple):
-    """What is known of a keyframe without labels."""
+class SkyAndMotion(NamedTuple):
+    """What the renderer needs to know of a keyframe and derives without labels."""
 
     sky: Bool[Tensor, "camera h w"]
     speed_mps: Float[Tensor, "x y z"]
-    """Of the voxels of the model's volume."""
+    """Speed of every voxel of the model's volume."""
 
-    def to(self, device: torch.device | str) -> Surroundings:
+    def to(self, device: torch.device | str) -> SkyAndMotion:
         """The same on ``device``."""
-        return Surroundings(self.sky.to(device), self.speed_mps.to(device))
+        return SkyAndMotion(self.sky.to(device), self.speed_mps.to(device))
 
 
 class Past(NamedTuple):
-    """The instant before, to be rendered from the present."""
+    """Camera views of a drive's previous keyframe; ``camera_from_grid`` is in its own grid."""
 
-    view: View
+    intrinsics: Float[Tensor, "view 3 3"]
+    camera_from_grid: Float[Tensor, "view 4 4"]
+    images: Float[Tensor, "view 3 h w"]
+    """RGB in [0, 1]."""
+    valid: Bool[Tensor, "view h w"]
+    """False in the sky."""
     world_from_grid: Float[Tensor, "4 4"]
+    """float64."""
     stamp_ns: int
 
 
-def surroundings(
+def sky_and_motion(
     frames: NuScenesFrames, index: int, frame: Frame, mirrors: Float[Tensor, " 3"], grid: VoxelGrid
-) -> Surroundings:
-    """Sky masks and speeds of a keyframe; made once, then read from ``preprocessed/`` in the data
+) -> SkyAndMotion:
+    """Sky masks and speeds of a keyframe, computed once and cached in ``preprocessed/`` in the data
     root.
 
     Args:
-        frame: the keyframe as the data set has it, not augmented.
+        frame: the keyframe as stored, not augmented.
         mirrors: signs of x, y, z by which the grid is mirrored in this epoch.
+        grid: grid of the volume that is rendered.
     """
     height, width = frame.images.shape[-2:]
-    kept = (
-        Path(frames.root)
-        / "preprocessed"
-        / f"{Path(frames.keyframes[index].lidar.path).name}.{height}x{width}.npz"
-    )
-    if not kept.exists():
+    name = f"{Path(frames.keyframes[index].lidar.path).name}.{height}x{width}.npz"
+    cached = Path(frames.root) / "preprocessed" / name
+    if not cached.exists():
         positions, velocities = point_velocities(frame.points[0].numpy())
-        kept.parent.mkdir(exist_ok=True)
-        unfinished = kept.with_suffix(
-            f".{os.getpid()}.npz"
-        )  # several trainings may make it at once
-        np.savez_compressed(unfinished, sky=_sky(frame), positions=positions, velocities=velocities)
-        unfinished.replace(kept)
-    with np.load(kept, allow_pickle=False) as archive:
+        cached.parent.mkdir(exist_ok=True)
+        part = cached.with_suffix(f".{os.getpid()}.npz")  # other trainings may write it as well
+        np.savez_compressed(part, sky=_sky(frame), positions=positions, velocities=velocities)
+        part.replace(cached)
+    with np.load(cached, allow_pickle=False) as archive:
         speed = voxel_speed(
             archive["positions"] * mirrors.numpy().astype(np.float32), archive["velocities"], grid
         )
-        return Surroundings(torch.from_numpy(archive["sky"]), speed)
+        return SkyAndMotion(torch.from_numpy(archive["sky"]), speed)
 
 
 def _sky(frame: Frame) -> np.ndarray:
-    """Sky masks [camera, H, W] of a frame of batch 1; False in cameras that are missing."""
+    """Sky masks [camera, H, W] of a frame of batch 1; False in missing cameras."""
     points = frame.points[0][frame.points[0][:, 4] < NEWEST_S].numpy()
     points = points[surface_points(points, frame.context[0])]
-    there = frame.camera_mask[0].nonzero()[:, 0].tolist()
-    images = [frame.images[0, camera].permute(1, 2, 0).numpy() for camera in there]
-    intrinsics = [frame.intrinsics[0, camera].double().numpy() for camera in there]
-    poses = [frame.grid_from_camera[0, camera].double().numpy() for camera in there]
+    present = frame.camera_mask[0].nonzero()[:, 0].tolist()
+    images = [frame.images[0, camera].permute(1, 2, 0).numpy() for camera in present]
+    intrinsics = [frame.intrinsics[0, camera].double().numpy() for camera in present]
+    poses = [frame.grid_from_camera[0, camera].double().numpy() for camera in present]
     pixels = [
         project_points(matrix, transform_points(invert_pose(pose), points))[0]
         for matrix, pose in zip(intrinsics, poses, strict=True)
@@ -100,7 +101,7 @@ def _sky(frame: Frame) -> np.ndarray:
     world_from_grid = frame.world_from_grid[0].numpy()
     found = sky_masks(images, intrinsics, [world_from_grid @ pose for pose in poses], pixels)
     masks = np.zeros((frame.camera_mask.shape[1], *frame.images.shape[-2:]), dtype=bool)
-    for camera, mask in zip(there, found, strict=True):
+    for camera, mask in zip(present, found, strict=True):
         masks[camera] = mask
     return masks
 
@@ -109,19 +110,24 @@ def render(
     renderer: SequentialRenderer,
     prediction: Prediction,
     frame: Frame,
-    around: Sequence[Surroundings],
+    extras: Sequence[SkyAndMotion],
     past: Past | None,
-) -> tuple[RenderingLosses, Past | None]:
-    """Losses of a batch, their mean, and what the next instant will look back on (of a batch of 1).
+) -> tuple[SequentialRendererLosses, Past | None]:
+    """Mean losses of a batch and the views for the drive's next keyframe (of the last sample, as
+    drives come in batches of 1).
 
-    Samples without a camera teach nothing.
+    Args:
+        extras: one per sample.
+        past: views of the previous keyframe, rendered from the current Gaussians too.
+
+    Samples without a camera add no loss; where no sample has one, the losses are zero.
     """
     occupied = prediction.head.coarse.detach().softmax(dim=1)[:, EMPTY] < 0.5  # [B, X, Y, Z]
     losses, view = [], None
     for sample in range(frame.batch_size):
         if not frame.camera_mask[sample].any():
             continue
-        view = frame_views(frame, sample, renderer.config.image_scale, around[sample].sky)
+        view = target_views(frame, sample, renderer.config.image_scale, extras[sample].sky)
         views = [view] if past is None else [view, _seen_from(past, frame)]
         volume = prediction.volume[sample : sample + 1].float()
         losses.append(
@@ -129,27 +135,37 @@ def render(
                 volume,
                 occupied[sample : sample + 1],
                 frame.points[sample],
-                around[sample].speed_mps,
+                extras[sample].speed_mps,
                 views,
             )
         )
     if not losses:
         nothing = prediction.volume.sum() * 0.0
-        return RenderingLosses(nothing, nothing.detach(), nothing), None
-    mean = RenderingLosses(*(torch.stack(parts).mean() for parts in zip(*losses, strict=True)))
+        return SequentialRendererLosses(nothing, nothing.detach(), nothing), None
+    mean = SequentialRendererLosses(
+        *(torch.stack(parts).mean() for parts in zip(*losses, strict=True))
+    )
     assert view is not None
-    return mean, Past(view, frame.world_from_grid[-1], frame.stamp_ns[-1])
+    cameras, pose, stamp_ns = view.cameras, frame.world_from_grid[-1], frame.stamp_ns[-1]
+    return mean, Past(
+        cameras.intrinsics, cameras.camera_from_grid, view.images, view.valid, pose, stamp_ns
+    )
 
 
-def _seen_from(past: Past, frame: Frame) -> View:
-    """The view of the instant before, placed in the present grid."""
+def _seen_from(past: Past, frame: Frame) -> TargetViews:
+    """The past views, placed in the frame's grid."""
+    height, width = past.images.shape[-2:]
+    cameras = Cameras(past.intrinsics, past.camera_from_grid, (height, width))
     then_from_now = torch.linalg.inv(past.world_from_grid) @ frame.world_from_grid[0]
-    return past.view.seen_from(then_from_now, time_s=(past.stamp_ns - frame.stamp_ns[0]) * 1e-9)
+    time_s = (past.stamp_ns - frame.stamp_ns[0]) * 1e-9
+    return TargetViews(0.0, cameras, past.images, past.valid).seen_from(then_from_now, time_s)
 
 
-def total(occupancy: Tensor, losses: RenderingLosses, config: RenderingConfig) -> Tensor:
-    """Eq. 5 after the iteration, ``(1 - lambda) L_occ + lambda L_pc``, and L_rgb where it is asked
-    for.
+def total_loss(
+    occupancy: Float[Tensor, ""], losses: SequentialRendererLosses, config: SequentialRendererConfig
+) -> Float[Tensor, ""]:
+    """TACOcc's Eq. 5 after the inner optimisation, ``(1 - lambda) L_occ + lambda L_pc``, plus
+    weighted L_rgb.
     """
     weight = config.consistency_weight
     return (

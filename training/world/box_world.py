@@ -1,5 +1,6 @@
-"""A hand-made drive with known answers: a flat road, one wall, one parked car that is a box, and a
-car that drives straight.
+"""A small drive with known geometry, for tests: a flat road, one wall, and one car that is a box.
+
+The ego vehicle drives straight ahead.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ def box(
     vertices = np.array([[a, b, c] for a in x for b in y for c in z], np.float32)
     quads = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
     triangles = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))], np.int32)
-    return _painted(vertices, triangles, category, material)
+    return _uniform_mesh(vertices, triangles, category, material)
 
 
 def plane(half_m: float, category: str, material: str) -> Mesh:
-    """A square on z = 0."""
+    """A square with edges of 2 ``half_m`` on z = 0."""
     vertices = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32) * half_m
-    return _painted(vertices, np.array([[0, 1, 2], [0, 2, 3]], np.int32), category, material)
+    return _uniform_mesh(vertices, np.array([[0, 1, 2], [0, 2, 3]], np.int32), category, material)
 
 
-def _painted(vertices: np.ndarray, triangles: np.ndarray, category: str, material: str) -> Mesh:
+def _uniform_mesh(
+    vertices: np.ndarray, triangles: np.ndarray, category: str, material: str
+) -> Mesh:
     count = len(triangles)
     return Mesh(
         vertices,
@@ -44,8 +47,8 @@ def _painted(vertices: np.ndarray, triangles: np.ndarray, category: str, materia
     )
 
 
-def at(x: float, y: float) -> np.ndarray:
-    """A pose without rotation."""
+def pose_at(x: float, y: float) -> np.ndarray:
+    """The pose [4, 4] of a body at (x, y, 0) without rotation."""
     pose = np.eye(4)
     pose[:2, 3] = x, y
     return pose
@@ -57,8 +60,9 @@ def box_drive(
     name: str = "scene-box",
     duration_s: float = 1.05,
 ) -> Drive:
-    """Ego drives along +x from the origin; the wall stands across at ``WALL_X_M``; the car's box is
-    centred at ``CAR_XY_M``.
+    """The ego vehicle drives along +x from the origin.
+
+    The wall stands across the road at ``WALL_X_M``; the centre of the car is at ``CAR_XY_M``.
     """
     width, length, height = CAR_WLH_M
     car = box(
@@ -73,10 +77,15 @@ def box_drive(
         static=join([plane(75.0, "flat.driveable_surface", "asphalt"), wall]),
         actors=(
             Actor(
-                "car", "vehicle.car", "vehicle.parked", car, CAR_WLH_M, lambda time_s: at(*CAR_XY_M)
+                name="car",
+                category="vehicle.car",
+                attribute="vehicle.parked",
+                mesh=car,
+                size_wlh=CAR_WLH_M,
+                world_from_actor=lambda time_s: pose_at(*CAR_XY_M),
             ),
         ),
-        world_from_ego=lambda time_s: at(speed_mps * time_s, 0.0),
+        world_from_ego=lambda time_s: pose_at(speed_mps * time_s, 0.0),
         duration_s=duration_s,
         weather=weather,
         region="boston-seaport",

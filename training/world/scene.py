@@ -1,8 +1,7 @@
-"""What a generated drive is made of: meshes, actors that move, and the ego vehicle's way through
-them.
+"""The contents of a generated drive: meshes, actors and the trajectory of the ego vehicle.
 
-World frame: x east, y north, z up, metres; the ground lies near z = 0. An actor's frame: x forward,
-y left, z up, origin at the centre of its footprint on the ground. Times are seconds since the start
+World frame: x east, y north, z up, in metres; the ground lies near z = 0. Actor frame: x forward,
+y left, z up, origin at the centre of the footprint on the ground. Times are seconds since the start
 of the drive.
 """
 
@@ -16,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles with what the sensors need to know of each."""
+    """Triangles and the properties of each that the sensors simulate."""
 
     vertices: np.ndarray
     """float32 [V, 3], metres."""
@@ -27,16 +26,16 @@ class Mesh:
     category: np.ndarray
     """uint8 [T], nuScenes-lidarseg index (24 driveable_surface, 28 manmade, ...)."""
     tint: np.ndarray
-    """float32 [T, 3], factor on the material's colour (paint of a car, of a facade)."""
+    """float32 [T, 3], multiplies the colour of the material (car paint, facade paint)."""
 
 
-Pose = Callable[[float], np.ndarray]
+Trajectory = Callable[[float], np.ndarray]
 """Time in seconds -> ``world_from_body`` [4, 4]."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A thing with a nuScenes box: it may move, and it is annotated."""
+    """An object annotated with a nuScenes box; it may move."""
 
     name: str
     category: str
@@ -45,24 +44,24 @@ class Actor:
     """nuScenes attribute name (``vehicle.parked``, ``pedestrian.moving``), or ``""``."""
     mesh: Mesh
     size_wlh: tuple[float, float, float]
-    """Width, length, height of its box in metres; the box stands on z = 0 of the actor's frame."""
-    world_from_actor: Pose
+    """Width, length, height of the box in metres; the box stands on z = 0 of the actor frame."""
+    world_from_actor: Trajectory
 
 
 @dataclass(frozen=True)
 class Drive:
-    """One scene: a static town, its actors, and the ego vehicle's trajectory."""
+    """A static town, its actors, and the trajectory of the ego vehicle."""
 
     name: str
     static: Mesh
     actors: tuple[Actor, ...]
-    world_from_ego: Pose
+    world_from_ego: Trajectory
     duration_s: float
     weather: str
     """One of ``occ_core.taxonomy.WEATHERS``, never "unknown"."""
     region: str
     """nuScenes ``log.location``."""
     description: str
-    """nuScenes ``scene.description``, which names the weather in nuScenes' words."""
+    """nuScenes ``scene.description``, which mentions the weather in the words of nuScenes."""
     lamps: np.ndarray
-    """float32 [L, 3], positions of street lamps in metres, lit at night."""
+    """float32 [L, 3], positions of the street lamps in metres; they are lit at night."""

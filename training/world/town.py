@@ -1,27 +1,39 @@
-"""Makes a drive through a generated town: ``make_drive`` is all that others need."""
+"""Makes a drive through a generated town."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 
 import numpy as np
 
 from occ_core.taxonomy import REGIONS, WEATHERS
-from training.world.places.ground import Ground, pave
-from training.world.places.kerbside import line_kerbs
-from training.world.places.layout import RoadPlan, plan_roads
-from training.world.places.markings import draw_markings
-from training.world.places.plots import fill_plots
-from training.world.places.population import populate
+from training.world.places.ego import MANOEUVRES, ego_route, simulate_driver
+from training.world.places.kerbside import use_kerb
+from training.world.places.land_use import fill_plots
+from training.world.places.pedestrians import add_pedestrians
+from training.world.places.rare_actors import add_rare_actors
+from training.world.places.road.ground import Ground
+from training.world.places.road.ground_mesh import ground_mesh
+from training.world.places.road.layout import RoadPlan, plan_roads
+from training.world.places.road.markings import draw_markings
+from training.world.places.road.paving import pave
+from training.world.places.roadside import (
+    add_signals,
+    furnish_cross_streets,
+    furnish_median,
+    furnish_roadside,
+)
 from training.world.places.stage import Stage
-from training.world.places.traffic import MANOEUVRES, Moving, driven_lengths, ego_route
+from training.world.places.traffic import add_traffic
+from training.world.places.trajectories import RouteMotion
 from training.world.scene import Drive
 from training.world.things.meshes import join
 
-_WEATHER_SHARE = {"clear": 0.4, "rain": 0.22, "night": 0.22, "rain at night": 0.16}
+_WEATHER_PROBABILITY = {"clear": 0.4, "rain": 0.22, "night": 0.22, "rain at night": 0.16}
 _EGO_LENGTH_M, _EGO_WIDTH_M, _EGO_CENTRE_M = 4.6, 2.0, 1.45
-"""The ego vehicle's body, and its middle ahead of the rear axle."""
+"""Size of the ego vehicle, and distance from the rear axle to its centre."""
 _WHEELBASE_M = 2.6
+_MAX_STREET_M = 240.0
 
 
 def make_drive(
@@ -31,101 +43,109 @@ def make_drive(
     region: str | None = None,
     duration_s: float = 20.0,
 ) -> Drive:
-    """A drive through a town of its own, the same for the same arguments.
+    """A drive through a town of its own; the same arguments give the same drive.
 
     Args:
-        seed: of the whole data set.
-        index: of the drive in it.
-        weather: one of ``taxonomy.WEATHERS`` but "unknown"; drawn where None.
-        region: one of ``taxonomy.REGIONS`` but "unknown"; drawn where None.
-        duration_s: how long it lasts.
+        seed: seed of the whole data set.
+        index: number of the drive in the data set.
+        weather: one of ``taxonomy.WEATHERS`` except "unknown"; random if None.
+        region: one of ``taxonomy.REGIONS`` except "unknown"; random if None.
+        duration_s: duration of the drive in seconds.
 
     Raises:
-        ValueError: an unknown weather or region, or a duration that is not positive.
+        ValueError: the weather or the region is unknown, or the duration is not positive.
     """
-    if weather is not None and weather not in _WEATHER_SHARE:
-        raise ValueError(f"weather {weather!r} is none of {WEATHERS[1:]}")
+    if weather is not None and weather not in _WEATHER_PROBABILITY:
+        raise ValueError(f"weather must be one of {WEATHERS[1:]}, got {weather!r}")
     if region is not None and region not in REGIONS[1:]:
-        raise ValueError(f"region {region!r} is none of {REGIONS[1:]}")
+        raise ValueError(f"region must be one of {REGIONS[1:]}, got {region!r}")
     if duration_s <= 0:
         raise ValueError(f"duration_s must be positive, got {duration_s}")
     rng = np.random.default_rng([seed, index])
-    drawn_weather = str(rng.choice(list(_WEATHER_SHARE), p=list(_WEATHER_SHARE.values())))
-    drawn_region = str(rng.choice(REGIONS[1:], p=[0.4, 0.2, 0.2, 0.2]))
-    weather, region = weather or drawn_weather, region or drawn_region
+    # Drawn even when it is given, so that everything else stays the same.
+    weathers, probabilities = list(_WEATHER_PROBABILITY), list(_WEATHER_PROBABILITY.values())
+    random_weather = str(rng.choice(weathers, p=probabilities))
+    random_region = str(rng.choice(REGIONS[1:], p=[0.4, 0.2, 0.2, 0.2]))
+    weather, region = weather or random_weather, region or random_region
     manoeuvre = str(rng.choice(MANOEUVRES, p=[0.45, 0.12, 0.18, 0.14, 0.11]))
-    plan, ego, notes = _plan_way(rng, region, manoeuvre, duration_s)
+    plan, ego, notes = _plan_route(rng, region, manoeuvre, duration_s)
 
     ground = Ground(plan)
     pave(plan, ground)
     stage = Stage(rng, plan, ground, ego, manoeuvre, duration_s)
     stage.clearance.admit(ego, _EGO_LENGTH_M, _EGO_WIDTH_M + 0.5, _EGO_CENTRE_M)
     fill_plots(stage)
-    line_kerbs(stage)
-    populate(stage)
-    static = join([ground.mesh(), draw_markings(plan), *stage.scenery()])
+    add_signals(stage)
+    for side in (-1, 1):
+        use_kerb(stage, side)
+        furnish_roadside(stage, side)
+    if plan.median_m:
+        furnish_median(stage)
+    furnish_cross_streets(stage)
+    add_traffic(stage)
+    add_pedestrians(stage)
+    add_rare_actors(stage)
     return Drive(
         name=f"town-{seed}-{index:04d}",
-        static=static,
+        static=join([ground_mesh(ground), draw_markings(plan), *stage.scenery()]),
         actors=tuple(stage.actors),
         world_from_ego=ego,
         duration_s=duration_s,
         weather=weather,
         region=region,
-        description=_describe(weather, [*notes, *_seen(stage)]),
+        description=_description(weather, [*notes, *_traffic_notes(stage)]),
         lamps=stage.lamps(),
     )
 
 
-def _plan_way(
+def _plan_route(
     rng: np.random.Generator, region: str, manoeuvre: str, duration_s: float
-) -> tuple[RoadPlan, Moving, list[str]]:
-    """Streets, the ego vehicle's motion, and words about them."""
+) -> tuple[RoadPlan, RouteMotion, list[str]]:
+    """The streets, the motion of the ego vehicle, and notes for the description."""
     speed = float(rng.uniform(3.0, 11.5))
-    first = float(rng.uniform(25.0, 55.0))
+    first_crossing_s = float(rng.uniform(25.0, 55.0))
     length = {"through": speed * duration_s, "start": speed * max(duration_s - 6.0, 1.0)}.get(
-        manoeuvre, first + 10.0
+        manoeuvre, first_crossing_s + 10.0
     )
-    length = min(length, 240.0)
-    crossing_s = [first]
+    length = min(length, _MAX_STREET_M)
+    crossings_s = [first_crossing_s]
     if rng.random() < 0.6:
-        crossing_s.append(
-            first + float(rng.uniform(60.0, 95.0)) * (1 if length > 60 else rng.choice([-1, 1]))
-        )
+        gap = float(rng.uniform(60.0, 95.0)) * (1 if length > 60 else rng.choice([-1, 1]))
+        crossings_s.append(first_crossing_s + gap)
     turns = {"near turn": -1, "far turn": 1}
     side = turns.get(manoeuvre, 0) * (1 if region == "boston-seaport" else -1)
     reach = (-50.0 if side < 0 else 0.0, 50.0 if side > 0 else 0.0)
-    plan = plan_roads(rng, region, length, crossing_s, reach)
+    plan = plan_roads(rng, region, length, crossings_s, reach)
     lane = {"near turn": plan.lanes - 1, "far turn": 0}.get(
         manoeuvre, int(rng.integers(plan.lanes))
     )
-    cross = plan.crossings[0]
-    route = ego_route(plan, lane, side, cross)
-    start = route.length_at_s(0.0)
-    slow, wait = [], 0.0
+    crossing = plan.crossings[0]
+    route = ego_route(plan, lane, side, crossing)
+    start = route.distance_at_s(0.0)
+    stop_line_s = crossing.s_m - crossing.half_m - crossing.corner_m - 4.0
+    slow, wait_s = [], 0.0
     notes = ["intersection"]
     if manoeuvre in turns:
-        turning = route.length_at_s(cross.s_m - cross.half_m - cross.corner_m - 4.0)
-        slow.append((turning, turning + 26.0, float(rng.uniform(3.5, 5.0))))
+        turn_start = route.distance_at_s(stop_line_s)
+        slow.append((turn_start, turn_start + 26.0, float(rng.uniform(3.5, 5.0))))
         speed = min(speed, 8.0)
         notes.append("turn left" if side > 0 else "turn right")
     elif manoeuvre == "stop":
-        line = cross.s_m - cross.half_m - cross.corner_m - 4.0
-        slow.append((route.length_at_s(line - 5.0) - 8.0 * int(rng.integers(0, 3)), 1e9, 0.0))
+        cars_ahead = int(rng.integers(0, 3))
+        slow.append((route.distance_at_s(stop_line_s - 5.0) - 8.0 * cars_ahead, 1e9, 0.0))
         notes.append("wait at traffic light")
     elif manoeuvre == "start":
-        wait = float(rng.uniform(2.0, 6.0))
+        wait_s = float(rng.uniform(2.0, 6.0))
         notes.append("start from standing")
-    times, lengths = driven_lengths(route, start, speed, speed, wait, slow, duration_s)
-    return plan, Moving(plan, route, times, lengths, (_WHEELBASE_M, 0.15)), notes
+    times, distances = simulate_driver(route, start, speed, speed, wait_s, slow, duration_s)
+    return plan, RouteMotion(plan, route, times, distances, (_WHEELBASE_M, 0.15)), notes
 
 
-def _seen(stage: Stage) -> list[str]:
-    """Words for what is to be seen, in the way of nuScenes' descriptions."""
-    counts: dict[str, int] = defaultdict(int)
-    for actor in stage.actors:
-        counts[f"{actor.category} {actor.attribute}"] += 1
-    words = {
+def _traffic_notes(stage: Stage) -> list[str]:
+    """Notes on the traffic, in the words of nuScenes' descriptions."""
+    counts = Counter(f"{actor.category} {actor.attribute}" for actor in stage.actors)
+    pedestrians = "human.pedestrian.adult pedestrian.moving"
+    notes = {
         "vehicle.car vehicle.parked": "parked cars",
         "vehicle.bus.rigid vehicle.moving": "bus",
         "vehicle.truck vehicle.parked": "parked trucks",
@@ -133,16 +153,17 @@ def _seen(stage: Stage) -> list[str]:
         "vehicle.construction vehicle.parked": "construction zone",
         "vehicle.bicycle cycle.with_rider": "cyclist",
         "vehicle.motorcycle cycle.with_rider": "motorcycle",
-        "human.pedestrian.adult pedestrian.moving": "many peds"
-        if counts["human.pedestrian.adult pedestrian.moving"] > 12
-        else "peds",
+        pedestrians: "many peds" if counts[pedestrians] > 12 else "peds",
     }
-    return [word for key, word in words.items() if counts[key]]
+    return [note for actors, note in notes.items() if counts[actors]]
 
 
-def _describe(weather: str, notes: list[str]) -> str:
-    lead = {"clear": [], "rain": ["Rain"], "night": ["Night"], "rain at night": ["Night", "rain"]}[
-        weather
-    ]
-    text = ", ".join([*lead, *notes])
+def _description(weather: str, notes: list[str]) -> str:
+    weather_notes = {
+        "clear": [],
+        "rain": ["Rain"],
+        "night": ["Night"],
+        "rain at night": ["Night", "rain"],
+    }
+    text = ", ".join([*weather_notes[weather], *notes])
     return text[0].upper() + text[1:]

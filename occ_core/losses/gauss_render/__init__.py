@@ -1,6 +1,4 @@
-"""GaussRender's loss, for any model that predicts voxels: ``from occ_core.losses.gauss_render
-import GaussRenderLoss``.
-"""
+"""GaussRender's loss, for any model that predicts voxels."""
 
 from occ_core.losses.gauss_render.loss import GaussRenderConfig, GaussRenderLoss
 

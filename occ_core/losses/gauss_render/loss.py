@@ -1,7 +1,7 @@
-"""GaussRender (section 3): the prediction and the truth, rendered from a moving camera and from
-above, must look alike.
+"""GaussRender's loss (section 3): the prediction and the truth, rendered from a moving camera and
+from above, must look alike.
 
-Plugs into any model that predicts voxels::
+It plugs into any model that predicts voxels::
 
     loss = GaussRenderLoss(grid)
     total = loss_3d + loss(logits, labels, sensors, random).total  # Eq. 1
@@ -21,21 +21,20 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from occ_core.head import dense_logits
+from occ_core.losses.gauss_render.opacity import OpacityNetwork
 from occ_core.losses.gauss_render.truth_cache import TruthCache
+from occ_core.rendering.bev_cameras import bev_camera, bev_pinhole
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.semantics import Rendered, render_each
+from occ_core.rendering.semantics import SemanticImage, render_many
 from occ_core.rendering.virtual_cameras import (
-    STANDING,
+    STATIC_STRATEGIES,
     Strategy,
-    camera_above,
-    pinhole_above,
     view_weights,
     virtual_camera,
-    worst_place,
+    worst_location,
 )
 from occ_core.rendering.voxel_gaussians import (
     SCALE,
-    OpacityNetwork,
     cascade_gaussians,
     predicted_gaussians,
     true_gaussians,
@@ -47,66 +46,70 @@ from occ_core.voxel_grid import VoxelGrid
 
 @dataclass(frozen=True, kw_only=True)
 class GaussRenderConfig:
-    """What is rendered, and how much it counts; the defaults are the paper's, see ``released``."""
+    """What is rendered, and with which weight; the defaults are those of the paper."""
 
     strategy: Strategy = "elevated_around"
     above: Literal["orthographic", "pinhole"] = "orthographic"
     scale: float = SCALE
     """Standard deviation of a Gaussian, in voxels."""
     weight: float = 15.0
-    """lambda of Eq. 1, beside a cross entropy that counts 10, as in the authors' code; where that
-    counts 1, take a tenth.
+    """lambda of Eq. 1, for a voxel loss whose cross entropy has weight 10, as in the authors' code;
+    where it has weight 1, use a tenth.
     """
     camera: bool = True
-    """Semantics from the moving camera; the switches are Table 6's."""
+    """Semantics from the moving camera; this and the next three are the switches of Table 6."""
     camera_depth: bool = True
+    """Depth from the moving camera."""
     bev: bool = True
+    """Semantics from above."""
     bev_depth: bool = True
+    """Depth from above."""
 
     def __post_init__(self) -> None:
         if self.scale <= 0 or self.weight <= 0:
             raise ValueError(f"GaussRenderConfig needs a scale and a weight above 0, got {self}")
         if not (self.camera or self.camera_depth or self.bev or self.bev_depth):
-            raise ValueError("GaussRenderConfig: every term is off; nothing would be taught")
+            raise ValueError("GaussRenderConfig: every term is off; switch one on")
 
 
-def released() -> GaussRenderConfig:
-    """What the authors' code does, where it differs from their paper."""
+def authors_code() -> GaussRenderConfig:
+    """The settings of the authors' code, where they differ from the paper."""
     return GaussRenderConfig(strategy="lifted", above="pinhole", weight=10.0)
 
 
 class GaussRenderLosses(NamedTuple):
-    """Eq. 4's terms, means over the batch, and Eq. 1's second summand; a term that is off is 0."""
+    """The terms of Eq. 4 as means over the batch, 0 where a term is off, and their weighted sum."""
 
     camera: Float[Tensor, ""]
     camera_depth: Float[Tensor, ""]
     bev: Float[Tensor, ""]
     bev_depth: Float[Tensor, ""]
     total: Float[Tensor, ""]
-    """lambda L_2D: to be added to the loss of the voxels."""
+    """lambda L_2D of Eq. 1, to be added to the loss of the voxels."""
 
 
-class _View(NamedTuple):
-    """One camera of a sample, and what becomes of its render."""
+class _VirtualView(NamedTuple):
+    """A camera into which prediction and truth of one sample are rendered."""
 
     camera: Cameras
-    far_m: float
-    """What depths are divided by."""
-    stands: bool
-    """Sees the same in every epoch."""
+    max_depth_m: float
+    """Divisor of the depths."""
+    is_static: bool
+    """Whether the view is the same in every epoch, so that its truth can be cached."""
     term: int
-    """The place of its semantics among Eq. 4's terms; its depth's is the next."""
+    """Position of its semantic term among those of Eq. 4; that of its depth follows."""
 
 
 class GaussRenderLoss(nn.Module):
-    """L_2D of Eq. 6 for one camera drawn per sample, and one above.
+    """L_2D of Eq. 6, for one camera of each sample and one above it.
 
     Args:
-        grid: of the voxels.
-        feature_channels: of the voxel features that opacity is learned from; 0 derives it from the
-            empty class's logit.
-        cache: where renders of truths are kept, of cameras that do not move from epoch to epoch;
-            None renders them every time.
+        grid: grid of the voxels.
+        classes: number of classes, the empty one included.
+        feature_channels: number of channels of the voxel features from which opacity is learned; 0
+            derives it from the probability of the empty class.
+        cache: stores renders of truths from cameras that are the same in every epoch; None renders
+            them every time.
     """
 
     def __init__(
@@ -129,46 +132,55 @@ class GaussRenderLoss(nn.Module):
         random: np.random.Generator,
         features: Float[Tensor, "batch channel x y z"] | None = None,
     ) -> GaussRenderLosses:
-        """Renders prediction and truth of every sample.
+        """Renders prediction and truth of every sample and compares them.
 
         Args:
-            labels: class ids, 255 ignored: such voxels are left out on both sides.
-            sensors: of every sample the cameras of the vehicle, at the size that is to be rendered;
-                front and back, if there
-                are six in nuScenes' order, are drawn twice as often as the others.
+            labels: class ids; voxels of 255 are left out of prediction and truth.
+            sensors: for every sample the cameras of the vehicle, at the size to render.
             random: draws the cameras.
-            features: voxel features, where opacity is learned.
+            features: voxel features, where opacity is learned from them.
+
+        Raises:
+            ValueError: features are missing, or given without ``feature_channels``.
         """
         if (features is None) != (self.opacity is None):
             raise ValueError(
-                "GaussRenderLoss takes features exactly where it was made with feature_channels"
+                "GaussRenderLoss needs features if, and only if, it has feature_channels"
             )
 
         def predicted(sample: int) -> Gaussians:
-            opacity = (
-                None if self.opacity is None or features is None else self.opacity(features[sample])
-            )
-            ignored = labels[sample] == IGNORE
+            opacity = None
+            if self.opacity is not None and features is not None:
+                opacity = self.opacity(features[sample])
             return predicted_gaussians(
-                logits[sample], self.grid, opacity=opacity, ignored=ignored, scale=self.config.scale
+                logits[sample],
+                self.grid,
+                opacity=opacity,
+                ignored=labels[sample] == IGNORE,
+                scale=self.config.scale,
             )
+
+        def dense(sample: int) -> Tensor:
+            return logits[sample]
 
         zero = logits.flatten()[:0].sum()  # so that there is a gradient where nothing is rendered
-        return self._compared(
-            predicted, lambda sample: logits[sample], labels, sensors, random, zero
-        )
+        return self._compare(predicted, dense, labels, sensors, random, zero)
 
-    def of_cascade(
+    def from_cascade(
         self,
         output: HeadOutput,
         labels: UInt8[Tensor, "batch x y z"],
         sensors: Sequence[Cameras],
         random: np.random.Generator,
     ) -> GaussRenderLosses:
-        """The same of a cascade's logits, which on the CPU are not made dense for it: faster."""
+        """As ``forward``, from the logits of a cascade, which the CPU need not make dense.
+
+        Raises:
+            ValueError: opacity is learned from features.
+        """
         if self.opacity is not None:
             raise ValueError(
-                "GaussRenderLoss.of_cascade derives opacity; made with feature_channels, it takes "
+                "GaussRenderLoss.from_cascade derives opacity; a loss with feature_channels takes "
                 "dense logits"
             )
         ratio = self.grid.shape[0] // output.coarse.shape[2]
@@ -177,138 +189,122 @@ class GaussRenderLoss(nn.Module):
 
         def predicted(sample: int) -> Gaussians:
             fine, children = parts[sample]
-            ignored = labels[sample] == IGNORE
-            if labels.device.type != "cpu":
-                return predicted_gaussians(
-                    logits(sample), self.grid, ignored=ignored, scale=self.config.scale
-                )
             return cascade_gaussians(
                 output.coarse[sample],
                 fine,
                 children[:, 1:],
                 self.grid,
-                ignored=ignored,
+                ignored=labels[sample] == IGNORE,
                 scale=self.config.scale,
             )
 
-        def logits(sample: int) -> Tensor:
+        def dense(sample: int) -> Tensor:
             fine, children = parts[sample]
             children = torch.cat([torch.zeros_like(children[:, :1]), children[:, 1:]], dim=1)
-            return dense_logits(
-                HeadOutput(output.coarse[sample : sample + 1], fine, children), ratio
-            )[0]
+            alone = HeadOutput(output.coarse[sample : sample + 1], fine, children)
+            return dense_logits(alone, ratio)[0]
 
-        return self._compared(
-            predicted, logits, labels, sensors, random, output.coarse.flatten()[:0].sum()
-        )
+        zero = output.coarse.flatten()[:0].sum()
+        return self._compare(predicted, dense, labels, sensors, random, zero)
 
-    def _compared(
+    def _compare(
         self,
         predicted: Callable[[int], Gaussians],
-        logits: Callable[[int], Tensor],
+        dense: Callable[[int], Tensor],
         labels: Tensor,
         sensors: Sequence[Cameras],
         random: np.random.Generator,
         zero: Tensor,
     ) -> GaussRenderLosses:
-        """Every sample's Gaussians against its truth; ``logits``, of a sample, are asked for where
-        errors draw the camera.
+        """The losses of every sample's Gaussians; ``dense`` gives a sample's dense logits, which
+        only the strategy ``dynamic`` needs.
         """
-        sums = [zero, zero, zero, zero]
+        config, sums = self.config, [zero, zero, zero, zero]
         for sample, cameras in enumerate(sensors):
-            views: list[_View] = []
-            if (self.config.camera or self.config.camera_depth) and len(cameras.intrinsics):
-                views.append(self._camera(logits, sample, labels[sample], cameras, random))
-            if self.config.bev or self.config.bev_depth:
-                views.append(self._above(labels.device))
+            views: list[_VirtualView] = []
+            if (config.camera or config.camera_depth) and len(cameras.intrinsics):
+                views.append(self._camera_view(dense, sample, labels[sample], cameras, random))
+            if config.bev or config.bev_depth:
+                views.append(self._bev_view(labels.device))
             if not views:
                 continue
-            predictions = render_each(predicted(sample), [view.camera for view in views])
-            for view, prediction, truth in zip(
-                views, predictions, self._truths(labels[sample], views), strict=True
-            ):
-                semantics, depth = difference(prediction, truth, view.far_m)
-                sums[view.term], sums[view.term + 1] = (
-                    sums[view.term] + semantics,
-                    sums[view.term + 1] + depth,
-                )
-        switches = (
-            self.config.camera,
-            self.config.camera_depth,
-            self.config.bev,
-            self.config.bev_depth,
-        )
-        terms = [one / len(sensors) * switch for one, switch in zip(sums, switches, strict=True)]
+            predictions = render_many(predicted(sample), [view.camera for view in views])
+            truths = self._truths(labels[sample], views)
+            for view, prediction, truth in zip(views, predictions, truths, strict=True):
+                semantics, depth = image_losses(prediction, truth, view.max_depth_m)
+                sums[view.term] = sums[view.term] + semantics
+                sums[view.term + 1] = sums[view.term + 1] + depth
+        switches = (config.camera, config.camera_depth, config.bev, config.bev_depth)
+        terms = [
+            total / len(sensors) * switch for total, switch in zip(sums, switches, strict=True)
+        ]
         camera, camera_depth, bev, bev_depth = terms
-        return GaussRenderLosses(
-            camera, camera_depth, bev, bev_depth, self.config.weight * torch.stack(terms).sum()
-        )
+        weighted = config.weight * torch.stack(terms).sum()
+        return GaussRenderLosses(camera, camera_depth, bev, bev_depth, weighted)
 
-    def _truths(self, labels: Tensor, views: Sequence[_View]) -> list[Rendered]:
-        def rendered(cameras: Sequence[Cameras]) -> list[Rendered]:
-            return render_each(
-                true_gaussians(labels, self.classes, self.grid, scale=self.config.scale), cameras
-            )
+    def _truths(self, labels: Tensor, views: Sequence[_VirtualView]) -> list[SemanticImage]:
+        def render_truth(cameras: Sequence[Cameras]) -> list[SemanticImage]:
+            gaussians = true_gaussians(labels, self.classes, self.grid, scale=self.config.scale)
+            return render_many(gaussians, cameras)
 
-        def alone(view: _View) -> Rendered:
-            return rendered([view.camera])[0]
+        def render_alone(view: _VirtualView) -> SemanticImage:
+            return render_truth([view.camera])[0]
 
         cache, settings = self.cache, (self.grid, self.classes, self.config.scale)
         if cache is None:
-            return rendered([view.camera for view in views])
+            return render_truth([view.camera for view in views])
         return [
-            cache(labels, view.camera, settings, partial(alone, view))
-            if view.stands
-            else alone(view)
+            cache(labels, view.camera, settings, partial(render_alone, view))
+            if view.is_static
+            else render_alone(view)
             for view in views
         ]
 
-    def _camera(
+    def _camera_view(
         self,
-        logits: Callable[[int], Tensor],
+        dense: Callable[[int], Tensor],
         sample: int,
         labels: Tensor,
         cameras: Cameras,
         random: np.random.Generator,
-    ) -> _View:
+    ) -> _VirtualView:
         target = None
         if self.config.strategy == "dynamic":
             with torch.no_grad():
-                said = logits(sample)[None].float()
+                logits = dense(sample)[None].float()
                 errors = F.cross_entropy(
-                    said, labels[None].long(), reduction="none", ignore_index=IGNORE
+                    logits, labels[None].long(), reduction="none", ignore_index=IGNORE
                 )
-                target = worst_place(errors[0], self.grid)
+                target = worst_location(errors[0], self.grid)
         camera = virtual_camera(
             self.config.strategy, cameras, view_weights(cameras), self.grid, random, target
         )
-        far_m = max(abs(side) for side in self.grid.range_m[:2] + self.grid.range_m[3:5])
-        return _View(camera, far_m, self.config.strategy in STANDING, 0)
+        max_depth_m = max(abs(side) for side in self.grid.range_m[:2] + self.grid.range_m[3:5])
+        is_static = self.config.strategy in STATIC_STRATEGIES
+        return _VirtualView(camera, max_depth_m, is_static, term=0)
 
-    def _above(self, device: torch.device) -> _View:
-        """Depths are divided by the grid's width, as high as the released camera stands, whichever
-        camera it is.
-
-        Divided by the few metres below the orthographic one, depth would outweigh every other term.
-        """
-        orthographic = self.config.above == "orthographic"
-        camera = (
-            camera_above(self.grid, 1, device)
-            if orthographic
-            else pinhole_above(self.grid, device=device)
-        )
-        return _View(camera, self.grid.range_m[3] - self.grid.range_m[0], True, 2)
+    def _bev_view(self, device: torch.device) -> _VirtualView:
+        if self.config.above == "orthographic":
+            camera = bev_camera(self.grid, 1, device)
+        else:
+            camera = bev_pinhole(self.grid, device=device)
+        # The width of the grid is the height of the pinhole camera. The orthographic one is only
+        # a few metres above the grid: divided by these, depth would outweigh every other term.
+        width_m = self.grid.range_m[3] - self.grid.range_m[0]
+        return _VirtualView(camera, width_m, is_static=True, term=2)
 
 
-def difference(
-    predicted: Rendered, true: Rendered, far_m: float, least_depth_m: float = 0.1
+def image_losses(
+    predicted: SemanticImage, true: SemanticImage, max_depth_m: float, min_depth_m: float = 0.1
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Eq. 4: mean absolute differences of semantics and of depth over ``far_m``, the latter where
-    the truth has something.
+    """Eq. 4: the mean absolute differences of semantics and of depth.
+
+    Args:
+        max_depth_m: divisor of the depths.
+        min_depth_m: pixels whose true depth is not above this show nothing, and do not count for
+            the depth.
     """
     semantics = (predicted.semantics - true.semantics).abs().mean()
-    there = true.depth_m > least_depth_m
-    depth = (
-        ((predicted.depth_m - true.depth_m).abs() * there).sum() / there.sum().clamp(min=1) / far_m
-    )
-    return semantics, depth
+    counted = true.depth_m > min_depth_m
+    difference = ((predicted.depth_m - true.depth_m).abs() * counted).sum()
+    return semantics, difference / counted.sum().clamp(min=1) / max_depth_m

@@ -1,5 +1,5 @@
-"""Renders of truths on disk: a camera that does not move sees the same of a keyframe in every epoch
-(GaussRender).
+"""A cache on disk for renders of truths: a camera that does not move sees the same of a keyframe in
+every epoch (GaussRender).
 """
 
 from __future__ import annotations
@@ -14,24 +14,21 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.semantics import Rendered
+from occ_core.rendering.semantics import SemanticImage
 
 FORMAT = 3
-"""To be raised whenever a render of the same comes out otherwise: what is kept is not read any more
-then.
-"""
+"""Raise it whenever renders of the same input change, so that older files are not read any more."""
 
 
 class TruthCache:
-    """Finds a render by what it shows: the labels, how they become Gaussians, the camera. A
-    mirrored keyframe is another one.
+    """Renders by their input: the labels, how they become Gaussians, and the camera.
 
-    Probabilities are kept in half precision, two bytes a class and pixel; nothing is ever deleted.
-    Of a keyframe there are, with mirroring, four truths, each seen from above and by every camera
+    Probabilities are stored in half precision, two bytes a class and pixel, and nothing is ever
+    deleted. With mirroring a keyframe has four truths, each seen from above and by every camera
     that may be drawn.
 
     Args:
-        folder: made where it is missing.
+        folder: created where it is missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,24 +40,26 @@ class TruthCache:
         labels: UInt8[Tensor, "x y z"],
         view: Cameras,
         settings: tuple[object, ...],
-        render: Callable[[], Rendered],
-    ) -> Rendered:
-        """The render of the labels from a camera; made by ``render`` where it is not there yet.
+        render: Callable[[], SemanticImage],
+    ) -> SemanticImage:
+        """The render of the labels from a camera, by ``render`` where it is not stored yet.
 
         Args:
-            settings: of ``render``: whatever its result depends on besides.
+            settings: whatever else the result of ``render`` depends on.
         """
         path = self.folder / f"{self._key(labels, view, settings)}.safetensors"
         if path.exists():
-            kept = load_file(path, device=str(labels.device))
-            return Rendered(kept["semantics"].permute(2, 0, 1).float(), kept["depth_m"])
-        made = render()
-        semantics, depth_m = made.semantics.half(), made.depth_m.float()
-        lying = semantics.permute(1, 2, 0).contiguous()  # [H, W, class], as renders lie in memory
-        unfinished = path.with_suffix(f".{os.getpid()}.part")
-        unfinished.write_bytes(save({"semantics": lying, "depth_m": depth_m.contiguous()}))
-        unfinished.replace(path)  # whole or not at all, whoever else writes it
-        return Rendered(semantics.float(), depth_m)  # as it will be read: a run may stop and go on
+            stored = load_file(path, device=str(labels.device))
+            return SemanticImage(stored["semantics"].permute(2, 0, 1).float(), stored["depth_m"])
+        image = render()
+        semantics, depth_m = image.semantics.half(), image.depth_m.float()
+        # [H, W, class], as renders lie in memory
+        tensors = {"semantics": semantics.permute(1, 2, 0).contiguous(), "depth_m": depth_m}
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+        part.replace(path)  # complete or not at all, even if another process writes it too
+        # rounded as it will be read, so that a resumed run computes the same
+        return SemanticImage(semantics.float(), depth_m)
 
     @staticmethod
     def _key(labels: Tensor, view: Cameras, settings: tuple[object, ...]) -> str:

@@ -8,18 +8,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from occ_core.losses.depth import NEWEST_S
+from occ_core.geometry.points import NEWEST_S
 from occ_core.voxel_grid import VoxelGrid
 
 
 class Anchors(NamedTuple):
-    """Centres that Gaussians may leave by no more than their size."""
+    """Positions from which Gaussians may move by no more than the anchors' size."""
 
     centres: Float[Tensor, "gaussian 3"]
-    """In metres, in the grid frame."""
+    """Positions in metres, in the grid frame."""
     size_m: Float[Tensor, " gaussian"]
-    """Small at points, whose place is known; half a voxel at voxels."""
-    of_points: Bool[Tensor, " gaussian"]
+    """Small for points, whose position is known; half a voxel for voxels."""
+    is_point: Bool[Tensor, " gaussian"]
+    """Whether an anchor is a LiDAR point or the centre of a voxel."""
 
 
 def dual_source_anchors(
@@ -32,9 +33,10 @@ def dual_source_anchors(
     """LiDAR points of the newest sweep, and the centres of occupied voxels that hold none of them.
 
     Args:
-        points: as in ``Frame``; older ones are left out, for moving things were elsewhere then.
-        occupied: voxels of ``grid`` whose features are taken for something.
-        most: of either source; where there are more, every n-th is taken.
+        points: as in ``Frame``; those of older sweeps are left out.
+        occupied: the voxels of ``grid`` that are predicted occupied.
+        most: maximum number of anchors of either source; if there are more, every n-th is taken.
+        point_size_m: size of the anchors at points.
     """
     newest = points[points[:, 4] < NEWEST_S, :3]
     newest = _every_nth(newest[grid.contains(grid.index(newest))], most)
@@ -47,8 +49,8 @@ def dual_source_anchors(
             newest.new_full((len(voxels),), grid.voxel_size_m / 2),
         ]
     )
-    of_points = torch.arange(len(newest) + len(voxels), device=points.device) < len(newest)
-    return Anchors(torch.cat([newest, voxels]), sizes, of_points)
+    is_point = torch.arange(len(newest) + len(voxels), device=points.device) < len(newest)
+    return Anchors(torch.cat([newest, voxels]), sizes, is_point)
 
 
 def _every_nth(rows: Tensor, most: int) -> Tensor:

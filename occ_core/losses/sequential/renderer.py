@@ -1,34 +1,31 @@
 """TACOcc's sequential volume renderer (section III-B): smoothed volume -> Gaussians -> images, and
-what they teach the volume.
+the losses for the volume.
 
-The Gaussians are first made by a network from the volume; then they alone are optimised until they
-look like the images; what they have become is the pseudo ground truth of what the network should
-have made (Eq. 5). Training only.
+A network predicts the Gaussians from the volume. They alone are then optimised until their renders
+match the images, and the result is the pseudo ground truth of the network's prediction (Eq. 5).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from occ_core.losses.photometric import photometric_loss
 from occ_core.losses.sequential.anchors import Anchors, dual_source_anchors
 from occ_core.losses.sequential.density_control import control_density
+from occ_core.losses.sequential.target_views import TargetViews
 from occ_core.losses.sequential.temporal_gaussians import (
     ParameterNetwork,
     TemporalGaussians,
     VelocityGate,
     parameter_consistency,
 )
-from occ_core.rendering.cameras import Cameras, frame_cameras
-from occ_core.rendering.rasterize import Rendering, rasterize
-from occ_core.types import Frame
+from occ_core.rendering.rasterize import RasterImages, rasterize
 from occ_core.voxel_grid import VoxelGrid
 
 LEARNING_RATES = {
@@ -40,103 +37,85 @@ LEARNING_RATES = {
     "centre_s": 1e-2,
     "width": 1e-2,
 }
-"""Of the inner optimisation by Adam, after 3D Gaussian splatting: offsets are in anchor sizes and
-colours logits here.
+"""Learning rates of Adam in the inner optimisation, after those of 3D Gaussian splatting; here
+offsets are in anchor sizes, and colours are logits.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderingConfig:
-    """What is rendered, and how much it counts."""
+class SequentialRendererConfig:
+    """What is rendered, and with which weights.
+
+    Raises:
+        ValueError: a field is out of range, or two contradict each other.
+    """
 
     image_scale: float = 0.25
-    """Of the model's images."""
+    """Size of the rendered images relative to that of the model's."""
     most_anchors: int = 8000
-    """Of points, and of voxels."""
+    """Maximum number of anchors at points, and of those at voxels."""
     inner_steps: int = 10
-    """Steps of L_rgb on the Gaussians alone."""
+    """Number of steps of the inner optimisation."""
     ssim_weight: float = 0.2
     """lambda of L_rgb."""
     consistency_weight: float = 0.2
-    """lambda of Eq. 5: ``(1 - lambda) L_occ + lambda L_pc``; 0 leaves L_pc out, and the inner
-    optimisation with it.
+    """lambda of Eq. 5: ``(1 - lambda) L_occ + lambda L_pc``; 0 leaves out L_pc, and with it the
+    inner optimisation.
     """
     photometric_weight: float = 0.0
-    """L_rgb of the initial Gaussians, straight to the features, beside Eq. 5."""
+    """Weight of L_rgb of the predicted Gaussians, which is added to Eq. 5."""
     density_control: bool = False
-    """Of L_rgb alone: Gaussians are cloned, split and pruned before it. L_pc compares one to one,
-    and their number must stay.
+    """Clone, split and prune the Gaussians before L_rgb; not together with L_pc, which compares
+    Gaussians one to one.
     """
     points: bool = True
-    """Whether LiDAR points are anchors too (Table III, "DGA"); without, voxels alone are."""
+    """Whether LiDAR points are anchors too (Table III, "DGA"), or voxels alone."""
 
     def __post_init__(self) -> None:
         if not 0 < self.image_scale <= 1 or self.inner_steps < 1 or self.most_anchors < 1:
             raise ValueError(
-                "RenderingConfig needs image_scale in (0, 1], inner_steps and most_anchors of 1 "
-                f"or more, got {self}"
+                "SequentialRendererConfig needs image_scale in (0, 1], inner_steps and "
+                f"most_anchors of 1 or more, got {self}"
             )
         if (
             not 0 <= self.consistency_weight < 1
             or not 0 <= self.ssim_weight <= 1
             or self.photometric_weight < 0
         ):
-            raise ValueError(f"RenderingConfig's weights must be in [0, 1), got {self}")
+            raise ValueError(f"SequentialRendererConfig's weights must be in [0, 1), got {self}")
         if self.consistency_weight == self.photometric_weight == 0:
             raise ValueError(
-                "RenderingConfig.consistency_weight and photometric_weight are both 0: nothing "
-                "would be taught"
+                "SequentialRendererConfig.consistency_weight and photometric_weight are both 0; "
+                "one of them must be above"
             )
         if self.density_control and self.consistency_weight > 0:
             raise ValueError(
-                "RenderingConfig.density_control changes the number of Gaussians, L_pc "
-                "(consistency_weight "
-                f"{self.consistency_weight}) compares them one to one; set consistency_weight=0"
+                "SequentialRendererConfig.density_control changes the number of Gaussians, and "
+                f"L_pc (consistency_weight {self.consistency_weight}) compares them one to one; "
+                "set consistency_weight=0"
             )
 
 
-class View(NamedTuple):
-    """Images of one instant that the Gaussians should look like."""
-
-    time_s: float
-    """After the frame; before it: negative."""
-    cameras: Cameras
-    images: Float[Tensor, "view 3 h w"]
-    """RGB in [0, 1]."""
-    valid: Bool[Tensor, "view h w"]
-    """False: sky."""
-
-    def seen_from(self, then_from_now: Float[Tensor, "4 4"], time_s: float) -> View:
-        """The same view in the grid of a later frame.
-
-        Args:
-            then_from_now: float64, from the later frame's grid to this view's.
-            time_s: of this view after that frame: negative.
-        """
-        moved = (self.cameras.camera_from_grid.double() @ then_from_now).float()
-        return self._replace(time_s=time_s, cameras=replace(self.cameras, camera_from_grid=moved))
-
-
-class RenderingLosses(NamedTuple):
-    """What the renderer teaches; see ``total``."""
+class SequentialRendererLosses(NamedTuple):
+    """The losses of one sample, or their means over a batch."""
 
     photometric: Float[Tensor, ""]
-    """L_rgb of the initial Gaussians; no gradient where its weight is 0."""
+    """L_rgb of the predicted Gaussians; without gradient where its weight is 0."""
     refined: Float[Tensor, ""]
-    """L_rgb before the last step of the inner optimisation; no gradient."""
+    """L_rgb before the last step of the inner optimisation; without gradient."""
     consistency: Float[Tensor, ""]
     """L_pc."""
 
 
 class SequentialRenderer(nn.Module):
-    """Gaussians for a volume, and the losses that they bring.
+    """Predicts Gaussians from a volume, renders them and computes the losses.
 
     Args:
-        channels: of the volume.
-        grid: of the volume.
+        channels: number of channels of the volume.
+        grid: grid of the volume.
     """
 
-    def __init__(self, channels: int, grid: VoxelGrid, config: RenderingConfig) -> None:
+    def __init__(self, channels: int, grid: VoxelGrid, config: SequentialRendererConfig) -> None:
         super().__init__()
         self.config = config
         self.grid = grid
@@ -149,16 +128,16 @@ class SequentialRenderer(nn.Module):
         occupied: Bool[Tensor, "1 x y z"],
         points: Float[Tensor, "point 5"],
         speed_mps: Float[Tensor, "x y z"],
-        views: Sequence[View],
-    ) -> RenderingLosses:
-        """Renders one sample.
+        views: Sequence[TargetViews],
+    ) -> SequentialRendererLosses:
+        """The losses of one sample.
 
         Args:
             volume: temporally smoothed features.
-            occupied: its voxels that are taken for something.
+            occupied: the voxels of the volume that are predicted occupied.
             points: as in ``Frame``.
-            speed_mps: of every voxel, see ``voxel_speed``.
-            views: of this frame, and of frames before.
+            speed_mps: speed of every voxel, see ``voxel_speed``.
+            views: those of this frame, and of frames before.
         """
         anchors = dual_source_anchors(
             points if self.config.points else points[:0],
@@ -169,26 +148,25 @@ class SequentialRenderer(nn.Module):
         speed = speed_mps[self.grid.index(anchors.centres).unbind(1)]
         initial = self.gate(self.parameters_of(volume, anchors), speed)
         if self.config.density_control:
-            initial, anchors = control_density(
-                initial, anchors, self._pull(initial, anchors, views)
-            )
+            gradient = self._anchor_gradient(initial, anchors, views)
+            initial, anchors = control_density(initial, anchors, gradient)
         if self.config.consistency_weight == 0:
             photometric = self._photometric(initial, anchors, views)
-            return RenderingLosses(photometric, photometric.detach(), photometric.new_zeros(()))
+            zero = photometric.new_zeros(())
+            return SequentialRendererLosses(photometric, photometric.detach(), zero)
         final, losses = self.refine(initial, anchors, views)
-        photometric = (
-            self._photometric(initial, anchors, views)
-            if self.config.photometric_weight > 0
-            else losses[0]
-        )
-        return RenderingLosses(photometric, losses[-1], parameter_consistency(initial, final))
+        photometric = losses[0]
+        if self.config.photometric_weight > 0:
+            photometric = self._photometric(initial, anchors, views)
+        consistency = parameter_consistency(initial, final)
+        return SequentialRendererLosses(photometric, losses[-1], consistency)
 
     def refine(
-        self, initial: TemporalGaussians, anchors: Anchors, views: Sequence[View]
+        self, initial: TemporalGaussians, anchors: Anchors, views: Sequence[TargetViews]
     ) -> tuple[TemporalGaussians, Float[Tensor, " step"]]:
-        """The Gaussians after the inner optimisation by L_rgb, and L_rgb before each step of it.
+        """The Gaussians after the inner optimisation, and L_rgb before each of its steps.
 
-        Their number stays. No gradient flows through it.
+        Their number does not change, and no gradient flows through the optimisation.
         """
         losses = []
         with torch.enable_grad():
@@ -205,12 +183,14 @@ class SequentialRenderer(nn.Module):
                 optimiser.step()
         return TemporalGaussians(*(leaf.detach() for leaf in leaves)), torch.stack(losses).detach()
 
-    def render(self, gaussians: TemporalGaussians, anchors: Anchors, view: View) -> Rendering:
-        """What a view would see."""
-        return rasterize(gaussians.at(view.time_s, anchors), view.cameras)
+    def render(
+        self, gaussians: TemporalGaussians, anchors: Anchors, views: TargetViews
+    ) -> RasterImages:
+        """The Gaussians as the cameras of ``views`` see them, at their time."""
+        return rasterize(gaussians.at(views.time_s, anchors), views.cameras)
 
     def _photometric(
-        self, gaussians: TemporalGaussians, anchors: Anchors, views: Sequence[View]
+        self, gaussians: TemporalGaussians, anchors: Anchors, views: Sequence[TargetViews]
     ) -> Tensor:
         losses = [
             photometric_loss(
@@ -223,10 +203,10 @@ class SequentialRenderer(nn.Module):
         ]
         return torch.stack(losses).mean()
 
-    def _pull(
-        self, gaussians: TemporalGaussians, anchors: Anchors, views: Sequence[View]
+    def _anchor_gradient(
+        self, gaussians: TemporalGaussians, anchors: Anchors, views: Sequence[TargetViews]
     ) -> Float[Tensor, "gaussian 3"]:
-        """Where L_rgb would have the Gaussians: its gradient at their anchors, in 1/m."""
+        """Gradient of L_rgb at the anchors of the Gaussians, in 1/m."""
         centres = anchors.centres.detach().clone().requires_grad_()
         with torch.enable_grad():
             loss = self._photometric(_leaves(gaussians), anchors._replace(centres=centres), views)
@@ -235,17 +215,3 @@ class SequentialRenderer(nn.Module):
 
 def _leaves(gaussians: TemporalGaussians) -> TemporalGaussians:
     return TemporalGaussians(*(part.detach().clone().requires_grad_() for part in gaussians))
-
-
-def frame_views(frame: Frame, sample: int, scale: float, sky: Tensor | None = None) -> View:
-    """The images of one sample of a frame at ``scale``, cameras that are missing left out.
-
-    Args:
-        sky: bool ``[camera, H, W]``, True where the sky is seen; None: nowhere.
-    """
-    there, cameras = frame.camera_mask[sample], frame_cameras(frame, sample, scale)
-    images = F.interpolate(frame.images[sample, there].float() / 255, cameras.size, mode="area")
-    valid = torch.ones(len(images), *cameras.size, dtype=torch.bool, device=images.device)
-    if sky is not None:
-        valid = F.adaptive_max_pool2d(sky[there][:, None].float(), cameras.size)[:, 0] == 0
-    return View(0.0, cameras, images, valid)

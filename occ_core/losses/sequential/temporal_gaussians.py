@@ -1,5 +1,5 @@
-"""TACOcc's temporally extended Gaussians (Eq. 3) and their initial parameters from the smoothed
-features.
+"""TACOcc's temporally extended Gaussians (Eq. 3), and the network that predicts their parameters
+from the smoothed features.
 """
 
 from __future__ import annotations
@@ -16,42 +16,43 @@ from occ_core.ops.interpolate import interpolate
 from occ_core.types import Gaussians
 from occ_core.voxel_grid import VoxelGrid
 
-LARGEST = 4.0
-"""Of an anchor's sizes: no standard deviation is above it. A larger Gaussian would paint the scene,
-not what is at its anchor.
+MAX_SCALE = 4.0
+"""Largest standard deviation, in sizes of the anchor: a larger Gaussian would paint the scene, not
+what is at its anchor.
 """
 
 
 class TemporalGaussians(NamedTuple):
-    """Parameters of Eq. 3 before their activations, so that any value is valid; colours are
-    constant (harmonics of degree 0).
+    """Parameters of Eq. 3 before their activations, so that any value is valid.
+
+    Colours do not depend on the direction of view (harmonics of degree 0).
     """
 
     offset: Float[Tensor, "gaussian 3"]
-    """mu: from the anchor, in its sizes, through tanh."""
+    """mu: ``tanh(offset)`` is the distance from the anchor, in sizes of the anchor."""
     quaternion: Float[Tensor, "gaussian 4"]
-    """r: of any length."""
+    """r, which need not be normalised."""
     scale: Float[Tensor, "gaussian 3"]
-    """s: logarithm, in the anchor's sizes; above ``LARGEST`` it counts as that."""
+    """s: logarithm of the standard deviations in sizes of the anchor, cut at ``MAX_SCALE``."""
     colour: Float[Tensor, "gaussian 3"]
-    """c: logit."""
+    """c, as logits."""
     opacity: Float[Tensor, " gaussian"]
-    """alpha: logit."""
+    """alpha, as a logit."""
     centre_s: Float[Tensor, " gaussian"]
-    """mu_t: seconds after the frame."""
+    """mu_t in seconds after the frame."""
     width: Float[Tensor, " gaussian"]
-    """sigma_t: logarithm of seconds."""
+    """Logarithm of sigma_t in seconds."""
 
     def at(self, time_s: float, anchors: Anchors) -> Gaussians:
-        """The Gaussians as they are ``time_s`` after the frame: their opacity is weighted by N(t |
-        mu_t, sigma_t^2).
+        """The Gaussians ``time_s`` after the frame, their opacity weighted by
+        N(t | mu_t, sigma_t^2).
 
-        The weight is 1 at its peak: a wider Gaussian lasts longer, it is no fainter.
+        The weight is scaled to 1 at its peak, so that a wider Gaussian lasts longer without being
+        fainter.
         """
         size = anchors.size_m[:, None]
-        excess = (self.scale.detach() - math.log(LARGEST)).clamp(
-            min=0
-        )  # detached: what is too large may shrink
+        # detached, so that a Gaussian that is too large can shrink
+        excess = (self.scale.detach() - math.log(MAX_SCALE)).clamp(min=0)
         weight = torch.exp(-(((time_s - self.centre_s) / self.width.exp()) ** 2) / 2)
         return Gaussians(
             means=anchors.centres + size * torch.tanh(self.offset),
@@ -63,12 +64,17 @@ class TemporalGaussians(NamedTuple):
 
 
 class ParameterNetwork(nn.Module):
-    """Smoothed features -> initial parameters of the Gaussians: a convolution, read at the anchors,
+    """Smoothed features -> parameters of the Gaussians: a convolution, interpolated at the anchors,
     and a linear layer.
+
+    Args:
+        channels: number of channels of the volume.
+        grid: grid of the volume.
+        hidden: number of channels of the convolution.
     """
 
-    FIRST_OPACITY = 0.3
-    FIRST_WIDTH_S = 1.0
+    INITIAL_OPACITY = 0.3
+    INITIAL_WIDTH_S = 1.0
 
     def __init__(self, channels: int, grid: VoxelGrid, hidden: int = 32) -> None:
         super().__init__()
@@ -76,27 +82,23 @@ class ParameterNetwork(nn.Module):
         self.convolution = nn.Conv3d(channels, hidden, 3, padding=1)
         self.sizes = [3, 4, 3, 3, 1, 1, 1]  # as in TemporalGaussians
         self.linear = nn.Linear(hidden + 1, sum(self.sizes))
-        first = [0.0] * 3 + [1.0, 0, 0, 0] + [0.0] * 3 + [0.0] * 3
-        first += [
-            math.log(self.FIRST_OPACITY / (1 - self.FIRST_OPACITY)),
-            0.0,
-            math.log(self.FIRST_WIDTH_S),
-        ]
+        opacity = math.log(self.INITIAL_OPACITY / (1 - self.INITIAL_OPACITY))
+        initial = [0.0] * 3 + [1.0, 0, 0, 0] + [0.0] * 3 + [0.0] * 3
+        initial += [opacity, 0.0, math.log(self.INITIAL_WIDTH_S)]
         with torch.no_grad():
             self.linear.weight.mul_(0.1)
-            self.linear.bias.copy_(torch.tensor(first))
+            self.linear.bias.copy_(torch.tensor(initial))
 
     def forward(
         self, volume: Float[Tensor, "1 channel x y z"], anchors: Anchors
     ) -> TemporalGaussians:
-        """Parameters at every anchor; gradients reach the volume."""
+        """Parameters of a Gaussian at every anchor; gradients reach the volume."""
         features = torch.relu(self.convolution(volume.float()))
-        position = (
-            anchors.centres - anchors.centres.new_tensor(self.grid.min_m)
-        ) / self.grid.voxel_size_m - 0.5
+        offset_m = anchors.centres - anchors.centres.new_tensor(self.grid.min_m)
+        position = offset_m / self.grid.voxel_size_m - 0.5
         sample = torch.zeros(len(position), dtype=torch.long, device=position.device)
         at_anchors = interpolate(features, position, sample)  # [G, hidden]
-        parameters = self.linear(torch.cat([at_anchors, anchors.of_points[:, None].float()], dim=1))
+        parameters = self.linear(torch.cat([at_anchors, anchors.is_point[:, None].float()], dim=1))
         return TemporalGaussians(
             *(
                 part.squeeze(1) if size == 1 else part
@@ -106,8 +108,11 @@ class ParameterNetwork(nn.Module):
 
 
 class VelocityGate(nn.Module):
-    """Widens sigma_t of Gaussians that move faster than the scene does (Eq. 4); the threshold is
-    soft, so that beta learns.
+    """Widens sigma_t of Gaussians that move faster than the scene on average (Eq. 4), with a soft
+    threshold, so that beta can be learned.
+
+    Args:
+        widest: factor by which sigma_t is widened at most.
     """
 
     SOFTNESS_MPS = 0.5
@@ -120,14 +125,13 @@ class VelocityGate(nn.Module):
     def forward(
         self, gaussians: TemporalGaussians, speed_mps: Float[Tensor, " gaussian"]
     ) -> TemporalGaussians:
-        """The Gaussians with sigma_t between once (at rest) and ``widest`` times what it was.
+        """The Gaussians with sigma_t multiplied by 1 (at rest) to ``widest``.
 
-        ``tau = beta / dt * E|v|`` of Eq. 4, with v the displacement in dt, is beta times the mean
-        speed.
+        The threshold ``tau = beta / dt * E|v|`` of Eq. 4, where v is the displacement in dt, is
+        beta times the mean speed.
         """
-        mean = speed_mps.sum() / max(
-            1, len(speed_mps)
-        )  # of no Gaussian 0: NaN would reach beta's gradient
+        # 0 without any Gaussian: NaN would reach the gradient of beta
+        mean = speed_mps.sum() / max(1, len(speed_mps))
         threshold = self.log_beta.exp() * mean
         factor = 1 + (self.widest - 1) * torch.sigmoid((speed_mps - threshold) / self.SOFTNESS_MPS)
         return gaussians._replace(width=gaussians.width + factor.log())
@@ -136,10 +140,10 @@ class VelocityGate(nn.Module):
 def parameter_consistency(
     initial: TemporalGaussians, final: TemporalGaussians
 ) -> Float[Tensor, ""]:
-    """L_pc: mean absolute difference of all parameters; ``final`` is the pseudo ground truth and
-    gets no gradient.
+    """L_pc: mean absolute difference of all parameters.
 
-    The paper's sum over Gaussians would grow with their number, which varies from frame to frame.
+    ``final`` is the pseudo ground truth and gets no gradient. The sum over Gaussians in the paper
+    would grow with their number, which differs between frames.
     """
     count = sum(part.numel() for part in initial)
     differences = [

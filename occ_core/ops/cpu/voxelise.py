@@ -1,22 +1,51 @@
-"""``LidarEncoder.voxelise``, point by point, compiled: for the CPU, with gradients. Nothing is kept
-per point but its cell.
+"""As ``ops.voxelise.voxelise``, compiled: point by point, with gradients; only the voxel of each
+point is stored.
 """
 
 from __future__ import annotations
 
-from typing import Any, no_type_check
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from occ_core.ops.cpu.grid import KernelGrid, voxel_at
+from occ_core.ops.cpu.kernel import kernel
 from occ_core.voxel_grid import VoxelGrid
 
 BLOCK = 16384
-"""Points whose features are written down at once, on the way back."""
+"""Number of points whose features are written to memory at once in the backward pass."""
+
+
+class _Points(NamedTuple):
+    """Points and the voxels that hold them."""
+
+    cloud: np.ndarray
+    """float32 [P, 5]."""
+    voxel: np.ndarray
+    """int64 [P], position in the flattened [B, X, Y, Z]; -1 outside the grid."""
+
+
+class _Voxels(NamedTuple):
+    """The non-empty voxels."""
+
+    row: np.ndarray
+    """int32 [B * X * Y * Z], the row of each voxel among the non-empty ones."""
+    log_count: np.ndarray
+    """float32 [V], log(1 + number of points)."""
+    grid: KernelGrid
+
+
+class _Layer(NamedTuple):
+    """The linear layer that all points share."""
+
+    weight: np.ndarray
+    """[feature, channel], so that the channels of a feature lie side by side."""
+    bias: np.ndarray
 
 
 def voxelise(
@@ -25,141 +54,122 @@ def voxelise(
     weight: Float[Tensor, "channel 9"],
     bias: Float[Tensor, " channel"],
 ) -> tuple[Float[Tensor, "voxel channel"], Int[Tensor, " voxel"]]:
-    """The mean over each non-empty voxel's points of ``relu(weight @ feature + bias)``, and its
-    place in [B, X, Y, Z], sorted.
-    """
-    x, y, z = grid.shape
+    """As ``ops.voxelise.voxelise``."""
     cloud = torch.cat(points).detach().float().contiguous().numpy()
-    cell = np.empty(len(cloud), np.int64)
-    count = np.zeros(len(points) * x * y * z, np.int32)
+    located = _Points(cloud, np.empty(len(cloud), np.int64))
+    kernel_grid = KernelGrid.of(grid)
+    count = np.zeros(len(points) * math.prod(grid.shape), np.int32)
     occupied = np.empty(min(len(cloud), len(count)), np.int64)
-    minimum, size = np.array(grid.min_m, np.float32), np.float32(grid.voxel_size_m)
     start, voxels = 0, 0
-    for sample, one in enumerate(points):
-        end = start + len(one)
-        voxels = _place(
-            cloud[start:end],
-            minimum,
-            size,
-            grid.shape,
-            sample,
-            cell[start:end],
-            count,
-            occupied,
-            voxels,
-        )
-        start = end
+    for sample, sample_points in enumerate(points):
+        part = slice(start, start + len(sample_points))
+        sample_located = _Points(*(array[part] for array in located))
+        voxels = _locate(sample_located, kernel_grid, sample, count, occupied, voxels)
+        start = part.stop
     occupied = np.sort(occupied[:voxels])
     row = np.empty(len(count), np.int32)
     row[occupied] = np.arange(voxels, dtype=np.int32)
-    points_of = count[occupied].astype(np.float32)
-    where = (cloud, cell, row, np.log1p(points_of), minimum, size)
-    return _MeanOverVoxels.apply(
-        weight, bias, torch.from_numpy(points_of)[:, None], where
-    ), torch.from_numpy(occupied)
+    occupied_count = count[occupied].astype(np.float32)
+    mean = _MeanOverVoxels.apply(
+        weight,
+        bias,
+        torch.from_numpy(occupied_count)[:, None],
+        located,
+        _Voxels(row, np.log1p(occupied_count), kernel_grid),
+    )
+    return mean, torch.from_numpy(occupied)
 
 
 class _MeanOverVoxels(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, bias: Tensor, points: Tensor, where: tuple[Any, ...]
+        ctx: Any, weight: Tensor, bias: Tensor, count: Tensor, points: _Points, voxels: _Voxels
     ) -> Tensor:
-        ctx.save_for_backward(weight, bias, points)
-        ctx.where = where
-        total = torch.zeros(len(points), len(bias))
-        _add(*where, _rows(weight), _rows(bias), total.numpy())
-        return total / points
+        ctx.save_for_backward(weight, bias, count)
+        ctx.points, ctx.voxels = points, voxels
+        total = torch.zeros(len(count), len(bias))
+        _add(points, voxels, _layer(weight, bias), total.numpy())
+        return total / count
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        weight, bias, points = ctx.saved_tensors
-        cloud, cell, *where = ctx.where
-        features, passed = torch.empty(BLOCK, weight.shape[1] + 1), torch.empty(BLOCK, len(bias))
-        gradient, total = (
-            (gradients[0] / points).contiguous().numpy(),
-            torch.zeros(weight.shape[1] + 1, len(bias)),
-        )
-        for start in range(0, len(cloud), BLOCK):
-            features.zero_(), passed.zero_()
-            block = slice(start, start + BLOCK)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        weight, bias, count = ctx.saved_tensors
+        grad_total = (gradients[0] / count).contiguous().numpy()
+        features = torch.empty(BLOCK, weight.shape[1] + 1)  # and a 1 for the bias
+        grad_hidden = torch.empty(BLOCK, len(bias))
+        grad_layer = torch.zeros(weight.shape[1] + 1, len(bias))
+        for start in range(0, len(ctx.points.cloud), BLOCK):
+            features.zero_()
+            grad_hidden.zero_()
             _add_backward(
-                cloud[block],
-                cell[block],
-                *where,
-                _rows(weight),
-                _rows(bias),
-                gradient,
+                _Points(*(array[start : start + BLOCK] for array in ctx.points)),
+                ctx.voxels,
+                _layer(weight, bias),
+                grad_total,
                 features.numpy(),
-                passed.numpy(),
+                grad_hidden.numpy(),
             )
-            total += features.T @ passed
-        return total[:-1].T.to(weight), total[-1].to(bias), None, None
+            grad_layer += features.T @ grad_hidden
+        return grad_layer[:-1].T.to(weight), grad_layer[-1].to(bias), None, None, None
 
 
-def _rows(parameter: Tensor) -> np.ndarray:
-    """[feature, channel], so that a point's channels lie side by side; a bias as it is."""
-    return parameter.detach().float().t().contiguous().numpy()
+def _layer(weight: Tensor, bias: Tensor) -> _Layer:
+    arrays = (each.detach().float().t().contiguous().numpy() for each in (weight, bias))
+    return _Layer(*arrays)
 
 
-@njit(cache=True, nogil=True)
-@no_type_check  # numba takes the bare function, without the checks that the tests put around it
-def _place(
-    cloud: np.ndarray,
-    minimum: np.ndarray,
-    size: np.float32,
-    shape: tuple[int, int, int],
+@kernel
+def _locate(
+    points: _Points,
+    grid: KernelGrid,
     sample: int,
-    cell: np.ndarray,
     count: np.ndarray,
     occupied: np.ndarray,
     voxels: int,
 ) -> int:
-    """Fills each point's ``cell``, -1 outside the grid; counts the points of every cell, and the
-    cells that hold any.
+    """Fills ``points.voxel``, counts the points of every voxel, and appends each voxel to
+    ``occupied`` at its first point; returns how many are there now.
     """
-    sx, sy, sz = shape
+    cloud, voxel = points
     for point in range(len(cloud)):
-        x = np.floor((cloud[point, 0] - minimum[0]) / size)
-        y = np.floor((cloud[point, 1] - minimum[1]) / size)
-        z = np.floor((cloud[point, 2] - minimum[2]) / size)
-        cell[point] = -1
-        if 0 <= x < sx and 0 <= y < sy and 0 <= z < sz:
-            cell[point] = ((sample * sx + int(x)) * sy + int(y)) * sz + int(z)
-            if count[cell[point]] == 0:
-                occupied[voxels] = cell[point]
+        found = voxel_at(cloud[point, 0], cloud[point, 1], cloud[point, 2], sample, grid)
+        voxel[point] = found
+        if found >= 0:
+            if count[found] == 0:
+                occupied[voxels] = found
                 voxels += 1
-            count[cell[point]] += 1
+            count[found] += 1
     return voxels
 
 
-@njit(cache=True, nogil=True, inline="always")
-@no_type_check
-def _feature(
-    point: np.ndarray, density: np.float32, minimum: np.ndarray, size: np.float32
-) -> tuple:
-    """``LidarEncoder.describe`` of one point; ``density`` is log1p of how many its voxel holds."""
+@kernel(inline="always")
+def _feature(point: np.ndarray, log_count: np.float32, grid: KernelGrid) -> tuple[Any, ...]:
+    """As ``ops.voxelise.point_features``, of one point."""
+    low, size = grid.min_m, grid.voxel_size_m
     x, y, z, intensity = point[0], point[1], point[2], point[3]
-    half, byte = np.float32(0.5), np.float32(255)
+    half, byte = np.float32(0.5), np.float32(255)  # a bare 0.5 would make every product a double
     return (
-        (x - (minimum[0] + (np.floor((x - minimum[0]) / size) + half) * size)) / size,
-        (y - (minimum[1] + (np.floor((y - minimum[1]) / size) + half) * size)) / size,
-        (z - (minimum[2] + (np.floor((z - minimum[2]) / size) + half) * size)) / size,
+        (x - (low[0] + (np.floor((x - low[0]) / size) + half) * size)) / size,
+        (y - (low[1] + (np.floor((y - low[1]) / size) + half) * size)) / size,
+        (z - (low[2] + (np.floor((z - low[2]) / size) + half) * size)) / size,
         z / np.float32(3),
         np.sqrt(x * x + y * y) / np.float32(50),
         intensity / byte,
         np.sqrt(max(intensity, np.float32(0)) / byte),
         point[4] * np.float32(2),
-        density / np.float32(4),
+        log_count / np.float32(4),
     )
 
 
-@njit(cache=True, nogil=True, inline="always")
-@no_type_check
-def _hidden(feature: tuple, weight: np.ndarray, bias: np.ndarray, channel: int) -> np.float32:
-    """The shared layer's output of one channel, before the ReLU; written out, so that the loop over
-    channels is vectorised.
+@kernel(inline="always")
+def _hidden(feature: tuple[Any, ...], layer: _Layer, channel: int) -> Any:
+    """One channel of the layer before the ReLU.
+
+    Written out, since a loop over the features would keep the loop over channels from being
+    vectorised.
     """
+    weight, bias = layer
     a, b, c, d, e, f, g, h, i = feature
     first = (
         bias[channel]
@@ -177,58 +187,38 @@ def _hidden(feature: tuple, weight: np.ndarray, bias: np.ndarray, channel: int) 
     return first + second + i * weight[8, channel]
 
 
-@njit(cache=True, nogil=True)
-@no_type_check
-def _add(
-    cloud: np.ndarray,
-    cell: np.ndarray,
-    row: np.ndarray,
-    density: np.ndarray,
-    minimum: np.ndarray,
-    size: np.float32,
-    weight: np.ndarray,
-    bias: np.ndarray,
-    total: np.ndarray,
-) -> None:
-    """Adds what the layer makes of each point to its voxel's row of ``total`` [V, C]; ``weight`` is
-    [feature, channel].
-    """
-    for point in range(len(cloud)):
-        if cell[point] < 0:
+@kernel
+def _add(points: _Points, voxels: _Voxels, layer: _Layer, total: np.ndarray) -> None:
+    """Adds ``relu(layer(feature))`` of each point to the row of its voxel in ``total`` [V, C]."""
+    for point in range(len(points.cloud)):
+        if points.voxel[point] < 0:
             continue
-        voxel = row[cell[point]]
-        feature = _feature(cloud[point], density[voxel], minimum, size)
-        for channel in range(len(bias)):
-            total[voxel, channel] += max(_hidden(feature, weight, bias, channel), np.float32(0))
+        row = voxels.row[points.voxel[point]]
+        feature = _feature(points.cloud[point], voxels.log_count[row], voxels.grid)
+        for channel in range(len(layer.bias)):
+            total[row, channel] += max(_hidden(feature, layer, channel), np.float32(0))
 
 
-@njit(cache=True, nogil=True)
-@no_type_check
+@kernel
 def _add_backward(
-    cloud: np.ndarray,
-    cell: np.ndarray,
-    row: np.ndarray,
-    density: np.ndarray,
-    minimum: np.ndarray,
-    size: np.float32,
-    weight: np.ndarray,
-    bias: np.ndarray,
-    gradient: np.ndarray,
+    points: _Points,
+    voxels: _Voxels,
+    layer: _Layer,
+    grad_total: np.ndarray,
     features: np.ndarray,
-    passed: np.ndarray,
+    grad_hidden: np.ndarray,
 ) -> None:
-    """Fills every point's ``features`` [P, 9 + 1], a one behind them, and the gradient ``passed``
-    [P, C] to its channels.
-
-    ``gradient`` is that of the totals.
+    """Fills the ``features`` [P, 9 + 1] of every point, followed by a 1, and the gradient
+    ``grad_hidden`` [P, C] of what the layer makes of them.
     """
-    for point in range(len(cloud)):
-        if cell[point] >= 0:
-            voxel = row[cell[point]]
-            feature = _feature(cloud[point], density[voxel], minimum, size)
+    for point in range(len(points.cloud)):
+        if points.voxel[point] >= 0:
+            row = voxels.row[points.voxel[point]]
+            feature = _feature(points.cloud[point], voxels.log_count[row], voxels.grid)
             for number, value in enumerate(feature):
                 features[point, number] = value
             features[point, len(feature)] = 1
-            for channel in range(len(bias)):
-                enters = _hidden(feature, weight, bias, channel) > 0
-                passed[point, channel] = gradient[voxel, channel] if enters else np.float32(0)
+            for channel in range(len(layer.bias)):
+                gradient = grad_total[row, channel]
+                is_active = _hidden(feature, layer, channel) > 0
+                grad_hidden[point, channel] = gradient if is_active else np.float32(0)

@@ -1,4 +1,4 @@
-"""Compiled work on several threads at once."""
+"""Compiled work on several threads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from functools import cache
 import torch
 
 
-def at_once(work: Callable[..., None], parts: Sequence[tuple[int, ...]]) -> None:
-    """``work(*part)`` for each part, as many at once as torch has threads; returns, or raises what
-    a part raised, when all ended.
+def run_parallel(work: Callable[..., None], parts: Sequence[tuple[int, ...]]) -> None:
+    """Calls ``work(*part)`` for every part, on as many threads as torch has.
 
-    ``work`` releases Python's lock. It starts no kernel of torch's: each thread would get a team of
-    torch's threads, which lie idle afterwards and slow down all of torch. Nor does it call
-    ``at_once``.
+    Returns when all parts have ended, or then raises what one of them raised.
+
+    ``work`` must release Python's lock, as kernels do, and must neither call torch operators nor
+    ``run_parallel``: torch would start a team of threads for each of these, which lie idle
+    afterwards and slow down all of torch.
     """
     threads = torch.get_num_threads()
     if min(threads, len(parts)) < 2:
@@ -31,8 +32,8 @@ def at_once(work: Callable[..., None], parts: Sequence[tuple[int, ...]]) -> None
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Kept from call to call, so that threads keep their cores and their memory."""
+    """Threads that stay from call to call, so that they keep their cores and their memory."""
     return ThreadPoolExecutor(threads)
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # the child has none of these threads
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked child has none of these threads

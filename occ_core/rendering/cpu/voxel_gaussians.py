@@ -1,38 +1,58 @@
-"""Logits that voxels share -> what is drawn of each voxel, compiled: for the CPU, with gradients."""
+"""As ``rendering.voxel_gaussians.cascade_gaussians``, compiled: softmax, opacity and the choice of
+voxels in one pass, from logits that voxels share, with gradients.
+"""
 
 from __future__ import annotations
 
-from typing import Any, no_type_check
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int32
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from occ_core.ops.cpu.kernel import arrays, kernel
 from occ_core.taxonomy import EMPTY
 
 
-class DrawnVoxels(torch.autograd.Function):
-    """``(logits, row_of, least) -> probabilities [D, class], opacities [D], voxels [D, 3]``, from
-    the highest layer down.
+class _Drawn(NamedTuple):
+    """What is drawn, one row a voxel."""
 
-    ``row_of`` tells which row of the logits is a voxel's, -1 none; fainter ones than ``least`` are
-    left out.
+    probabilities: np.ndarray
+    opacities: np.ndarray
+    voxels: np.ndarray
+    """int64 [D, 3]."""
+    rows: np.ndarray
+    """int32 [D], of the logits."""
+
+
+class DrawnVoxels(torch.autograd.Function):
+    """``(logits, row_of, min_opacity) -> probabilities [D, class], opacities [D], voxels [D, 3]``,
+    from the highest layer down.
+
+    ``row_of`` holds the row of the logits for each voxel, -1 for voxels that are left out; so are
+    those of a lower opacity than ``min_opacity``.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Float[Tensor, "row class"], row_of: Int32[Tensor, "z y x"], least: float
+        ctx: Any,
+        logits: Float[Tensor, "row class"],
+        row_of: Int32[Tensor, "z y x"],
+        min_opacity: float,
     ) -> tuple[Float[Tensor, "drawn class"], Float[Tensor, " drawn"], Int[Tensor, "drawn 3"]]:
-        shares = logits.detach().softmax(dim=1)
-        room = int((row_of >= 0).sum())
-        probabilities, opacities = shares.new_empty(room, shares.shape[1]), shares.new_empty(room)
-        voxels, rows = torch.empty(room, 3, dtype=torch.long), torch.empty(room, dtype=torch.int32)
-        found = (probabilities, opacities, voxels, rows)
-        drawn = _collect(shares.numpy(), row_of.numpy(), least, *(one.numpy() for one in found))
-        probabilities, opacities, voxels, rows = (one[:drawn] for one in found)
+        shared = logits.detach().softmax(dim=1)
+        most = int((row_of >= 0).sum())
+        found = (
+            shared.new_empty(most, shared.shape[1]),
+            shared.new_empty(most),
+            torch.empty(most, 3, dtype=torch.long),
+            torch.empty(most, dtype=torch.int32),
+        )
+        output = _Drawn(*arrays(*found))
+        drawn = _collect(shared.numpy(), row_of.numpy(), min_opacity, output)
+        probabilities, opacities, voxels, rows = (each[:drawn] for each in found)
         ctx.save_for_backward(probabilities, rows)
         ctx.size = logits.shape
         ctx.mark_non_differentiable(voxels)
@@ -42,70 +62,59 @@ class DrawnVoxels(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         probabilities, rows = ctx.saved_tensors
-        of_logits = probabilities.new_zeros(ctx.size)
-        arriving = (gradient.contiguous().numpy() for gradient in gradients[:2])
-        _spread(probabilities.numpy(), rows.numpy(), *arriving, of_logits.numpy())
-        return of_logits, None, None
+        grad_logits = probabilities.new_zeros(ctx.size)
+        _collect_backward(*arrays(probabilities, rows, gradients[0], gradients[1], grad_logits))
+        return grad_logits, None, None
 
 
-@njit(cache=True, nogil=True)
-@no_type_check  # numba takes the bare function, without the checks that the tests put around it
-def _collect(
-    shares: np.ndarray,
-    row_of: np.ndarray,
-    least: float,
-    probabilities: np.ndarray,
-    opacities: np.ndarray,
-    voxels: np.ndarray,
-    rows: np.ndarray,
-) -> int:
-    """Fills the last four; returns how many are drawn."""
-    classes, one, faintest = shares.shape[1], shares.dtype.type(1), shares.dtype.type(least)
-    layers, across, along = row_of.shape
-    drawn = 0
+@kernel
+def _collect(shared: np.ndarray, row_of: np.ndarray, min_opacity: float, drawn: _Drawn) -> int:
+    """Fills ``drawn`` from the probabilities ``shared`` and returns its number of voxels."""
+    real = shared.dtype.type
+    one, least = real(1), real(min_opacity)
+    layers, width, length = row_of.shape
+    count = 0
     for z in range(layers - 1, -1, -1):
-        for y in range(across):
-            for x in range(along):
+        for y in range(width):
+            for x in range(length):
                 row = row_of[z, y, x]
                 if row < 0:
                     continue
-                empty = shares[row, EMPTY]  # voxel_gaussians.opacity_from_empty
+                empty = shared[row, EMPTY]  # as in voxel_gaussians.opacity_from_empty
                 opacity = (
                     one - empty * empty if empty + empty < one else (one - empty) * (one - empty)
                 )
-                if not opacity >= faintest:  # nor NaN
+                if not opacity >= least:  # nor is NaN drawn
                     continue
-                for channel in range(classes):
-                    probabilities[drawn, channel] = shares[row, channel]
-                opacities[drawn], rows[drawn] = opacity, row
-                voxels[drawn, 0], voxels[drawn, 1], voxels[drawn, 2] = x, y, z
-                drawn += 1
-    return drawn
+                for channel in range(shared.shape[1]):
+                    drawn.probabilities[count, channel] = shared[row, channel]
+                drawn.opacities[count], drawn.rows[count] = opacity, row
+                drawn.voxels[count, 0], drawn.voxels[count, 1], drawn.voxels[count, 2] = x, y, z
+                count += 1
+    return count
 
 
-@njit(
-    cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"}
-)  # sums over classes in any order: several at once
-@no_type_check
-def _spread(
+# Sums over classes may run in any order, several at once.
+@kernel(fastmath={"reassoc", "nsz", "contract"})
+def _collect_backward(
     probabilities: np.ndarray,
     rows: np.ndarray,
-    features_gradient: np.ndarray,
-    opacities_gradient: np.ndarray,
-    logits_gradient: np.ndarray,
+    grad_probabilities: np.ndarray,
+    grad_opacities: np.ndarray,
+    grad_logits: np.ndarray,
 ) -> None:
-    """Through opacity and softmax, added to the last."""
+    """Adds to ``grad_logits``, through opacity and softmax."""
     classes, one = probabilities.shape[1], probabilities.dtype.type(1)
-    for place in range(len(rows)):
-        row, empty = rows[place], probabilities[place, EMPTY]
-        steep = (
-            empty + empty if empty + empty < one else one - empty + one - empty
-        ) * opacities_gradient[place]  # downwards
-        mean = -steep * empty
+    for drawn in range(len(rows)):
+        row, empty = rows[drawn], probabilities[drawn, EMPTY]
+        # minus the gradient of the opacity by the probability of being empty
+        slope = empty + empty if empty + empty < one else one - empty + one - empty
+        slope *= grad_opacities[drawn]
+        mean = -slope * empty
         for channel in range(classes):
-            mean += probabilities[place, channel] * features_gradient[place, channel]
+            mean += probabilities[drawn, channel] * grad_probabilities[drawn, channel]
         for channel in range(classes):
-            logits_gradient[row, channel] += probabilities[place, channel] * (
-                features_gradient[place, channel] - mean
+            grad_logits[row, channel] += probabilities[drawn, channel] * (
+                grad_probabilities[drawn, channel] - mean
             )
-        logits_gradient[row, EMPTY] -= empty * steep
+        grad_logits[row, EMPTY] -= empty * slope

@@ -30,9 +30,8 @@ def test_paths_are_named_after_the_lidar_file():
 
 
 def test_noise_is_ignored_and_the_unlisted_is_empty(tmp_path):
-    np.save(
-        tmp_path / "a.npy", np.array([[0, 0, 0, 4], [3, 5, 1, 0]])
-    )  # a car and a voxel of noise
+    car, noise = [0, 0, 0, 4], [3, 5, 1, 0]
+    np.save(tmp_path / "a.npy", np.array([car, noise]))
     labels = read_labels(tmp_path / "a.npy", GRID)
     assert labels.dtype == np.uint8 and labels.shape == (4, 6, 2)
     assert labels[0, 0, 0] == 4 and labels[3, 5, 1] == 255
@@ -59,7 +58,7 @@ def test_wrong_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="a.npy is missing"):
         read_labels(path, GRID)
     path.write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="is no .npy file"):
+    with pytest.raises(ValueError, match="is not a .npy file"):
         read_labels(path, GRID)
     np.save(path, np.zeros((3, 5)))
     with pytest.raises(ValueError, match=r"rows \(ix, iy, iz, label\), \[N, 4\], got \[3, 5\]"):
@@ -81,17 +80,16 @@ def test_masks_round_trip(tmp_path):
     lidar = np.random.default_rng(0).random(GRID.shape) < 0.5
     write_masks(tmp_path / "new" / "m.npz", lidar, ~lidar)
     read_lidar, read_camera = read_masks(tmp_path / "new" / "m.npz", GRID)
-    assert (
-        read_lidar.dtype == bool and (read_lidar == lidar).all() and (read_camera == ~lidar).all()
-    )
+    assert read_lidar.dtype == bool
+    assert (read_lidar == lidar).all() and (read_camera == ~lidar).all()
     with pytest.raises(ValueError, match=r"mask_lidar of shape \[2, 3, 1\], got \[4, 6, 2\]"):
         read_masks(tmp_path / "new" / "m.npz", GRID.coarser(2))
 
 
 def test_coarse_labels():
     labels = np.zeros((4, 2, 2), dtype=np.uint8)
-    # First block: 3 cars, 2 trees, ignored and empty ones: car. Second block: one ignored voxel
-    # among empty ones.
+    # First block: 3 of car, 2 of vegetation, ignored and empty ones: car. Second block: one ignored
+    # voxel among empty ones: ignored.
     labels[0, 0, 0] = labels[0, 0, 1] = labels[1, 1, 1] = 4
     labels[1, 0, 0] = labels[0, 1, 0] = 16
     labels[1, 1, 0] = 255

@@ -35,7 +35,7 @@ def test_decoding_gives_rgb():
         (80, (40, 80)),
         (21, (20, 40)),
         (20, (10, 20)),
-        (1, (10, 20)),  # an eighth is the least
+        (1, (10, 20)),  # an eighth is the smallest
         (500, (80, 160)),
     ],
 )
@@ -54,15 +54,35 @@ def test_bytes_that_are_no_jpeg_are_refused(data):
         decode_jpeg(data)
 
 
-def test_truncated_jpeg_is_refused():
+@pytest.mark.parametrize("min_width", [None, 20])
+@pytest.mark.parametrize("missing", [1, 2, 40, 600])
+def test_truncated_jpegs_are_refused(missing, min_width):
     data = jpeg(80, 160)
-    with pytest.raises(ValueError, match="truncated"):
-        decode_jpeg(data[: len(data) // 2])
-    assert decode_jpeg(data + b"\0" * 100).shape == (
-        80,
-        160,
-        3,
-    )  # padding after the end does no harm
+    with pytest.raises(ValueError, match=rf"the JPEG of {len(data) - missing} bytes is truncated"):
+        decode_jpeg(data[:-missing], min_width)
+
+
+def test_a_jpeg_with_a_gap_is_refused():
+    data = jpeg(80, 160)
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        decode_jpeg(data[:-100] + data[-2:])  # the end marker is there
+
+
+def test_padding_after_the_end_marker_is_ignored():
+    data = jpeg(80, 160)
+    assert (decode_jpeg(data + b"\0" * 10_000) == decode_jpeg(data)).all()
+
+
+def test_reduced_images_are_those_of_opencv():
+    """Both use libjpeg's scaled inverse DCT, so that models see the same pixels from either."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (12, 20, 3), dtype=np.uint8)
+    data = cv2.imencode(".jpg", cv2.resize(coarse, (160, 96)))[1].tobytes()
+    encoded = np.frombuffer(data, dtype=np.uint8)
+    flags = {160: cv2.IMREAD_COLOR, 80: cv2.IMREAD_REDUCED_COLOR_2, 40: cv2.IMREAD_REDUCED_COLOR_4}
+    for width, flag in flags.items():
+        difference = decode_jpeg(data, width)[..., ::-1].astype(int) - cv2.imdecode(encoded, flag)
+        assert np.abs(difference).max() <= 4  # grey levels, of two builds of libjpeg
 
 
 def test_jpeg_size_from_the_header():
@@ -70,8 +90,7 @@ def test_jpeg_size_from_the_header():
 
 
 def test_scaled_intrinsics():
-    # Half the size: the centre of a 4 x 8 image, (3.5, 1.5), becomes that of a 2 x 4 image, (1.5,
-    # 0.5).
+    # Half the size: the centre (3.5, 1.5) of a 4 x 8 image becomes that of a 2 x 4 image.
     intrinsics = np.array([[10.0, 0, 3.5], [0, 10, 1.5], [0, 0, 1]])
     assert_allclose(
         scale_intrinsics(intrinsics, (4, 8), (2, 4)), [[5, 0, 1.5], [0, 5, 0.5], [0, 0, 1]]
@@ -96,8 +115,8 @@ def test_projecting_commutes_with_scaling(from_size, to_size, seed):
 
 
 def test_fitting_crops_the_sky():
-    # 8 x 8 to width 4: 4 x 4, of which the lower 3 rows stay. The centre (3.5, 3.5) goes to (1.5,
-    # 1.5), then a row up.
+    # 8 x 8 to width 4: 4 x 4, of which the lower 3 rows are kept. The centre (3.5, 3.5) becomes
+    # (1.5, 1.5), then moves a row up.
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     image[4:] = 100
     intrinsics = np.array([[8.0, 0, 3.5], [0, 8, 3.5], [0, 0, 1]])

@@ -33,8 +33,7 @@ def test_transform_keeps_further_columns():
 
 
 def test_sweeps_are_joined_in_the_newest_frame():
-    # The sensor drove 3 m along x in 0.1 s. A post 10 m ahead of its first place is 7 m ahead of
-    # its second.
+    # The sensor drove 3 m along x in 0.1 s. A post 10 m ahead of it at first is then 7 m ahead.
     earlier = (np.array([[10, 0, 0, 5]], dtype=np.float32), np.eye(4), 1_000_000_000)
     later = (
         np.array([[7, 0, 0, 6]], dtype=np.float32),
@@ -48,13 +47,10 @@ def test_sweeps_are_joined_in_the_newest_frame():
 
 def test_world_coordinates_of_kilometres_cost_no_precision():
     # In float32 a world coordinate of 100 km would be off by millimetres.
-    start, end = (
-        pose_matrix([1e5, -2e5, 0], QUARTER_TURN),
-        pose_matrix([1e5, -2e5 + 0.5, 0], QUARTER_TURN),
-    )
-    post = np.array(
-        [[10, 0, 0, 0]], dtype=np.float32
-    )  # body x is world y: 0.5 m nearer after the move
+    start = pose_matrix([1e5, -2e5, 0], QUARTER_TURN)
+    end = pose_matrix([1e5, -2e5 + 0.5, 0], QUARTER_TURN)
+    # The body's x is the world's y: the post is 0.5 m nearer after the move.
+    post = np.array([[10, 0, 0, 0]], dtype=np.float32)
     joined = accumulate_sweeps([(post, start, 0), (post, end, 100)])
     assert_allclose(joined[0, :3], [9.5, 0, 0], atol=2e-6)
 
@@ -79,9 +75,8 @@ def test_wrong_points_and_the_ego_vehicle_are_left_out():
     )
 
 
-def test_the_ego_vehicle_is_cut_out_where_it_was_not_where_it_is():
-    # 10 m later along y, the road under the sensor's present place was seen 10 m ahead of its old
-    # place.
+def test_the_ego_vehicle_is_left_out_at_the_time_of_the_sweep():
+    # The sensor drove 10 m along y: the road that is now under it was seen 10 m ahead before.
     before = np.array([[0, 10, -1.8, 1], [0, 1, -0.5, 1]], dtype=np.float32)
     now = np.array([[30, 0, 0, 2]], dtype=np.float32)
     joined = accumulate_sweeps(
@@ -100,9 +95,8 @@ def test_sweeps_are_joined_in_the_grids_frame():
 
 
 def test_another_vehicle_has_another_box():
-    points = np.array(
-        [[3, 0, 0, 1], [0, 0, -1, 1], [0, 0, 0, 1]], dtype=np.float32
-    )  # the last is a drop-out
+    on_ego, road, drop_out = [3, 0, 0, 1], [0, 0, -1, 1], [0, 0, 0, 1]
+    points = np.array([on_ego, road, drop_out], dtype=np.float32)
     joined = accumulate_sweeps([(points, np.eye(4), 0)], ego_box_m=(2.0, -1.0, -1.0, 4.0, 1.0, 1.0))
     assert_allclose(joined[:, :3], [[0, 0, -1]])
 
@@ -147,9 +141,11 @@ def test_box_corners():
 
 
 def test_points_in_box():
-    points = np.array([[1.9, 0, 0, 9], [0, 1.1, 0, 9], [0, 0, 0.75, 9], [0, 0, 0.76, 9]])
+    points = np.array([[1.9, 0, 0, 9], [0, 1.1, 0, 9], [0, 0, 0.74, 9], [0, 0, 0.76, 9]])
     assert points_in_box(points, a_box()).tolist() == [True, False, True, False]
     assert points_in_box(points, a_box(wxyz=QUARTER_TURN)).tolist() == [False, True, True, False]
+    on_a_face = np.array([[0, 0, 0.75]])  # without a rotation nothing is rounded
+    assert points_in_box(on_a_face, a_box()).all()
 
 
 @given(st.integers(0, 2**32 - 1))

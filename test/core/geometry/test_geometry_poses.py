@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from occ_core.geometry.poses import (
+    interpolate_pose,
     invert_pose,
     pose_matrix,
     quaternion_from_rotation,
@@ -43,6 +44,32 @@ def test_inverse_undoes_the_pose(wxyz, translation):
     a_from_b = pose_matrix(translation, wxyz)
     assert_allclose(invert_pose(a_from_b) @ a_from_b, np.eye(4), atol=1e-8)
     assert_allclose(invert_pose(invert_pose(a_from_b)), a_from_b, atol=1e-8)
+
+
+def test_half_way_between_two_poses():
+    # From 0 to 90 degrees about z, and from x = 0 to x = 2 m: 45 degrees at 1 m.
+    start, end = np.eye(4), pose_matrix([2, 0, 0], [2**-0.5, 0, 0, 2**-0.5])
+    half = interpolate_pose(start, end, 0.5)
+    s = 2**-0.5
+    expected = [[s, -s, 0, 1], [s, s, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert_allclose(half, expected, atol=1e-12)
+
+
+def test_the_ends_and_equal_poses_are_interpolated_too():
+    start, end = pose_matrix([1, 2, 3], [1, 2, 3, 4]), pose_matrix([4, 5, 6], [4, 3, 2, -1])
+    assert_allclose(interpolate_pose(start, end, 0.0), start, atol=1e-12)
+    assert_allclose(interpolate_pose(start, end, 1.0), end, atol=1e-12)
+    assert_allclose(interpolate_pose(start, start, 0.3), start, atol=1e-12)
+
+
+def test_an_orientation_turns_the_shorter_way_round():
+    # From 170 to 190 degrees about z, whose quaternions lie on opposite sides: 180 at half.
+    start, end = (
+        pose_matrix([0, 0, 0], [np.cos(angle / 2), 0, 0, np.sin(angle / 2)])
+        for angle in np.radians([170.0, 190.0])
+    )
+    half = interpolate_pose(start, end, 0.5)
+    assert_allclose(half, np.diag([-1.0, -1, 1, 1]), atol=1e-12)
 
 
 @pytest.mark.parametrize("wrong", [[0, 0, 0, 0], [1, 0, 0], [np.nan, 0, 0, 1]])

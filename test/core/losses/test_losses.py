@@ -11,7 +11,9 @@ from occ_core.view_transform import DepthBins
 
 
 def test_cross_entropy_by_hand():
-    """Two voxels, weights 1 and 3: (1 * -log 0.5 + 3 * -log 0.25) / (1 + 3); the third is ignored."""
+    """Two voxels, weights 1 and 3: (1 * -log 0.5 + 3 * -log 0.25) / (1 + 3); the third is
+    ignored.
+    """
     logits = torch.log(torch.tensor([[0.5, 0.5], [0.75, 0.25], [0.1, 0.9]]))
     loss = cross_entropy(logits, torch.tensor([0, 1, 255]), torch.tensor([1.0, 3.0]))
     assert loss.item() == pytest.approx((math.log(2) + 3 * math.log(4)) / 4)
@@ -63,7 +65,8 @@ def test_lovasz_equals_autograd_through_torchs_sort():
     expected = (errors * jaccard_gradient(truth.gather(1, order))).sum(dim=1).mean()
     loss = lovasz_softmax(logits, labels)
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(one, logits)[0] for one in (loss, expected)))
+    found, wanted = (torch.autograd.grad(each, logits)[0] for each in (loss, expected))
+    torch.testing.assert_close(found, wanted)
 
 
 def test_descending_puts_large_errors_first_and_zeros_last():

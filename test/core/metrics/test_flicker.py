@@ -21,19 +21,18 @@ def pose(x: float) -> torch.Tensor:
 
 
 def test_changed_labels_of_static_voxels_count():
-    """Static are voxels 0, 1 and 3; the label of voxel 1 changes: 1 of 3."""
+    """Voxels 0, 1 and 3 are static; the label of voxel 1 changes: 1 of 3."""
     flicker = Flicker(GRID)
     truth = row(MANMADE, ROAD, CAR, MANMADE)
     flicker.update(row(MANMADE, 0, CAR, ROAD), truth, pose(0.0))
     flicker.update(row(MANMADE, ROAD, 0, ROAD), truth, pose(0.0))
-    assert (flicker.changed, flicker.compared) == (1, 3) and flicker.compute() == pytest.approx(
-        1 / 3
-    )
+    assert (flicker.changed, flicker.compared) == (1, 3)
+    assert flicker.compute() == pytest.approx(1 / 3)
 
 
 def test_the_world_is_compared_and_not_the_grid():
-    """The vehicle drives one voxel on: voxel i is compared with voxel i + 1 of the frame before;
-    the last is new.
+    """The vehicle moves by one voxel, so that voxel i is compared with voxel i + 1 of the previous
+    frame; the last one is new.
     """
     flicker = Flicker(GRID)
     flicker.update(row(1, 2, 3, 4), row(MANMADE, MANMADE, ROAD, ROAD), pose(0.0))
@@ -48,9 +47,9 @@ def test_only_where_the_truth_stays_and_is_known():
     assert (flicker.changed, flicker.compared) == (1, 1)
 
 
-def test_a_cut_is_not_compared_over():
+def test_drives_are_not_compared_with_one_another():
     flicker = Flicker(GRID)
     flicker.update(row(1, 1, 1, 1), row(*[ROAD] * 4), pose(0.0))
-    flicker.cut()
+    flicker.start_drive()
     flicker.update(row(2, 2, 2, 2), row(*[ROAD] * 4), pose(0.0))
     assert math.isnan(flicker.compute())

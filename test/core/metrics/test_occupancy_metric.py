@@ -87,7 +87,7 @@ def test_wrong_ids_and_shapes_are_refused():
         score.update(grid(17), grid(0))
     with pytest.raises(ValueError, match="truth holds class ids from 99 to 99"):
         score.update(grid(1), grid(99))
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         score.update(grid(1, 2), grid(1))
     with pytest.raises(ValueError, match="2 to 255 classes"):
         LabelSet(("empty",))
@@ -96,7 +96,7 @@ def test_wrong_ids_and_shapes_are_refused():
 
 
 def test_occ3d_counts_others_and_has_free_last():
-    """Free is 17, "others" 0; of the fifth voxel the camera saw nothing."""
+    """Free is 17 and "others" 0; the camera did not see the fifth voxel."""
     #            others  car  free  free  unseen
     truth = grid(0, 4, 17, 17, 4)
     prediction = grid(0, 0, 17, 4, 17)
@@ -173,8 +173,8 @@ def test_car_point_accuracy():
     )
     boxes = [a_box(0.5, "car"), a_box(1.5, "bus"), a_box(2.5, "truck"), a_box(3.5, "pedestrian")]
     prediction = np.array([10, 16, 4, 4], dtype=np.uint8).reshape(GRID.shape)
-    # The truck has only 4 points, the pedestrian is no vehicle. Car: 6 points called truck, right;
-    # bus: 9 called vegetation.
+    # The truck has only 4 points, and the pedestrian is not a vehicle. Car: 6 points predicted
+    # truck, right; bus: 9 predicted vegetation, wrong.
     assert car_point_accuracy(prediction, points, boxes, GRID) == pytest.approx(6 / 15)
     # Overlapping boxes do not count a point twice.
     assert car_point_accuracy(
@@ -184,13 +184,13 @@ def test_car_point_accuracy():
 
 
 def test_a_prediction_of_another_grid_is_refused():
-    with pytest.raises(ValueError, match=r"must be of shape \[4, 1, 1\], got \[2, 1, 1\]"):
+    with pytest.raises(ValueError, match=r"must have shape \[4, 1, 1\], got \[2, 1, 1\]"):
         hit_recall(np.zeros((2, 1, 1)), np.zeros((1, 3)), GRID)
 
 
 def test_only_what_was_in_view_counts():
-    """Four voxels: two right and in view, one wrong and in view, one wrong and out of view: IoU 2 /
-    3 instead of 2 / 4.
+    """Two of four voxels are right and in view, one is wrong and in view, one is wrong and out of
+    view: the IoU is 2 / 3 instead of 2 / 4.
     """
     truth = torch.tensor([4, 4, 4, 4], dtype=torch.uint8)
     prediction = torch.tensor([4, 4, 0, 0], dtype=torch.uint8)

@@ -47,9 +47,9 @@ def test_a_perfect_prediction():
 
 
 def test_a_wall_a_metre_and_a_half_too_far_is_right_within_two_metres():
-    """Rays of azimuth 0 and shallow pitch are off by 1.5 m; steep or diagonal ones by 1.5 m over
-    the cosine, up to 1.5 sqrt(2) at the corners: within 1 m none, within 2 m most, within 4 m all
-    that stay between floor and ceiling in both."""
+    """Level rays along an axis are off by 1.5 m, steep or diagonal ones by up to 1.5 * sqrt(2) m:
+    none within 1 m, most within 2 m, and within 4 m all that meet both walls.
+    """
     score = RayIoU(GRID)
     score.update(wall(5.5), wall(4), CENTRE)
     by_threshold = score.compute()["by_threshold"]
@@ -58,10 +58,10 @@ def test_a_wall_a_metre_and_a_half_too_far_is_right_within_two_metres():
 
 
 def test_iou_by_hand():
-    """The prediction calls the half of the wall at x < 0 a truck: hits of car h of n rays, n - h of
-    them taken for trucks.
+    """The half of the wall at x < 0 is predicted to be a truck: of n rays h hit the car, and n - h
+    are taken for trucks.
 
-    IoU of car: h / (n + h - h) = h / n; of truck: 0 / (0 + (n - h) - 0) = 0. The mean of both.
+    IoU of car: h / (n + h - h) = h / n; of truck: 0 / (0 + (n - h) - 0) = 0; then their mean.
     """
     prediction = wall(4)
     prediction[:16][prediction[:16] == CAR] = TRUCK
@@ -82,25 +82,23 @@ def test_behind_the_first_surface_nothing_counts():
 
 def test_ignored_voxels_are_seen_through_on_both_sides():
     truth = wall(4)
-    truth[wall(2) == CAR] = 255  # a shell of unknown things before the wall
+    truth[wall(2) == CAR] = 255  # a shell of unknown voxels in front of the wall
     score = RayIoU(GRID)
     score.update(torch.maximum(wall(4), wall(2, TRUCK)), truth, CENTRE)
     assert score.compute()["ray_iou"] == 1.0
 
 
-def test_origins_are_the_lidar_s_places_in_the_grid():
-    # 20 keyframes, a metre apart along x, seen from the fifth: -5 .. 14 m; those within -7 .. 7 m:
-    # 13; eight of them
-    lidar = (
-        torch.stack([torch.arange(20.0), torch.zeros(20), torch.zeros(20)], dim=1).double() + 100
-    )
+def test_origins_are_positions_of_the_lidar_in_the_grid():
+    # 20 keyframes, a metre apart along x, seen from the sixth: -5 .. 14 m, of which -5 .. 6 m are
+    # within -7 .. 7 m (7 is not below 7), and eight of these 12 are kept.
+    lidar = torch.zeros(20, 3, dtype=torch.float64) + 100
+    lidar[:, 0] += torch.arange(20)
     grid_from_world = torch.eye(4, dtype=torch.float64)
     grid_from_world[:3, 3] = -100.0
     grid_from_world[0, 3] -= 5
     found = ray_origins(grid_from_world, lidar, GRID)
-    # positions 0, 12/7, 24/7, ... of -5 .. 6, the last 6 (7 is not below 7): linspace over 0 .. 11,
-    # rounded
-    assert found[:, 0].tolist() == [place - 5 for place in (0, 2, 3, 5, 6, 8, 9, 11)]
+    # Eight numbers from 0 to 11, 11 / 7 apart and rounded.
+    assert found[:, 0].tolist() == [index - 5 for index in (0, 2, 3, 5, 6, 8, 9, 11)]
     assert len(ray_origins(grid_from_world, lidar[4:6], GRID)) == 2
 
 
@@ -114,23 +112,21 @@ def test_nonsense_is_refused():
 PROCESS = """
 import sys, torch
 from torch import distributed
-from occ_core.metrics.processes import summed_over_processes
+from occ_core.metrics.processes import sum_over_processes
 rank, folder = int(sys.argv[1]), sys.argv[2]
 distributed.init_process_group("gloo", f"file://{folder}/meeting", world_size=2, rank=rank)
 counts = torch.tensor([1, 10]) * (rank + 1)
-print(summed_over_processes(counts).tolist(), counts.tolist())
+print(sum_over_processes(counts).tolist(), counts.tolist())
 distributed.destroy_process_group()
 """
 
 
 def test_processes_score_together(tmp_path: Path, repository: Path):
-    """One counts (1, 10), the other (2, 20); both learn of (3, 30), and keep what they have
-    counted.
-    """
+    """The processes count (1, 10) and (2, 20); both get (3, 30), and their own counts remain."""
     commands = [[sys.executable, "-c", PROCESS, str(rank), str(tmp_path)] for rank in (0, 1)]
     started = [
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=repository)
         for command in commands
     ]
-    printed = [process.communicate(timeout=120)[0].strip() for process in started]
+    printed = [process.communicate(timeout=600)[0].strip() for process in started]
     assert printed == ["[3, 30] [1, 10]", "[3, 30] [2, 20]"]

@@ -6,11 +6,11 @@ import torch
 
 from occ_core.metrics import OCC3D, BevScore, ImageScore
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.virtual_cameras import looking_at
+from occ_core.rendering.virtual_cameras import look_at_pose
 from occ_core.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((-8.0, -8.0, -2.0, 8.0, 8.0, 2.0), 1.0)  # 16 x 16 x 4
-AHEAD = np.linalg.inv(looking_at(np.array([0.0, 0, 0]), np.array([0.0, 5, 0])))
+AHEAD = np.linalg.inv(look_at_pose(np.array([0.0, 0, 0]), np.array([0.0, 5, 0])))
 CAMERA = Cameras(
     torch.tensor([[[20.0, 0, 15.5], [0, 20.0, 11.5], [0, 0, 1]]]),
     torch.from_numpy(AHEAD).float()[None],
@@ -34,22 +34,22 @@ def test_a_right_prediction_scores_full():
 
 
 def test_a_wall_two_metres_too_far():
-    """From y = 0 to the voxels' centres: 5.5 m in truth, 7.5 m predicted. At the wall's edges,
-    where spheres fade, it is less.
+    """From y = 0 to the voxels' centres it is 5.5 m, and 7.5 m in the prediction. At the wall's
+    edges, where the Gaussians fade, the difference is smaller.
     """
     score = ImageScore(GRID)
     score.update(wall(15), wall(13), CAMERA)
     assert 1.5 < score.compute()["depth_l1_m"] < 2.0
 
 
-def test_the_wrong_class_is_seen_and_its_shape_is_right():
+def test_a_wrong_class_of_the_right_shape():
     score = ImageScore(GRID)
     score.update(wall(13, label=3), wall(13), CAMERA)
     scores = score.compute()["semantics"]
     assert scores["iou"] == 1.0 and scores["miou"] == 0.0
 
 
-def test_ignored_voxels_are_seen_by_nobody():
+def test_ignored_voxels_are_not_rendered():
     truth = wall(13)
     truth[:, 10] = 255
     prediction = wall(13)
@@ -59,9 +59,9 @@ def test_ignored_voxels_are_seen_by_nobody():
     assert score.compute()["semantics"]["miou"] == 1.0
 
 
-def test_from_above_only_the_uppermost_counts():
-    """A roof hides whether the ground below was predicted; half of the roof missing is half of its
-    pixels.
+def test_from_above_only_the_uppermost_voxels_count():
+    """A roof hides whether the ground below it was predicted; without half of the roof, half of the
+    pixels are missed.
     """
     truth = torch.zeros(GRID.shape, dtype=torch.uint8)
     truth[:, :, 3], truth[:, :, 0] = 2, 1
@@ -73,12 +73,11 @@ def test_from_above_only_the_uppermost_counts():
     hollow[:8] = 0
     half = BevScore(GRID)
     half.update(hollow, truth)
-    assert half.compute()["semantics"]["iou"] == pytest.approx(
-        0.5, abs=0.04
-    )  # the edge is blurred by half a voxel
+    # The edge is blurred by half a voxel, of 16.
+    assert half.compute()["semantics"]["iou"] == pytest.approx(0.5, abs=0.04)
 
 
-def test_without_anything_to_see_there_is_no_depth():
+def test_an_empty_scene_has_no_depth():
     nothing = torch.zeros(GRID.shape, dtype=torch.uint8)
     score = ImageScore(GRID)
     score.update(nothing, nothing, CAMERA)

@@ -33,7 +33,7 @@ def faults(keep: bool) -> int:
 
 
 def test_memory_that_is_freed_is_kept():
-    """3 tensors of 10,000 pages of 4 kB (or 20 of 2 MB), one after the other: a process left alone
-    fetches each anew.
+    """3 tensors of 10,000 pages of 4 kB (or 20 of 2 MB), one after the other: by default a process
+    fetches the pages of each again.
     """
     assert faults(keep=True) < 10 < 3 * 20 <= faults(keep=False)

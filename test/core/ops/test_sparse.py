@@ -2,11 +2,14 @@
 gradients.
 """
 
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from occ_core.ops.sparse import SparseBlock, linear_index, sparse_volume, to_dense, unravel_index
+from occ_core.ops.linear_index import linear_index
+from occ_core.ops.sparse import SparseBlock, neighbour_pairs, sparse_volume, to_dense
 
 SHAPE = (6, 8, 4)
 
@@ -17,15 +20,6 @@ def random_volume(channels: int, seed: int = 0):
     index = occupied.nonzero()
     features = torch.randn(len(index), channels, generator=generator, requires_grad=True)
     return features, index, occupied
-
-
-def test_linear_index_is_row_major_and_invertible():
-    index = torch.tensor(
-        [[0, 0, 0, 0], [0, 0, 0, 3], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [1, 5, 7, 3]]
-    )
-    # strides of [B, 6, 8, 4]: 192, 32, 4, 1; the last voxel is number 2 * 192 - 1
-    assert linear_index(index, SHAPE).tolist() == [0, 3, 4, 32, 192, 383]
-    assert torch.equal(unravel_index(linear_index(index, SHAPE), SHAPE), index)
 
 
 def test_to_dense_puts_every_feature_in_its_voxel():
@@ -48,9 +42,8 @@ def test_sparse_convolution_equals_dense_convolution(stride: int):
     result = block(sparse_volume(features, index, SHAPE, 2))
 
     dense_features = features.detach().clone().requires_grad_()
-    weight = (
-        block.convolution.weight.detach().permute(0, 4, 1, 2, 3).contiguous().requires_grad_()
-    )  # spconv: [out, x, y, z, in]
+    weight = block.convolution.weight.detach().permute(0, 4, 1, 2, 3)  # from [out, x, y, z, in]
+    weight = weight.contiguous().requires_grad_()
     dense = to_dense(sparse_volume(dense_features, index, SHAPE, 2))
     expected = torch.relu(F.conv3d(dense, weight, stride=stride, padding=1 if stride == 1 else 0))
     kept = occupied if stride == 1 else F.max_pool3d(occupied.float(), 2).bool()
@@ -88,6 +81,22 @@ def test_equals_spconv_on_one_thread(stride: int, set_threads):
     torch.testing.assert_close(
         torch.relu(theirs.features[order]), ours.features, atol=1e-5, rtol=1e-5
     )
+
+
+def test_pairs_are_those_of_a_search_of_all_against_all():
+    """Two samples of 6 x 5 x 4, a third of the voxels non-empty, some at the borders."""
+    index = (torch.rand(2, 6, 5, 4, generator=torch.Generator().manual_seed(2)) < 0.33).nonzero()
+    pairs = neighbour_pairs(sparse_volume(torch.zeros(len(index), 1), index, (6, 5, 4), 2))
+    assert len(pairs) == 27
+    for step, (source, target) in zip(product((-1, 0, 1), repeat=3), pairs, strict=True):
+        neighbour = index + torch.tensor([0, *step])
+        same = (neighbour[:, None] == index[None]).all(dim=2)  # [V, V]
+        assert torch.equal(torch.stack([target, source], dim=1), same.nonzero())
+
+
+def test_without_voxels_there_are_no_pairs():
+    empty = sparse_volume(torch.zeros(0, 1), torch.zeros(0, 4, dtype=torch.long), (6, 5, 4), 1)
+    assert [len(source) + len(target) for source, target in neighbour_pairs(empty)] == [0] * 27
 
 
 def test_two_runs_are_equal_to_the_last_bit():

@@ -11,7 +11,7 @@ LEVEL = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]])
 
 
 def street(sky=(150, 180, 215), facade=(150, 110, 90), seed=0) -> tuple[np.ndarray, np.ndarray]:
-    """A facade with windows from column 120 on and a road, under a sky; and which pixels are sky."""
+    """A facade with windows from column 120 on, and a road, under a sky; and the sky's pixels."""
     rng = np.random.default_rng(seed)
     image = np.empty((*SIZE, 3), np.uint8)
     image[:] = sky

@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from occ_core.rendering.bev_cameras import bev_camera, bev_pinhole
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.virtual_cameras import (
     STRATEGIES,
-    camera_above,
-    looking_at,
-    pinhole_above,
+    look_at_pose,
     virtual_camera,
-    worst_place,
+    worst_location,
 )
 from occ_core.voxel_grid import VoxelGrid
 
@@ -21,7 +20,7 @@ GRID = VoxelGrid((-8.0, -8.0, -2.0, 8.0, 8.0, 2.0), 0.5)
 
 def sensors(count: int = 2) -> Cameras:
     """Cameras 1 m up that look along +y, the second along -y."""
-    poses = [looking_at(np.array([0.0, 0, 1]), np.array([0.0, side, 1])) for side in (5, -5)]
+    poses = [look_at_pose(np.array([0.0, 0, 1]), np.array([0.0, side, 1])) for side in (5, -5)]
     camera_from_grid = torch.from_numpy(np.linalg.inv(np.stack(poses))).float()[:count]
     intrinsics = torch.tensor([[40.0, 0, 31.5], [0, 40.0, 23.5], [0, 0, 1]]).expand(count, 3, 3)
     return Cameras(intrinsics, camera_from_grid, (48, 64))
@@ -48,7 +47,8 @@ def pixel(camera: Cameras, point: list[float]) -> list[float]:
 
 
 def test_a_sensor_stays_where_it_is():
-    assert torch.equal(drawn("sensor")[0].camera_from_grid, sensors(1).camera_from_grid)
+    found = drawn("sensor")[0].camera_from_grid
+    torch.testing.assert_close(found, sensors(1).camera_from_grid, atol=1e-6, rtol=0)
 
 
 def test_lifted_is_two_metres_up_and_no_more():
@@ -60,21 +60,21 @@ def test_lifted_is_two_metres_up_and_no_more():
 def test_elevated_looks_down():
     _, pose = drawn("elevated", seed=3)
     assert pose[:3, 3] == pytest.approx([0, 0, 9], abs=1e-5)
-    assert pose[2, 2] == pytest.approx(
-        -math.sin(math.radians(20)), abs=1e-6
-    )  # 20 degrees below the horizon
+    # 20 degrees below the horizon
+    assert pose[2, 2] == pytest.approx(-math.sin(math.radians(20)), abs=1e-6)
     assert abs(math.degrees(math.atan2(pose[0, 2], pose[1, 2]))) <= 5 + 1e-4
 
 
 def test_around_moves_by_up_to_half_the_range():
-    places = np.stack([drawn("elevated_around", seed)[1][:3, 3] for seed in range(50)])
-    assert np.abs(places[:, :2]).max() <= 4 and np.abs(places[:, :2]).max() > 3  # half of 8 m
-    assert places[:, 2] == pytest.approx([9.0] * 50, abs=1e-5)
+    positions = np.stack([drawn("elevated_around", seed)[1][:3, 3] for seed in range(50)])
+    assert np.abs(positions[:, :2]).max() <= 4 and np.abs(positions[:, :2]).max() > 3  # half of 8 m
+    assert positions[:, 2] == pytest.approx([9.0] * 50, abs=1e-5)
 
 
 def test_random_is_anywhere_in_the_scene():
-    places = np.stack([drawn("random", seed)[1][:3, 3] for seed in range(50)])
-    assert places[:, :2].min() < -6 and places[:, :2].max() > 6 and np.abs(places[:, :2]).max() <= 8
+    positions = np.stack([drawn("random", seed)[1][:3, 3] for seed in range(50)])
+    assert positions[:, :2].min() < -6 and positions[:, :2].max() > 6
+    assert np.abs(positions[:, :2]).max() <= 8
 
 
 def test_dynamic_looks_at_its_target():
@@ -107,24 +107,24 @@ def test_cameras_are_drawn_by_their_weights():
     assert 270 < forward < 330  # 3/4 of 400, four standard deviations of 8.7 to either side
 
 
-def test_the_camera_above_sees_the_whole_grid_to_scale():
+def test_the_bird_s_eye_camera_sees_the_whole_grid_to_scale():
     """Two pixels a voxel: 64 x 64. The corner x = -8, y = 8 is at the upper left edge of pixel (0,
     0): -0.5.
     """
-    camera = camera_above(GRID)
+    camera = bev_camera(GRID)
     assert camera.size == (64, 64)
     assert pixel(camera, [-8.0, 8.0, 2.0]) == pytest.approx([-0.5, -0.5, 1.0])
     assert pixel(camera, [8.0, -8.0, -2.0]) == pytest.approx([63.5, 63.5, 5.0])
 
 
-def test_the_released_camera_above_is_a_pinhole():
+def test_the_bird_s_eye_camera_of_the_authors_code_is_a_pinhole():
     """16 m up, focal length as wide as the image: 16 m on the ground fill its 400 pixels."""
-    camera = pinhole_above(GRID)
+    camera = bev_pinhole(GRID)
     assert pixel(camera, [-8.0, 8.0, 0.0]) == pytest.approx([-0.5, -0.5, 16.0])
     assert pixel(replace(camera), [8.0, -8.0, 0.0]) == pytest.approx([399.5, 399.5, 16.0])
 
 
-def test_the_worst_place_is_where_the_errors_are():
+def test_the_worst_location_is_where_the_errors_are():
     errors = torch.zeros(GRID.shape)
     errors[24:32, 0:8] = 1.0  # x 4 .. 8 m, y -8 .. -4 m
-    assert worst_place(errors, GRID).tolist() == pytest.approx([6.0, -6.0, 0.0])
+    assert worst_location(errors, GRID).tolist() == pytest.approx([6.0, -6.0, 0.0])

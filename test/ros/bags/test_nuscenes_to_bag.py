@@ -21,7 +21,8 @@ from occ_perception_ros.bags.check import check_bag
 from occ_perception_ros.bags.nuscenes_to_bag import convert_scene, convert_scenes, main
 from occ_perception_ros.bags.reader import BagReader
 from occ_perception_ros.bags.writer import Storage
-from occ_perception_ros.calibration import TransformTree, load_calibration
+from occ_perception_ros.calibration import load_calibration
+from occ_perception_ros.transforms import TransformTree
 
 NS = 10**9
 LATCHED = {"/tf_static", "/can/weather", "/can/region"}
@@ -121,7 +122,7 @@ def test_bag_check_finds_nothing(bag: Path) -> None:
 def test_images_are_the_files_and_camera_info_goes_with_them(bag: Path, small_drive: Path) -> None:
     nuscenes = NuScenes(small_drive)
     for channel in NUSCENES_CAMERAS:
-        views = nuscenes.camera_views("scene-0001", channel)
+        views = nuscenes.camera_images("scene-0001", channel)
         images = read(bag, f"/{channel.lower()}/image_rect_compressed")
         infos = read(bag, f"/{channel.lower()}/camera_info")
         # 3 keyframes and an image between each two: keyframes and sweeps alike.
@@ -210,7 +211,7 @@ def test_transforms_and_odometry_are_the_poses_of_the_tables(bag: Path, small_dr
     nuscenes = NuScenes(small_drive)
     recordings = [
         *nuscenes.lidar_sweeps("scene-0001"),
-        *nuscenes.camera_views("scene-0001", "CAM_BACK"),
+        *nuscenes.camera_images("scene-0001", "CAM_BACK"),
     ]
     edges = {stamp: message.transforms for stamp, message in read(bag, "/tf")}
     odometry = dict(read(bag, "/odom"))
@@ -238,7 +239,7 @@ def test_static_transforms_and_calibration_file_hold_the_mountings(
     tree = TransformTree()
     load_calibration(bag / "calibration.yaml", tree)
     expected = {
-        c.lower(): nuscenes.camera_views("scene-0001", c)[0].ego_from_camera
+        c.lower(): nuscenes.camera_images("scene-0001", c)[0].ego_from_camera
         for c in NUSCENES_CAMERAS
     }
     expected["lidar_top"] = nuscenes.lidar_sweeps("scene-0001")[0].ego_from_lidar

@@ -1,4 +1,4 @@
-"""The demo's recorder on a real ROS graph: a node made of a few lines, in a process of its own."""
+"""The demo's recorder on a real ROS graph, with a small node in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ rclpy.init()
 node = rclpy.create_node("fake")
 answers = node.create_publisher(String, "~/output/occupancy_points", 5)
 times = node.create_publisher(String, "~/debug/processing_time/all_ms", 5)
-node.create_publisher(String, "/elsewhere", 5).publish(String(data="not wanted"))
+node.create_publisher(String, "/elsewhere", 5).publish(String(data="not recorded"))
 node.create_subscription(String, "/lidar", print, 5)
 while answers.get_subscription_count() == 0 or times.get_subscription_count() == 0:
     time.sleep(0.05)
@@ -28,32 +28,21 @@ for word in ("one", "two", "three"):
     answers.publish(String(data=word))
     times.publish(String(data=word))
     time.sleep(0.2)
-node.destroy_node()
-rclpy.shutdown()
+while True:
+    time.sleep(0.05)
 """
+PATIENCE_S = 300.0
 
 
-def test_what_a_node_publishes_is_in_the_bag(tmp_path: Path) -> None:
+def test_the_output_of_a_node_is_in_the_bag(tmp_path: Path) -> None:
     started_ns = time.time_ns()
-    with Children(tmp_path / "logs", {}) as children:
-        recorder = children.start(
-            "recorder",
-            [
-                sys.executable,
-                "-m",
-                "training.demo_parts.recorder",
-                tmp_path / "bag",
-                "--node",
-                "/fake",
-                "--inputs",
-                "/lidar",
-            ],
-        )
-        fake = children.start("fake", [sys.executable, "-c", FAKE_NODE])
-        children.wait(
-            lambda: "ANSWER 3" in recorder.log(), "three answers", timeout_s=60, ending=fake
-        )
-        assert recorder.log().index("READY") >= 0
+    module = [sys.executable, "-m", "training.demo_parts.recorder"]
+    options = ["--node", "/fake", "--inputs", "/lidar"]
+    with Children(tmp_path / "logs", {}, grace_s=PATIENCE_S) as children:
+        recorder = children.start("recorder", [*module, tmp_path / "bag", *options])
+        children.start("fake", [sys.executable, "-c", FAKE_NODE])
+        for line in ("READY", "ANSWER 3"):
+            children.wait(lambda line=line: line in recorder.log(), line, PATIENCE_S)
         children.stop(recorder)
     with BagReader(tmp_path / "bag") as reader:
         assert sorted(reader.topics) == [
@@ -62,7 +51,6 @@ def test_what_a_node_publishes_is_in_the_bag(tmp_path: Path) -> None:
         ]
         messages = list(reader.messages(["/fake/output/occupancy_points"]))
         assert [reader.decode(message).data for message in messages] == ["one", "two", "three"]
-    received_ns = [message.stamp_ns for message in messages]
-    assert (
-        started_ns < received_ns[0] < received_ns[1] < received_ns[2] < time.time_ns()
-    )  # stamped at their coming
+    # Stamped with the time of receipt.
+    stamps_ns = [started_ns, *(message.stamp_ns for message in messages), time.time_ns()]
+    assert stamps_ns == sorted(stamps_ns)

@@ -1,4 +1,4 @@
-"""The demo's figures from a recording made by hand."""
+"""The figures of the demo, from a small artificial recording."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def odometry(stamp_ns: int) -> ros.nav_msgs__msg__Odometry:
 
 
 def record(bag: Path, also: Callable[[BagWriter], None] = lambda writer: None) -> None:
-    """Two of three keyframes answered, 100 and 300 ms after their stamp."""
+    """Two of three keyframes are answered, 100 and 300 ms after their stamps."""
     with BagWriter(bag) as writer:
         writer.add_topic(
             "/n/output/occupancy_points", "sensor_msgs/msg/PointCloud2", qos_profile(5)
@@ -72,16 +72,11 @@ def record(bag: Path, also: Callable[[BagWriter], None] = lambda writer: None) -
             "/n/debug/processing_time/forward_ms", "std_msgs/msg/Float64", qos_profile(5)
         )
         writer.add_topic("/odom", "nav_msgs/msg/Odometry", qos_profile(5))
-        for stamp_ns, delay_ms in (
-            (FIRST_NS, 3),
-            (SECOND_NS, 0),
-            (THIRD_NS, 1),
-        ):  # the fastest tells the clocks' difference
+        # The fastest message shows the difference of the clocks.
+        for stamp_ns, delay_ms in ((FIRST_NS, 3), (SECOND_NS, 0), (THIRD_NS, 1)):
             writer.write("/odom", odometry(stamp_ns), stamp_ns + WALL_NS + delay_ms * MS)
-        points = [
-            (-0.75, -0.75, -0.75, ROAD, 0.9),
-            (0.25, -0.75, -0.75, CAR, 0.5),
-        ]  # voxels (0, 0, 0) and (2, 0, 0)
+        # Voxels (0, 0, 0) and (2, 0, 0).
+        points = [(-0.75, -0.75, -0.75, ROAD, 0.9), (0.25, -0.75, -0.75, CAR, 0.5)]
         writer.write(
             "/n/output/occupancy_points", cloud(FIRST_NS, points), FIRST_NS + WALL_NS + 100 * MS
         )
@@ -114,10 +109,9 @@ def test_the_summary_of_a_recording(tmp_path: Path) -> None:
 
     truths = {
         FIRST_NS: truth((0, 0, 0, ROAD), (2, 0, 0, CAR)),  # both right
-        SECOND_NS: truth((3, 3, 3, CAR)),  # not answered: does not count
-        THIRD_NS: truth(
-            (0, 0, 0, ROAD), (2, 0, 0, IGNORE), (3, 3, 3, CAR)
-        ),  # road right, car missed, one ignored
+        SECOND_NS: truth((3, 3, 3, CAR)),  # not answered, so it does not count
+        # The road is right, one car is missed, one voxel is ignored.
+        THIRD_NS: truth((0, 0, 0, ROAD), (2, 0, 0, IGNORE), (3, 3, 3, CAR)),
     }
     summary = summarise(recording, truths)
     # road 2 of 2; car: 1 hit, 1 missed -> 1/2; mean 3/4. Occupied: 3 hits, 1 missed -> 3/4.
@@ -129,36 +123,33 @@ def test_the_summary_of_a_recording(tmp_path: Path) -> None:
     assert summary["stage_ms"] == {"forward": 44.0}
 
 
-def test_an_answer_goes_with_the_weights_that_came_with_it(tmp_path: Path) -> None:
-    """Weights come 2 ms after the first answer and 3 ms before the second; 0.5 and 0.5 belong to
-    neither.
-    """
+def test_an_answer_gets_the_weights_that_arrive_with_it(tmp_path: Path) -> None:
+    """2 ms after the first answer and 3 ms before the second; no answer goes with (0.5, 0.5)."""
     layout = ros.std_msgs__msg__MultiArrayLayout([], 0)
-    came = [
+    arrivals = [
         (FIRST_NS + 102 * MS, [0.6, 0.4]),
         (SECOND_NS + 200 * MS, [0.5, 0.5]),
         (THIRD_NS + 297 * MS, [0.25, 0.75]),
     ]
 
-    def weigh(writer: BagWriter) -> None:
+    def add_weights(writer: BagWriter) -> None:
         writer.add_topic(
             "/n/debug/sensor_weights", "std_msgs/msg/Float64MultiArray", qos_profile(5)
         )
-        for stamp_ns, weights in came:
+        for stamp_ns, weights in arrivals:
             message = ros.std_msgs__msg__Float64MultiArray(layout, np.array(weights))
             writer.write("/n/debug/sensor_weights", message, stamp_ns + WALL_NS)
 
-    record(tmp_path / "bag", weigh)
+    record(tmp_path / "bag", add_weights)
     answers = read_recording(tmp_path / "bag", "/n", GRID, rate=1.0).answers
     assert [answer.weights for answer in answers.values()] == [(0.6, 0.4), (0.25, 0.75)]
 
 
 def test_latency_at_half_speed(tmp_path: Path) -> None:
     record(tmp_path / "bag")
-    # Played at 0.5, the odometry of 0, 500, 1000 ms was due at 0, 1000, 2000 ms, and came at 3,
-    # 500, 1001: the fastest by its
-    # stamp is the last, 999 ms early. So the answers at 100 ms (due 0) and 1300 ms (due 2000) are
-    # 1099 and 299 ms late.
+    # At rate 0.5, the odometry of 0, 500 and 1000 ms was due at 0, 1000 and 2000 ms, and arrived at
+    # 3, 500 and 1001: the fastest is the last, 999 ms early. So the answers at 100 ms (due at 0)
+    # and 1300 ms (due at 2000) are 100 + 999 and -700 + 999 ms late.
     recording = read_recording(tmp_path / "bag", "/n", GRID, rate=0.5)
     assert recording.answers[FIRST_NS].latency_ms == pytest.approx(1099.0)
     assert recording.answers[THIRD_NS].latency_ms == pytest.approx(299.0)
@@ -182,7 +173,7 @@ def test_no_answer_is_an_error(tmp_path: Path) -> None:
         ([(0.25, 0.25, 0.25, 0, 1.0)], "1 points give 0 occupied"),
     ],
 )
-def test_a_cloud_that_is_no_occupancy_is_refused(
+def test_a_cloud_that_is_not_an_occupancy_is_refused(
     points: list[tuple[float, float, float, int, float]], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

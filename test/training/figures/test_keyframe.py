@@ -1,4 +1,4 @@
-"""Pictures of voxels: what must be seen where, by arithmetic."""
+"""Pictures of voxels and keyframes, with the expected pixels worked out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from occ_core.taxonomy import CLASS_ID, IGNORE, PALETTE
 from occ_core.voxel_grid import VoxelGrid
 from training.figures.keyframe import animation, keyframe_picture, write_picture
 from training.figures.voxel_render import (
-    BACKGROUND,
-    Camera,
+    BACKGROUND_RGB,
+    Viewpoint,
     VoxelScene,
-    camera_above,
-    camera_behind,
+    viewpoint_above,
+    viewpoint_behind,
 )
 
 GRID = VoxelGrid((-4.0, -4.0, -1.0, 4.0, 4.0, 1.0), 1.0)  # 8 x 8 x 2 voxels
@@ -30,25 +30,24 @@ def one_voxel(x: int, y: int, label: int = BICYCLE) -> np.ndarray:
 
 
 def covered(picture: np.ndarray) -> np.ndarray:
-    return (picture != np.asarray(BACKGROUND)).any(axis=-1)
+    return (picture != np.asarray(BACKGROUND_RGB)).any(axis=-1)
 
 
 def test_a_voxel_seen_from_above_lies_where_the_grid_puts_it() -> None:
-    picture = VoxelScene(one_voxel(6, 1), GRID, ego=()).render(camera_above(GRID), 80, 80)
-    # 8 m on 80 pixels: 10 pixels a voxel. x = 6 -> columns 60..69; +y is up, so y = 1 -> rows 80 -
-    # 20 = 60..69.
+    picture = VoxelScene(one_voxel(6, 1), GRID, ego=()).render(viewpoint_above(GRID), 80, 80)
+    # 8 m on 80 pixels are 10 pixels per voxel: x = 6 is in columns 60..69; +y is up, so that y = 1
+    # is in rows 80 - 20 = 60..69.
     expected = np.zeros((80, 80), dtype=bool)
     expected[60:70, 60:70] = True
     assert np.array_equal(covered(picture), expected)
-    # A free top in full sun: corner light 1, and the colour keeps its hue (red is by far the
-    # strongest of crimson).
+    # Its top is free and in full sun, so that the colour keeps its hue: crimson is mostly red.
     r, g, b = (int(c) for c in picture[65, 65])
     assert r > 150 and r > 2 * b > 2 * g
 
 
 def test_a_voxel_ahead_is_seen_above_one_behind() -> None:
     def mean_row(y: int) -> float:
-        picture = VoxelScene(one_voxel(4, y), GRID, ego=()).render(camera_behind(GRID), 60, 100)
+        picture = VoxelScene(one_voxel(4, y), GRID, ego=()).render(viewpoint_behind(GRID), 60, 100)
         return float(np.argwhere(covered(picture))[:, 0].mean())
 
     assert mean_row(6) < mean_row(3)
@@ -58,26 +57,25 @@ def test_the_perspective_view_puts_the_target_in_the_middle_and_right_to_the_rig
     grid = VoxelGrid((-1.5, -1.5, -1.5, 1.5, 1.5, 1.5), 1.0)
     labels = np.zeros((3, 3, 3), dtype=np.uint8)
     labels[2, 1, 1] = BICYCLE  # centre at x = 1, y = 0, z = 0
-    camera = Camera(
+    view = Viewpoint(
         eye_m=(0.0, -10.0, 0.0),
         target_m=(0.0, 0.0, 0.0),
         field_of_view_deg=2 * np.degrees(np.arctan(0.3)),
     )
-    rows, columns = np.nonzero(
-        covered(VoxelScene(labels, grid, ego=()).render(camera, 60, 60, samples=4))
-    )
-    # The face at y = -0.5 is 9.5 m away and spans x 0.5..1.5, z -0.5..0.5; half the picture spans
-    # 0.3 * 9.5 = 2.85 m on
-    # 30 pixels: columns 30 + 0.5 / 2.85 * 30 = 35.3 to 30 + 1.5 / 2.85 * 30 = 45.8, rows 30 -+ 5.3.
-    # The near side face
-    # (x = 0.5) is turned away from a ray that goes right, the left one is seen: at 10.5 m it begins
-    # at 30 + 4.8 = 34.8.
+    picture = VoxelScene(labels, grid, ego=()).render(view, 60, 60, samples=4)
+    rows, columns = np.nonzero(covered(picture))
+    # The face at y = -0.5 is 9.5 m away and spans x 0.5..1.5, z -0.5..0.5. Half the picture spans
+    # 0.3 * 9.5 = 2.85 m on 30 pixels: columns 30 + 0.5 / 2.85 * 30 = 35.3 to 30 + 1.5 / 2.85 * 30 =
+    # 45.8, rows 30 -+ 5.3. The side at x = 0.5 is seen too: at 10.5 m it begins at 30 + 0.5 / 3.15
+    # * 30 = 34.8.
     assert (columns.min(), columns.max()) == (34, 45)
     assert (rows.min(), rows.max()) == (24, 35)
 
 
 def test_empty_and_ignored_voxels_are_not_drawn() -> None:
-    picture = VoxelScene(one_voxel(3, 3, IGNORE), GRID, ego=()).render(camera_above(GRID), 20, 20)
+    picture = VoxelScene(one_voxel(3, 3, IGNORE), GRID, ego=()).render(
+        viewpoint_above(GRID), 20, 20
+    )
     assert not covered(picture).any()
 
 
@@ -87,16 +85,16 @@ def test_a_shadow_and_a_corner_darken_the_ground() -> None:
     with_wall = ground.copy()
     with_wall[3, 3, 1] = CLASS_ID["manmade"]
     plain, walled = (
-        VoxelScene(labels, GRID, ego=()).render(camera_above(GRID), 80, 80)
+        VoxelScene(labels, GRID, ego=()).render(viewpoint_above(GRID), 80, 80)
         for labels in (ground, with_wall)
     )
-    # The sun stands left (-x) and behind (-y): the shadow of (3, 3) falls to (4, 4), columns 40..,
-    # rows 80 - 50 = 30...
+    # The sun stands to the left (-x) and behind (-y): the shadow of (3, 3) falls on (4, 4), columns
+    # 40..49 and rows 80 - 50 = 30..39.
     assert walled[36, 43, 1] < 0.8 * plain[36, 43, 1]
-    # On the sunny side only the corner at the wall's foot is darker: row 45, just left of column
-    # 30, and not column 15.
-    assert walled[45, 27, 1] < plain[45, 27, 1]
-    assert np.array_equal(walled[45, 15], plain[45, 15])
+    # On the sunny side only the corner at the wall's foot is darker: row 45 just left of column 30,
+    # but not column 15 (where a ray of another scene may be rounded differently).
+    assert walled[45, 27, 1] < plain[45, 27, 1] - 5
+    np.testing.assert_allclose(walled[45, 15], plain[45, 15], atol=1)
 
 
 def test_a_wrong_shape_or_class_is_refused() -> None:
@@ -114,21 +112,19 @@ def test_the_keyframe_picture_holds_every_part() -> None:
     picture = keyframe_picture(images, one_voxel(2, 2), one_voxel(5, 5), GRID, title="a title")
     assert picture.dtype == np.uint8 and picture.shape[2] == 3
     where = [np.argwhere((picture == colour).all(axis=-1)) for colour in colours]
-    # Each view from above is 26 + 400 high, so a camera has (426 - 8) // 2 - 26 = 183 rows and 183
-    # * 160 / 90 = 325 columns.
+    # A view from above is 26 + 400 pixels high, so that an image has (426 - 8) // 2 - 26 = 183 rows
+    # and 183 * 160 / 90 = 325 columns.
     assert all(len(pixels) >= 325 * 183 for pixels in where)
     centres = np.array([pixels.mean(axis=0) for pixels in where])  # [6, 2] row, column
-    assert (
-        np.ptp(centres[:3, 0]) < 1 and np.ptp(centres[3:, 0]) < 1 and centres[0, 0] < centres[3, 0]
-    )
+    assert np.ptp(centres[:3, 0]) < 1 and np.ptp(centres[3:, 0]) < 1
+    assert centres[0, 0] < centres[3, 0]
     assert (np.diff(centres[:3, 1]) > 325).all() and (np.diff(centres[3:, 1]) > 325).all()
     for colour in PALETTE[1:]:
         assert (picture == colour).all(axis=-1).sum() >= 10 * 10, f"no legend square of {colour}"
 
     without_truth = keyframe_picture([None, *images[1:]], one_voxel(2, 2), None, GRID)
-    assert (
-        without_truth.shape[1] == picture.shape[1] - 400 - 8
-    )  # one view from above and a gap less
+    # One view from above and a gap less.
+    assert without_truth.shape[1] == picture.shape[1] - 400 - 8
     with pytest.raises(ValueError, match="6 images .* got 5"):
         keyframe_picture(images[:5], one_voxel(2, 2), None, GRID)
 

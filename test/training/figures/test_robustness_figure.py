@@ -17,7 +17,7 @@ def _table(*mious: tuple[float, float]) -> dict:
     return {"rows": rows}
 
 
-def _has(image: np.ndarray, colour: str) -> int:
+def _pixels_of(image: np.ndarray, colour: str) -> int:
     rgb = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
     return int((np.abs(image[..., ::-1].astype(int) - rgb).max(axis=-1) < 12).sum())
 
@@ -35,9 +35,9 @@ def test_every_row_has_a_curve_in_every_panel(tmp_path: Path):
     assert one.shape == two.shape
     half = two.shape[1] // 2
     for colour in COLOURS[:2]:
-        assert _has(one, colour) > 100
-        assert _has(two[:, :half], colour) > 50 and _has(two[:, half:], colour) > 50
-    assert _has(two, COLOURS[2]) == 0
+        assert _pixels_of(one, colour) > 100
+        assert _pixels_of(two[:, :half], colour) > 50 and _pixels_of(two[:, half:], colour) > 50
+    assert _pixels_of(two, COLOURS[2]) == 0
 
 
 def test_a_better_row_lies_above(tmp_path: Path):
@@ -48,7 +48,6 @@ def test_a_better_row_lies_above(tmp_path: Path):
     for colour in COLOURS[:2]:
         rgb = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
         found = np.abs(image[..., ::-1].astype(int) - rgb).max(axis=-1) < 12
-        rows.append(
-            found[:, image.shape[1] // 2].nonzero()[0].mean()
-        )  # the curve in the middle, beside the legend
+        # In the middle, where the legend is not.
+        rows.append(found[:, image.shape[1] // 2].nonzero()[0].mean())
     assert rows[1] < rows[0]

@@ -8,7 +8,7 @@ from training.figures.sensor_weights import Moment, draw_weights
 
 
 def test_the_weather_is_behind_the_curves(tmp_path: Path):
-    """Day on the left is brighter than rain at night on the right."""
+    """The clear day on the left is brighter than the rainy night on the right."""
     moments = [
         Moment(0.5 * i, "clear" if i < 6 else "rain at night", (0.6, 0.4) if i < 6 else (0.2, 0.8))
         for i in range(12)

@@ -11,9 +11,9 @@ from occ_core.taxonomy import CLASS_ID, NUM_CLASSES
 from occ_core.temporal import TemporalConfig
 from occ_core.types import DriveContext, Frame, collate_frames
 from training.learning.augment import flip
-from training.learning.prompt_noise import LanguageTraining, tell
+from training.learning.config import TrainConfig
+from training.learning.prompt_noise import LanguageTraining, perturb_context
 from training.learning.text_encoder import ClipTextEncoder, text_encoder
-from training.recipes import TrainConfig, debug
 from training.train import train
 
 CAR, BUS = CLASS_ID["car"], CLASS_ID["bus"]
@@ -41,22 +41,24 @@ def labels(batch: int) -> torch.Tensor:
     return made
 
 
-def test_the_truth_where_nothing_is_noisy():
-    told, named = tell(frame(2), labels(2), TRUTHFUL, np.random.default_rng(0))
-    assert told.context == (DriveContext("rain", "boston-seaport"),) * 2
-    assert [row.nonzero()[:, 0].tolist() for row in named] == [[CAR], [CAR]]
+def test_without_noise_prompts_are_true():
+    perturbed, prompted = perturb_context(frame(2), labels(2), TRUTHFUL, np.random.default_rng(0))
+    assert perturbed.context == (DriveContext("rain", "boston-seaport"),) * 2
+    assert [row.nonzero()[:, 0].tolist() for row in prompted] == [[CAR], [CAR]]
 
 
-def test_a_mirrored_town_is_told_no_region():
-    """Traffic keeps to the other side there. Mirrored twice, it is only turned round."""
+def test_the_region_of_a_mirrored_town_is_unknown():
+    """Mirrored once, traffic drives on the wrong side; mirrored twice, the town is only turned."""
     once, twice = (flip(frame(1), 0), flip(flip(frame(1), 0), 1))
-    told, _ = tell(collate_frames([once, twice]), labels(2), TRUTHFUL, np.random.default_rng(0))
-    assert [context.region for context in told.context] == ["unknown", "boston-seaport"]
+    perturbed, _ = perturb_context(
+        collate_frames([once, twice]), labels(2), TRUTHFUL, np.random.default_rng(0)
+    )
+    assert [context.region for context in perturbed.context] == ["unknown", "boston-seaport"]
 
 
-def test_prompts_err_as_often_as_asked():
-    """Of 4,000 frames; three standard deviations of a share p are 3 * sqrt(p (1 - p) / 4000), 0.024
-    at most.
+def test_prompts_are_wrong_as_often_as_asked():
+    """In 4,000 frames, three standard deviations of a fraction p are 3 * sqrt(p (1 - p) / 4000), at
+    most 0.024.
     """
     config = LanguageTraining(
         no_classes=0.25,
@@ -66,41 +68,36 @@ def test_prompts_err_as_often_as_asked():
         wrong_weather=0.1,
         unknown_region=0.3,
     )
-    told, named = tell(frame(4000), labels(4000), config, np.random.default_rng(0))
-    assert named[:, CAR].float().mean().item() == pytest.approx(0.75 * 0.6, abs=0.024)
-    assert named[:, BUS].float().mean().item() == pytest.approx(0.75 * 0.1, abs=0.024)
-    assert not named[:, 0].any() and named.shape == (4000, NUM_CLASSES)
-    weathers = [context.weather for context in told.context]
+    perturbed, prompted = perturb_context(
+        frame(4000), labels(4000), config, np.random.default_rng(0)
+    )
+    assert prompted[:, CAR].float().mean().item() == pytest.approx(0.75 * 0.6, abs=0.024)
+    assert prompted[:, BUS].float().mean().item() == pytest.approx(0.75 * 0.1, abs=0.024)
+    assert not prompted[:, 0].any() and prompted.shape == (4000, NUM_CLASSES)
+    weathers = [context.weather for context in perturbed.context]
     assert weathers.count("unknown") / 4000 == pytest.approx(0.2, abs=0.024)
     assert weathers.count("rain") / 4000 == pytest.approx(0.7, abs=0.024)
     assert weathers.count("clear") > 0 and weathers.count("night") > 0  # the wrong ones
-    assert [context.region for context in told.context].count("unknown") / 4000 == pytest.approx(
-        0.3, abs=0.024
-    )
+    regions = [context.region for context in perturbed.context]
+    assert regions.count("unknown") / 4000 == pytest.approx(0.3, abs=0.024)
 
 
 @pytest.fixture
-def config(box_town: Path, tmp_path: Path) -> TrainConfig:
+def config(smallest: TrainConfig) -> TrainConfig:
     pytest.importorskip("wordllama", reason="the sentence encoder's weights come with wordllama")
-    model = replace(debug().model, language=LanguageConfig())
-    run = replace(
-        debug(), data=box_town, out=tmp_path / "run", steps=4, epoch_steps=2, device="cpu"
-    )
-    return replace(run, model=model, language=LanguageTraining())
+    model = replace(smallest.model, language=LanguageConfig())
+    return replace(smallest, model=model, language=LanguageTraining())
 
 
 def test_a_model_with_prompts_trains_and_says_who_embedded_them(config: TrainConfig):
     model, description = load_checkpoint(train(config))
     assert description["made_by"]["text_encoder"]["weights"].startswith("wordllama")
     assert model.prompts.embeddings.square().mean().item() == pytest.approx(1.0, abs=1e-3)
-    with torch.no_grad():
-        fresh = torch.nn.functional.softplus(torch.tensor(np.log(np.e - 1))).item()
-    assert torch.nn.functional.softplus(model.weather_fusion.sharpness).item() != pytest.approx(
-        fresh, abs=1e-7
-    )
+    sharpness = torch.nn.functional.softplus(model.weather_fusion.sharpness).item()
+    assert sharpness != pytest.approx(1.0, abs=1e-4)  # its initial value; Adam steps by 3e-3
 
 
-def test_lora_learns_and_its_prompts_are_what_is_kept(config: TrainConfig, small_clip: Path):
+def test_lora_learns_and_its_embedded_prompts_are_kept(config: TrainConfig, small_clip: Path):
     language = LanguageTraining(clip=small_clip)
     config = replace(
         config,
@@ -111,9 +108,9 @@ def test_lora_learns_and_its_prompts_are_what_is_kept(config: TrainConfig, small
     model, description = load_checkpoint(train(config))
     untouched = text_encoder(small_clip)
     assert not torch.allclose(model.prompts.embeddings, untouched(list(PROMPTS)), atol=1e-4)
-    learned_weights = torch.load(config.out / "state.pt", weights_only=False)["encoder"]
-    untouched.load_state_dict(learned_weights, strict=False)
-    # what is kept was embedded at the last step's start, one update before
+    lora_weights = torch.load(config.out / "state.pt", weights_only=False)["encoder"]
+    untouched.load_state_dict(lora_weights, strict=False)
+    # the kept ones were embedded at the start of the last step, one update earlier
     kept, last = model.prompts.embeddings, untouched(list(PROMPTS))
     assert torch.nn.functional.cosine_similarity(kept, last).min() > 0.99
     assert description["made_by"]["text_encoder"]["revision"].startswith("sha256 ")
@@ -122,7 +119,7 @@ def test_lora_learns_and_its_prompts_are_what_is_kept(config: TrainConfig, small
 def test_prompts_are_embedded_once_a_step(
     config: TrainConfig, small_clip: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Two steps of two frames each; and once before the first."""
+    """In two steps of two frames each, and once before the first."""
     calls = []
     plain = ClipTextEncoder.forward
     monkeypatch.setattr(
@@ -131,33 +128,10 @@ def test_prompts_are_embedded_once_a_step(
         lambda self, texts: calls.append(len(texts)) or plain(self, texts),
     )
     model = replace(config.model, language=LanguageConfig(width=24), temporal=TemporalConfig())
-    train(
-        replace(
-            config,
-            model=model,
-            language=LanguageTraining(clip=small_clip),
-            clip=2,
-            steps=2,
-            epoch_steps=2,
-        )
-    )
+    train(replace(config, model=model, language=LanguageTraining(clip=small_clip), clip=2))
     assert calls == [len(PROMPTS)] * 3
 
 
-def test_prompts_and_their_training_are_given_together(config: TrainConfig):
-    with pytest.raises(ValueError, match="given together"):
-        replace(config, language=None)
-    with pytest.raises(ValueError, match="given together"):
-        replace(debug(), language=LanguageTraining())
-
-
-def test_lora_cannot_go_on_from_a_checkpoint(config: TrainConfig, small_clip: Path):
-    with pytest.raises(ValueError, match="no LoRA weights"):
-        replace(
-            config, language=LanguageTraining(clip=small_clip), start_from=Path("model.safetensors")
-        )
-
-
-def test_shares_are_shares():
+def test_probabilities_are_in_range():
     with pytest.raises(ValueError, match="drop_class must be in"):
         LanguageTraining(drop_class=1.5)

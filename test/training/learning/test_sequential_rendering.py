@@ -8,11 +8,21 @@ from occ_core.build import build_model
 from occ_core.checkpoint import load_checkpoint
 from occ_core.config import debug
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.losses.sequential.renderer import RenderingConfig, RenderingLosses, SequentialRenderer
+from occ_core.losses.sequential.renderer import (
+    SequentialRenderer,
+    SequentialRendererConfig,
+    SequentialRendererLosses,
+)
 from occ_core.model import OccupancyModel
 from training.learning import sequential_rendering as rendering
-from training.learning.sequential_rendering import Past, Surroundings, render, surroundings, total
-from training.recipes import debug as debug_recipe
+from training.learning.config import TrainConfig
+from training.learning.sequential_rendering import (
+    Past,
+    SkyAndMotion,
+    render,
+    sky_and_motion,
+    total_loss,
+)
 from training.train import train
 
 
@@ -31,24 +41,25 @@ def model() -> OccupancyModel:
 def renderer() -> SequentialRenderer:
     torch.manual_seed(0)
     return SequentialRenderer(
-        debug().channels, debug().coarse_grid, RenderingConfig(inner_steps=2, image_scale=0.5)
+        debug().channels,
+        debug().coarse_grid,
+        SequentialRendererConfig(inner_steps=2, image_scale=0.5),
     )
 
 
-def around(frames: NuScenesFrames, index: int) -> tuple[Surroundings]:
+def extras(frames: NuScenesFrames, index: int) -> tuple[SkyAndMotion]:
     frame, _ = frames[index]
-    return (
-        surroundings(frames, index, frame, torch.ones(3, dtype=torch.float64), debug().coarse_grid),
-    )
+    signs = torch.ones(3, dtype=torch.float64)
+    return (sky_and_motion(frames, index, frame, signs, debug().coarse_grid),)
 
 
-def test_surroundings_are_made_once(frames: NuScenesFrames, monkeypatch: pytest.MonkeyPatch):
-    (first,) = around(frames, 0)
+def test_sky_and_motion_are_computed_once(frames: NuScenesFrames, monkeypatch: pytest.MonkeyPatch):
+    (first,) = extras(frames, 0)
     assert first.sky.shape == (6, *debug().image_size) and first.sky.any() and not first.sky.all()
     assert first.speed_mps.shape == debug().coarse_grid.shape
     monkeypatch.setattr(rendering, "point_velocities", None)  # would fail
-    (again,) = around(frames, 0)
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    (again,) = extras(frames, 0)
+    assert all(torch.equal(old, new) for old, new in zip(first, again, strict=True))
 
 
 def test_speeds_are_mirrored_with_the_grid(frames: NuScenesFrames, monkeypatch: pytest.MonkeyPatch):
@@ -59,7 +70,7 @@ def test_speeds_are_mirrored_with_the_grid(frames: NuScenesFrames, monkeypatch: 
     frames.image_size = (1, 1)
     frame = replace(frame, images=frame.images[..., :1, :1])  # a file of its own
     plain, mirrored = (
-        surroundings(
+        sky_and_motion(
             frames,
             1,
             frame,
@@ -75,7 +86,7 @@ def test_rendering_teaches_the_model(
     frames: NuScenesFrames, model: OccupancyModel, renderer: SequentialRenderer
 ):
     frame, _ = frames[0]
-    losses, past = render(renderer, model(frame), frame, around(frames, 0), None)
+    losses, past = render(renderer, model(frame), frame, extras(frames, 0), None)
     assert isinstance(past, Past) and past.stamp_ns == frame.stamp_ns[0]
     losses.consistency.backward()
     assert any(
@@ -85,11 +96,11 @@ def test_rendering_teaches_the_model(
     assert losses.refined < losses.photometric
 
 
-def test_the_instant_before_is_seen_from_the_present(
+def test_past_views_are_seen_from_the_present(
     frames: NuScenesFrames, model: OccupancyModel, renderer: SequentialRenderer
 ):
     before, now = frames[0][0], frames[1][0]
-    _, past = render(renderer, model(before), before, around(frames, 0), None)
+    _, past = render(renderer, model(before), before, extras(frames, 0), None)
     assert past is not None
     view = rendering._seen_from(past, now)
     assert (
@@ -102,8 +113,8 @@ def test_the_instant_before_is_seen_from_the_present(
     torch.testing.assert_close(
         world, before.world_from_grid[0] @ before.grid_from_camera[0, 0].double(), atol=1e-3, rtol=0
     )
-    alone, _ = render(renderer, model(now), now, around(frames, 1), None)
-    both, _ = render(renderer, model(now), now, around(frames, 1), past)
+    alone, _ = render(renderer, model(now), now, extras(frames, 1), None)
+    both, _ = render(renderer, model(now), now, extras(frames, 1), past)
     assert alone.photometric != both.photometric
 
 
@@ -112,30 +123,23 @@ def test_without_cameras_nothing_is_taught(
 ):
     frame, _ = frames[0]
     blind = replace(frame, camera_mask=torch.zeros_like(frame.camera_mask))
-    losses, past = render(renderer, model(blind), blind, around(frames, 0), None)
+    losses, past = render(renderer, model(blind), blind, extras(frames, 0), None)
     assert past is None and losses.consistency.item() == 0
     losses.consistency.backward()
 
 
 def test_the_total_is_that_of_eq_5():
-    losses = RenderingLosses(torch.tensor(0.5), torch.tensor(0.4), torch.tensor(0.1))
-    # 0.8 * 2 + 0.2 * 0.1, and 3 * 0.5 more
-    assert total(torch.tensor(2.0), losses, RenderingConfig()).item() == pytest.approx(1.62)
-    assert total(
-        torch.tensor(2.0), losses, RenderingConfig(photometric_weight=3.0)
-    ).item() == pytest.approx(3.12)
+    losses = SequentialRendererLosses(torch.tensor(0.5), torch.tensor(0.4), torch.tensor(0.1))
+    occupancy = torch.tensor(2.0)
+    # 0.8 * 2 + 0.2 * 0.1
+    assert total_loss(occupancy, losses, SequentialRendererConfig()).item() == pytest.approx(1.62)
+    # and 3 * 0.5 more
+    photometric = SequentialRendererConfig(photometric_weight=3.0)
+    assert total_loss(occupancy, losses, photometric).item() == pytest.approx(3.12)
 
 
-def test_batches_are_rendered_and_nothing_of_it_is_shipped(box_town: Path, tmp_path: Path):
-    config = replace(
-        debug_recipe(),
-        data=box_town,
-        out=tmp_path / "run",
-        steps=1,
-        epoch_steps=1,
-        device="cpu",
-        batch_size=2,
-        rendering=RenderingConfig(inner_steps=1, image_scale=0.5),
-    )
+def test_batches_are_rendered_and_nothing_of_it_is_shipped(smallest: TrainConfig):
+    rendering = SequentialRendererConfig(inner_steps=1, image_scale=0.5)
+    config = replace(smallest, steps=1, batch_size=2, rendering=rendering)
     shipped, _ = load_checkpoint(train(config))
     assert set(shipped.state_dict()) == set(build_model(config.model).state_dict())

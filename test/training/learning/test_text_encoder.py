@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from occ_core.prompts import PROMPTS
-from training.learning.text_encoder import SentenceEncoder, learned, text_encoder
+from training.learning.text_encoder import SentenceEncoder, text_encoder, trainable_state
 
 pytest.importorskip("wordllama", reason="the sentence encoder's weights come with wordllama")
 
 
-def test_alike_sentences_have_alike_embeddings():
+def test_similar_sentences_have_similar_embeddings():
     encoder = SentenceEncoder()
     bicycle, motorcycle, trees = torch.nn.functional.normalize(
         encoder(["a bicycle", "a motorcycle", "bushes and trees"]), dim=1
@@ -19,7 +19,7 @@ def test_alike_sentences_have_alike_embeddings():
     embeddings = encoder(list(PROMPTS))
     assert embeddings.shape == (90, 256)
     torch.testing.assert_close(embeddings.square().mean(dim=1), torch.ones(90))
-    assert learned(encoder) == {}
+    assert trainable_state(encoder) == {}
 
 
 def test_a_sentence_is_the_mean_of_its_tokens():
@@ -37,11 +37,11 @@ def test_without_clip_the_log_says_so(caplog: pytest.LogCaptureFixture):
     ]
 
 
-def test_of_clip_lora_alone_learns(small_clip: Path):
+def test_only_clips_lora_is_trained(small_clip: Path):
     encoder = text_encoder(small_clip)
     assert encoder.width == 24
     # Two layers, q and v each: A [8, 32] and B [32, 8], 2 * 2 * 2 * 256 = 2048
-    weights = learned(encoder)
+    weights = trainable_state(encoder)
     assert sum(weight.numel() for weight in weights.values()) == 2048
     assert all(("q_proj" in name or "v_proj" in name) and "lora" in name for name in weights)
     embeddings = encoder(["a car", "a bus on a street"])
@@ -52,17 +52,15 @@ def test_of_clip_lora_alone_learns(small_clip: Path):
         for name, weight in encoder.named_parameters()
         if weight.grad is not None and weight.grad.any()
     }
-    assert moved == {
-        name for name in weights if "lora_B" in name
-    }  # B starts at zero, so A has no gradient yet
+    # B starts at zero, so A has no gradient yet
+    assert moved == {name for name in weights if "lora_B" in name}
 
 
 def test_what_clip_is_goes_into_the_checkpoint(small_clip: Path):
     described = text_encoder(small_clip).described
     assert described["weights"] == f"{small_clip.name}, LoRA of rank 8 on q_proj and v_proj"
-    assert described["tokenizer"].startswith("CLIPTokenizer") and described["revision"].startswith(
-        "sha256 "
-    )
+    assert described["tokenizer"].startswith("CLIPTokenizer")
+    assert described["revision"].startswith("sha256 ")
     assert described == text_encoder(small_clip).described
 
 

@@ -1,6 +1,4 @@
-"""The thirteen nuScenes v1.0 tables and ``lidarseg``: records of one drive, and their union on
-disk.
-"""
+"""The thirteen nuScenes v1.0 tables and ``lidarseg``: record fields, shared tables, and writing."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from occ_core.files import write_whole
+from occ_core.files import write_atomically
 from occ_core.taxonomy import LIDARSEG_CATEGORIES
 from training.world.sensors.rig import CAMERAS, LIDAR
 
@@ -32,7 +30,7 @@ DRIVE_TABLES = (
     "map",
     "lidarseg",
 )
-"""Tables that every drive adds to; the others are the same for all."""
+"""Tables with records of their own for every scene; the others are the same for all scenes."""
 
 ATTRIBUTES = (
     "vehicle.moving",
@@ -45,19 +43,34 @@ ATTRIBUTES = (
     "pedestrian.moving",
 )
 VISIBILITIES = {"1": (0, 40), "2": (40, 60), "3": (60, 80), "4": (80, 100)}
-"""Token -> per cent of an object that the six cameras see."""
+"""Token -> percentage of an object that is visible in the six cameras."""
 
 
 def token(*parts: object) -> str:
-    """A 32-digit hexadecimal token that depends on nothing but ``parts``."""
+    """A token of 32 hexadecimal digits that depends on ``parts`` only."""
     return hashlib.md5("/".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
 
 
-def visibility_token(share: float) -> str:
-    """The visibility of an object of which the cameras see ``share`` (0..1)."""
+def visibility_token(fraction: float) -> str:
+    """The visibility of an object of which the cameras see ``fraction`` (0..1)."""
     return next(
-        name for name, (_, upper) in VISIBILITIES.items() if share * 100 <= upper or name == "4"
+        name for name, (_, upper) in VISIBILITIES.items() if fraction * 100 <= upper or name == "4"
     )
+
+
+def sensor_token(channel: str) -> str:
+    """Token of the sensor of this channel."""
+    return token("sensor", channel)
+
+
+def category_token(name: str) -> str:
+    """Token of an object category."""
+    return token("category", name)
+
+
+def attribute_token(name: str) -> str:
+    """Token of an attribute."""
+    return token("attribute", name)
 
 
 def pose_fields(a_from_b: np.ndarray) -> Record:
@@ -70,20 +83,8 @@ def pose_fields(a_from_b: np.ndarray) -> Record:
     }
 
 
-def sensor_token(channel: str) -> str:
-    return token("sensor", channel)
-
-
-def category_token(name: str) -> str:
-    return token("category", name)
-
-
-def attribute_token(name: str) -> str:
-    return token("attribute", name)
-
-
 def common_tables() -> Records:
-    """Tables that do not depend on the drives."""
+    """Tables that do not depend on the scenes."""
     channels = [(camera.channel, "camera") for camera in CAMERAS] + [(LIDAR.channel, "lidar")]
     return {
         "sensor": [
@@ -133,15 +134,15 @@ def link(records: Sequence[Record]) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a file that is either whole or absent."""
-    write_whole(path, json.dumps(content))
+    """Writes a JSON file atomically."""
+    write_atomically(path, json.dumps(content))
 
 
 def assemble(root: Path, version: str, parts: Sequence[Path]) -> None:
-    """Joins the drives' records into ``root/version/<table>.json``.
+    """Joins the records of all scenes into ``root/version/<table>.json``.
 
     Raises:
-        ValueError: two drives have the same name.
+        ValueError: two scenes have the same name.
     """
     tables: Records = {name: [] for name in DRIVE_TABLES}
     for part in parts:

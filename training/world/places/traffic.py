@@ -1,315 +1,197 @@
-"""How things move: routes in road coordinates, the ego vehicle's speed, poses on the ground, and
-who is in whose way.
-"""
+"""Vehicles and cyclists on the roads: moving, or waiting at stop lines."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from training.world.places.ground import Ground
-from training.world.places.layout import CrossStreet, RoadPlan
+from training.world.places.road.layout import CrossStreet
+from training.world.places.routes import Route, straight_route
+from training.world.places.stage import Stage
+from training.world.places.trajectories import RouteMotion
 from training.world.scene import Mesh
+from training.world.things.meshes import category_name, footprint_size
+from training.world.things.vehicles.buses import draw_bus
+from training.world.things.vehicles.cycles import draw_bicycle
 
-STEP_S = 0.05
-MANOEUVRES = ("through", "start", "stop", "near turn", "far turn")
-
-
-def ground_pose(
-    plan: RoadPlan,
-    xy: np.ndarray,
-    yaw: float,
-    height: float,
-    slope: tuple[float, float] = (0.0, 0.0),
-) -> np.ndarray:
-    """``world_from_body`` at world ``xy``; ``slope`` is the ground's rise per metre forward and to
-    the left.
-    """
-    forward = np.array([np.cos(yaw), np.sin(yaw), slope[0]])
-    left = np.array([-np.sin(yaw), np.cos(yaw), slope[1]])
-    forward /= np.linalg.norm(forward)
-    left -= forward * (left @ forward)
-    left /= np.linalg.norm(left)
-    pose = np.eye(4)
-    pose[:3, 0], pose[:3, 1], pose[:3, 2] = forward, left, np.cross(forward, left)
-    pose[:3, 3] = (*xy, height)
-    return pose
+_ARTICULATED_BUS = (0.85, 0.85, 0.8)
 
 
-class Route:
-    """A line in road coordinates, measured by the metres one drives along it."""
-
-    def __init__(self, plan: RoadPlan, points_sd: np.ndarray) -> None:
-        self.points_sd = points_sd
-        steps = np.linalg.norm(
-            np.diff(plan.world(points_sd[:, 0], points_sd[:, 1]), axis=0), axis=1
-        )
-        self.length_m = np.concatenate([[0.0], np.cumsum(steps)])
-
-    def at(self, length: np.ndarray) -> np.ndarray:
-        """Road coordinates ``[..., 2]``; beyond its ends a route goes straight on."""
-        ends = self.length_m[[0, -1]]
-        inside = np.clip(length, *ends)
-        point = np.stack(
-            [np.interp(inside, self.length_m, self.points_sd[:, axis]) for axis in (0, 1)], axis=-1
-        )
-        first, last = self.points_sd[1] - self.points_sd[0], self.points_sd[-1] - self.points_sd[-2]
-        way = np.where(
-            (length > inside)[..., None], last / np.linalg.norm(last), first / np.linalg.norm(first)
-        )
-        return point + (length - inside)[..., None] * way
-
-    def length_at_s(self, s: float) -> float:
-        """Length at which ``s`` is first reached."""
-        return float(self.length_m[np.argmax(self.points_sd[:, 0] >= s)])
+def add_traffic(stage: Stage) -> None:
+    """Fills all lanes; vehicles that would touch another actor are left out."""
+    _ego_lane(stage)
+    _main_road(stage)
+    for number, cross in enumerate(stage.plan.crossings):
+        _cross_street(stage, cross, first=number == 0)
+    _cyclists(stage)
 
 
-def straight_route(
-    plan: RoadPlan, start_sd: tuple[float, float], end_sd: tuple[float, float]
-) -> Route:
-    """A straight line in road coordinates."""
-    count = max(2, int(np.hypot(end_sd[0] - start_sd[0], end_sd[1] - start_sd[1]) / 2))
-    return Route(plan, np.linspace(start_sd, end_sd, count))
+def _half_length(mesh: Mesh) -> float:
+    return footprint_size(mesh)[0] / 2
 
 
-@dataclass(frozen=True)
-class Standing:
-    """A pose that does not change."""
-
-    pose: np.ndarray
-
-    def __call__(self, t: float) -> np.ndarray:
-        return self.pose
-
-    def places(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        yaw = np.arctan2(self.pose[1, 0], self.pose[0, 0])
-        return np.broadcast_to(self.pose[:2, 3], (1, 2)), np.full(1, yaw)
-
-
-@dataclass(frozen=True)
-class Moving:
-    """A body that follows a route; ``base_m`` is how far before and behind its origin it touches
-    the ground.
-    """
-
-    plan: RoadPlan
-    route: Route
-    times_s: np.ndarray
-    travelled_m: np.ndarray
-    """Where on the route the origin is at each of ``times_s``."""
-    base_m: tuple[float, float]
-    walks_on: Ground | None = None
-    """Where given, the body stands upright on the ground there, kerbs included."""
-
-    def _contacts(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        length = np.interp(t, self.times_s, self.travelled_m)
-        return self.route.at(length + self.base_m[0]), self.route.at(length - self.base_m[1])
-
-    def places(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """World x, y ``[T, 2]`` and yaw ``[T]``."""
-        return self._places(*self._contacts(np.asarray(t, float)))
-
-    def _places(self, front_sd: np.ndarray, rear_sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        front, rear = (self.plan.world(p[..., 0], p[..., 1]) for p in (front_sd, rear_sd))
-        share = self.base_m[1] / sum(self.base_m)
-        way = front - rear
-        return rear + share * way, np.arctan2(way[..., 1], way[..., 0])
-
-    def __call__(self, t: float) -> np.ndarray:
-        front, rear = self._contacts(np.asarray(float(t)))
-        xy, yaw = self._places(front, rear)
-        middle = rear + (front - rear) * (self.base_m[1] / sum(self.base_m))
-        if self.walks_on is not None:
-            return ground_pose(self.plan, xy, float(yaw), float(self.walks_on.height(*middle)))
-        return ground_pose(
-            self.plan,
-            xy,
-            float(yaw),
-            float(self.plan.base_height(*middle)),
-            ground_slope(self.plan, front, rear),
-        )
-
-
-def ground_slope(plan: RoadPlan, front_sd: np.ndarray, rear_sd: np.ndarray) -> tuple[float, float]:
-    """Rise of the road per metre, forward and to the left, under a body between two points in road
-    coordinates.
-    """
-    way = front_sd - rear_sd
-    length = float(np.linalg.norm(way))
-    left = np.array([-way[1], way[0]]) / length
-    middle = (front_sd + rear_sd) / 2
-    forward_rise = float(plan.base_height(*front_sd) - plan.base_height(*rear_sd)) / length
-    left_rise = (
-        float(plan.base_height(*(middle + 0.8 * left)) - plan.base_height(*(middle - 0.8 * left)))
-        / 1.6
-    )
-    return forward_rise, left_rise
-
-
-def standing_on_road(
-    plan: RoadPlan, s: float, d: float, turn: float, level_m: float = 0.0
-) -> Standing:
-    """A body at rest whose forward direction is ``turn`` from that of the road."""
-    way = np.array([np.cos(turn), np.sin(turn)])
-    place = np.array([s, d])
-    slope = ground_slope(plan, place + way, place - way)
-    return Standing(
-        ground_pose(
-            plan,
-            plan.world(s, d),
-            float(plan.heading(s)) + turn,
-            float(plan.base_height(s, d)) + level_m,
-            slope,
-        )
-    )
-
-
-def standing_upright(plan: RoadPlan, ground: Ground, s: float, d: float, turn: float) -> Standing:
-    """The same, upright on whatever ground is there."""
-    return Standing(
-        ground_pose(
-            plan, plan.world(s, d), float(plan.heading(s)) + turn, float(ground.height(s, d))
-        )
-    )
-
-
-def ego_route(plan: RoadPlan, lane: int, turn: int, cross: CrossStreet | None) -> Route:
-    """The ego vehicle's way: along its lane and, where ``turn`` is +1 (left) or -1 (right), into
-    ``cross``.
-    """
-    d = plan.lane_d(lane)
-    if not turn or cross is None:
-        return straight_route(plan, (plan.s_range_m[0], d), (plan.s_range_m[1], d))
-    near = turn == -plan.traffic
-    s_exit = cross.s_m + (-1 if near else 1) * (cross.half_m - plan.lane_m / 2)
-    if near:
-        radius = min(
-            cross.corner_m + cross.half_m - plan.lane_m / 2,
-            cross.corner_m + plan.kerb_m(turn) - abs(d),
-        )
+def _drive(
+    stage: Stage, mesh: Mesh, route: Route, times_s: np.ndarray, distance_m: np.ndarray
+) -> None:
+    """Adds a vehicle that is at ``distance_m`` along the route at ``times_s``."""
+    axle = footprint_size(mesh)[0] * 0.3
+    if "cycle" in category_name(mesh):
+        attribute = "cycle.with_rider"
     else:
-        radius = 9.0
-    angle = np.linspace(0.0, np.pi / 2, 40)
-    arc = np.column_stack(
-        [s_exit - radius + radius * np.sin(angle), d + turn * radius * (1 - np.cos(angle))]
-    )
-    before = np.column_stack(
-        [
-            np.arange(plan.s_range_m[0], arc[0, 0], 0.5),
-            np.full(len(np.arange(plan.s_range_m[0], arc[0, 0], 0.5)), d),
-        ]
-    )
-    after_d = arc[-1, 1] + turn * np.arange(0.5, 120.0, 0.5)
-    after = np.column_stack([np.full(len(after_d), s_exit), after_d])
-    points = np.concatenate([before, arc, after])
-    smooth = np.stack(
-        [
-            np.convolve(
-                np.pad(points[:, axis], 4, mode="reflect", reflect_type="odd"),
-                np.full(9, 1 / 9),
-                "valid",
-            )
-            for axis in (0, 1)
-        ],
-        1,
-    )
-    return Route(plan, smooth)
+        stopped = abs(distance_m[-1] - distance_m[0]) < 1.0
+        attribute = "vehicle.stopped" if stopped else "vehicle.moving"
+    motion = RouteMotion(stage.plan, route, times_s, distance_m, (axle, axle))
+    stage.add_actor(mesh, motion, attribute, margin_m=0.2)
 
 
-def driven_lengths(
-    route: Route,
-    start_m: float,
-    speed_m_s: float,
-    start_speed_m_s: float,
-    wait_s: float,
-    slow: list[tuple[float, float, float]],
-    duration_s: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Times and lengths along the route of a driver who accelerates by 1.4 and brakes by 2 m/s2.
+def _drive_steadily(
+    stage: Stage, route: Route, start_m: float, speed: float, gap_m: tuple[float, float]
+) -> float:
+    """Adds a vehicle of constant speed at a random gap from ``start_m`` along the route.
+
+    Returns:
+        The distance of its front along the route at time 0.
+    """
+    mesh = stage.catalogue.traffic()
+    half = _half_length(mesh)
+    middle = start_m + (half + float(stage.rng.uniform(*gap_m)))
+    times = stage.ends_s
+    _drive(stage, mesh, route, times, middle + speed * times)
+    return middle + half
+
+
+def _ego_lane(stage: Stage) -> None:
+    """Vehicles ahead of and behind the ego vehicle, which keep their distance to it."""
+    rng, ego = stage.rng, stage.ego
+    articulated_bus = rng.random() < 0.25
+    for ahead in (1, -1):
+        gap = 3.6 if ahead > 0 else 1.0  # the ego vehicle's front and rear end from its axle
+        for _ in range(4):
+            mesh = stage.catalogue.traffic()
+            half = _half_length(mesh)
+            gap += half + float(rng.uniform(3.5, 18.0))
+            _drive(stage, mesh, ego.route, ego.times_s, ego.distance_m + ahead * gap)
+            gap += half
+        if articulated_bus and ahead < 0:
+            _articulated_bus(stage, ego.distance_m - gap - 9.0)
+
+
+def _articulated_bus(stage: Stage, distance_m: np.ndarray) -> None:
+    """Both sections of a bus on the ego vehicle's route, which nuScenes annotates separately.
+
+    ``distance_m`` is that of the front section at the ego vehicle's times.
+    """
+    rng, ego = stage.rng, stage.ego
+    height = float(rng.uniform(3.0, 3.3))
+    front = draw_bus(rng, 10.0, height, _ARTICULATED_BUS, section="front")
+    rear = draw_bus(rng, 7.5, height, _ARTICULATED_BUS, section="rear")
+    _drive(stage, front, ego.route, ego.times_s, distance_m)
+    _drive(stage, rear, ego.route, ego.times_s, distance_m - 9.3)
+
+
+def _main_road(stage: Stage) -> None:
+    """All lanes of the main road but the ego vehicle's."""
+    ego_d = stage.ego.route.points_sd[0, 1]
+    for forward in (True, False):
+        for lane in range(stage.plan.lanes):
+            d = stage.plan.lane_d(lane, forward)
+            if abs(d - ego_d) >= 0.5:
+                _main_road_lane(stage, d, forward)
+
+
+def _main_road_lane(stage: Stage, d: float, forward: bool) -> None:
+    """A queue before the first crossing, or steady traffic, depending on the lights."""
+    rng, plan = stage.rng, stage.plan
+    direction = 1 if forward else -1
+    start_s, end_s = plan.s_range_m[::direction]
+    route = straight_route(plan, (start_s, d), (end_s, d))
+    cross = plan.crossings[0]
+    border = cross.half_m + cross.corner_m
+    if stage.manoeuvre == "stop" or (stage.manoeuvre == "far turn" and not forward):
+        stop_line = (cross.s_m - direction * (border + 4.8), d)
+        _queue(stage, stop_line, (direction, 0), led_by_bus=not forward)
+        _leave(stage, route, (cross.s_m + direction * border, d))
+        return
+    speed = float(rng.uniform(5.0, 11.0))
+    # From vehicles that arrive at the end of the drive to those that have just left the view.
+    driven = speed * stage.duration_s
+    if forward:
+        distance = min(route.distance_at_s(-80.0 - driven), 0.0) - 80 - driven
+        last = 110 + (stage.ego.distance_m[-1] - stage.ego.distance_m[0]) + 80
+    else:
+        distance, last = -80 - driven, route.distance_m[-1]
+    while distance < last:
+        distance = _drive_steadily(stage, route, distance, speed, gap_m=(6.0, 30.0))
+
+
+def _queue(
+    stage: Stage, stop_sd: tuple[float, float], direction: tuple[int, int], led_by_bus: bool
+) -> None:
+    """Vehicles at rest before a stop line.
 
     Args:
-        wait_s: stands still until then.
-        slow: stretches ``(from, to, speed)`` of the route with a lower speed; 0 is a stop line.
+        stop_sd: the stop line.
+        direction: of the vehicles, along s and d.
+        led_by_bus: the first one is a bus if the town has none yet.
     """
-    grid = np.arange(0.0, route.length_m[-1] + 1.0, 0.5)
-    allowed = np.full(len(grid), speed_m_s)
-    for low, high, limit in slow:
-        allowed[(grid >= low) & (grid <= high)] = limit
-    for index in range(len(grid) - 2, -1, -1):
-        allowed[index] = min(allowed[index], np.sqrt(allowed[index + 1] ** 2 + 2 * 2.0 * 0.5))
-    times = np.arange(0.0, duration_s + 1.0 + STEP_S, STEP_S)
-    lengths = np.empty(len(times))
-    length, speed = start_m, start_speed_m_s if wait_s <= 0 else 0.0
-    for index, time in enumerate(times):
-        lengths[index] = length
-        limit = float(np.interp(length, grid, allowed))
-        speed = min(speed + 1.4 * STEP_S, limit) if time >= wait_s else 0.0
-        length += speed * STEP_S
-    return times, lengths
+    rng = stage.rng
+    queue_m = float(rng.uniform(0.0, 1.0))
+    turn = float(np.arctan2(direction[1], direction[0]))
+    bus = led_by_bus and not any("bus" in actor.category for actor in stage.actors)
+    for number in range(int(rng.integers(int(bus), 5))):
+        mesh = stage.catalogue.bus() if bus and number == 0 else stage.catalogue.traffic()
+        half = _half_length(mesh)
+        s, d = (stop - step * (queue_m + half) for stop, step in zip(stop_sd, direction))
+        motorcycle = category_name(mesh) == "vehicle.motorcycle"
+        attribute = "cycle.with_rider" if motorcycle else "vehicle.stopped"
+        stage.add_actor(mesh, stage.on_road(s, d, turn), attribute, margin_m=0.2)
+        queue_m += 2 * half + float(rng.uniform(1.2, 3.0))
 
 
-class Clearance:
-    """Knows where everything is at every moment, as discs, and whether a newcomer would touch any
-    of it.
-    """
+def _leave(stage: Stage, route: Route, start_sd: tuple[float, float]) -> None:
+    """A few vehicles that have passed a crossing at ``start_sd`` and drive away."""
+    rng = stage.rng
+    offset = np.abs(route.points_sd - np.asarray(start_sd)).sum(axis=1)
+    distance, speed = float(route.distance_m[offset.argmin()]), float(rng.uniform(4.0, 9.0))
+    for _ in range(int(rng.integers(0, 4))):
+        distance = _drive_steadily(stage, route, distance, speed, gap_m=(4.0, 20.0))
 
-    def __init__(self, duration_s: float) -> None:
-        self._times = np.arange(0.0, duration_s + 0.2, 0.2)
-        self._fixed = np.empty((0, 3))
-        self._moving: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def _discs(
-        self, motion: Standing | Moving, length: float, width: float, centre_m: float
-    ) -> tuple[np.ndarray, float]:
-        xy, yaw = motion.places(self._times)
-        count = max(1, int(np.ceil(length / max(width, 0.6))))
-        along = (np.arange(count) + 0.5) / count * length - length / 2 + centre_m
-        way = np.stack([np.cos(yaw), np.sin(yaw)], axis=-1)
-        radius = float(np.hypot(width / 2, length / count / 2)) * 0.92
-        return xy[:, None] + along[None, :, None] * way[:, None], radius
-
-    def block(self, xy: np.ndarray, radius: np.ndarray | float) -> None:
-        """Static obstacles: discs at ``xy [N, 2]``."""
-        radii = np.broadcast_to(np.asarray(radius, float), (len(xy),))
-        self._fixed = np.concatenate([self._fixed, np.column_stack([xy, radii])])
-
-    def admit(
-        self, motion: Standing | Moving, length: float, width: float, centre_m: float = 0.0
-    ) -> bool:
-        """Takes the newcomer in where it touches nothing at any time; says whether it did."""
-        discs, radius = self._discs(motion, length, width, centre_m)  # [T or 1, K, 2]
-        flat = discs.reshape(-1, 2)
-        low, high = flat.min(axis=0) - radius, flat.max(axis=0) + radius
-        fixed = self._fixed
-        near = fixed[
-            np.all(
-                (fixed[:, :2] + fixed[:, 2:] >= low) & (fixed[:, :2] - fixed[:, 2:] <= high), axis=1
-            )
-        ]
-        if len(near) and _any_within(flat[:, None], near[None, :, :2], near[:, 2] + radius):
-            return False
-        for others, bounds in self._moving:
-            reach = bounds[4] + radius
-            if (bounds[:2] - reach > flat.max(axis=0)).any() or (
-                bounds[2:4] + reach < flat.min(axis=0)
-            ).any():
-                continue
-            if _any_within(others[:, :, None], discs[:, None], reach):
-                return False
-        if isinstance(motion, Standing):
-            self.block(flat, radius)
+def _cross_street(stage: Stage, cross: CrossStreet, first: bool) -> None:
+    """Traffic across the main road while the ego vehicle stops, else queues before it."""
+    rng, plan = stage.rng, stage.plan
+    far = plan.reach_m
+    offset = -plan.driving_side * (cross.half_m - plan.lane_m / 2)
+    for side in cross.sides:
+        inward_s, outward_s = cross.s_m - side * offset, cross.s_m + side * offset
+        kerb = plan.kerb_m(side) + cross.corner_m
+        if stage.manoeuvre == "stop" and first and len(cross.sides) == 2:
+            inward = straight_route(plan, (inward_s, side * far), (inward_s, -side * far))
+            speed = float(rng.uniform(4.5, 8.0))
+            driven = speed * stage.duration_s
+            distance = float(rng.uniform(-driven, -driven + 20))
+            while distance < 2 * far:
+                distance = _drive_steadily(stage, inward, distance, speed, gap_m=(9.0, 40.0))
         else:
-            self._moving.append((discs, np.array([*flat.min(axis=0), *flat.max(axis=0), radius])))
-        return True
+            _queue(stage, (inward_s, side * (kerb + 4.6)), (0, -side), led_by_bus=first)
+            outward = straight_route(plan, (outward_s, side * kerb), (outward_s, side * far))
+            _leave(stage, outward, (outward_s, side * (kerb + 1)))
 
 
-def _any_within(first: np.ndarray, second: np.ndarray, reach: np.ndarray | float) -> bool:
-    x, y = first[..., 0] - second[..., 0], first[..., 1] - second[..., 1]
-    return bool((x * x + y * y < np.square(reach)).any())
-
-
-def mesh_size(mesh: Mesh) -> tuple[float, float]:
-    """Length and width of a mesh's footprint."""
-    extent = np.ptp(mesh.vertices[:, :2], axis=0)
-    return float(extent[0]), float(extent[1])
+def _cyclists(stage: Stage) -> None:
+    """Bicycles with riders at the outer edges of the lanes, and on the pavements."""
+    rng, plan = stage.rng, stage.plan
+    reach = 150.0
+    for _ in range(14):
+        side = int(rng.choice([-1, 1]))
+        direction = 1 if side == plan.driving_side else -1
+        on_pavement = rng.random() < 0.5
+        d = side * (plan.pavement_m(side)[0] + 0.6 if on_pavement else plan.edge_m - 0.35)
+        speed = float(rng.uniform(2.5, 4.0) if on_pavement else rng.uniform(3.5, 6.0))
+        s = float(rng.uniform(stage.ego_sd[:, 0].min() - 30, stage.ego_sd[:, 0].max() + 50))
+        route = straight_route(plan, (s - direction * reach, d), (s + direction * reach, d))
+        mesh = draw_bicycle(rng, rider=True)
+        # In the middle of the route at 40 % of the drive.
+        distance = reach + speed * (stage.ends_s - stage.duration_s * 0.4)
+        ground = stage.ground if on_pavement else None
+        motion = RouteMotion(plan, route, stage.ends_s, distance, (0.5, 0.5), ground)
+        stage.add_actor(mesh, motion, "cycle.with_rider")

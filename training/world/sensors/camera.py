@@ -1,5 +1,6 @@
-"""One camera image of a drive: cast, textured, lit by sun, sky and lamps, and seen through a lens
-in its weather.
+"""Renders one camera image of a drive: ray casting, textures, light, and the optics in the weather.
+
+Light comes from the sun, the sky and lamps.
 """
 
 from __future__ import annotations
@@ -10,86 +11,150 @@ import numpy as np
 
 from training.world.sensors.lights import LampSet
 from training.world.sensors.optics import develop
-from training.world.sensors.raycast import ActorsAt, Hits, RayCaster
-from training.world.sensors.rig import Camera
+from training.world.sensors.raycast import Hits, PosedActors, RayCaster
+from training.world.sensors.rig import CameraSpec
 from training.world.sensors.sky import Sky
 from training.world.things.materials import MATERIALS
 from training.world.things.textures import COLOUR, LIGHT, TEXTURE_ID, look_up, noise
 from training.world.weather import Weather
 
-# To light: the listed colours lie between albedo and display values.
+# To linear light: the listed colours lie between albedo and display values.
 _RGB = np.array([material.rgb for material in MATERIALS], np.float32) ** 1.5
 _TEXTURE = np.array([TEXTURE_ID[material.texture] for material in MATERIALS], np.int32)
 _SPECULAR = np.array([material.specular for material in MATERIALS], np.float32)
 _EMISSION = np.array([material.emission for material in MATERIALS], np.float32)
 _FLAT_CATEGORIES = (24, 25, 26)
-_PIECE = 32_768
-_HALF_FROM_WIDTH = 800
-"""From this image width on, light is computed for every second pixel in both directions."""
+_CHUNK_PIXELS = 32_768
+_HALF_LIGHT_MIN_WIDTH = 800
+"""In images at least this wide, light is computed for every second pixel in both directions."""
 _LAMP_LIGHT = 6.0
 _WINDOW_LIGHT = np.array([0.55, 0.42, 0.25], np.float32)
 
 
 @dataclass(frozen=True)
-class View:
-    """What a camera saw."""
+class RgbdImage:
+    """A rendered image with its depth."""
 
-    image: np.ndarray
-    """uint8 [H, W, 3], RGB."""
+    rgb: np.ndarray
+    """uint8 [H, W, 3]."""
     depth_m: np.ndarray
     """float32 [H, W], along the optical axis; inf in the sky."""
 
 
 @dataclass(frozen=True)
-class Scenery:
-    """What there is to see at one moment, and the light it stands in."""
+class LitScene:
+    """Everything visible at one time, and its light."""
 
     caster: RayCaster
-    actors: ActorsAt
+    actors: PosedActors
     lamps: LampSet
     sky: Sky
     weather: Weather
 
 
 def render(
-    scenery: Scenery,
-    camera: Camera,
+    scene: LitScene,
+    camera: CameraSpec,
     size: tuple[int, int],
     world_from_camera: np.ndarray,
     rng: np.random.Generator,
-) -> View:
-    """The image of ``camera`` at ``size`` (height, width) from the pose ``world_from_camera`` [4,
-    4].
+) -> RgbdImage:
+    """The image of ``camera`` at ``size`` (height, width).
+
+    Args:
+        scene: what the camera sees.
+        camera: gives the intrinsics.
+        size: height and width in pixels.
+        world_from_camera: [4, 4].
+        rng: of sensor noise, drops on the lens and the roughness of wet ground.
     """
     height, width = size
     intrinsics = camera.intrinsics(size)
-    directions, along = _pixel_rays(intrinsics, size, world_from_camera)
+    directions, cosine_to_axis = _pixel_rays(intrinsics, size, world_from_camera)
     eye = world_from_camera[:3, 3].astype(np.float32)
-    hits = scenery.caster.cast_image(eye, directions, size, scenery.actors)
-    is_hit = hits.hit
-    light = _light(scenery, hits, eye, directions, size)
+    hits = scene.caster.cast_image(eye, directions, size, scene.actors)
+    is_hit = hits.is_hit
+    light = _image_irradiance(scene, hits, eye, directions, size)
+    pixel_angle = np.float32(1.0 / intrinsics[0, 0])
     radiance = np.empty((height * width, 3), np.float32)
-    # In pieces that fit the processor's cache.
-    for start in range(0, height * width, _PIECE):
-        piece = np.arange(start, min(start + _PIECE, height * width))
-        above, met = piece[~is_hit[piece]], piece[is_hit[piece]]
-        radiance[above] = scenery.sky.radiance(directions[above])
-        radiance[met] = _seen(
-            scenery,
+    # Chunks of pixels fit into the cache of the processor.
+    for start in range(0, height * width, _CHUNK_PIXELS):
+        chunk = np.arange(start, min(start + _CHUNK_PIXELS, height * width))
+        in_sky, on_surface = chunk[~is_hit[chunk]], chunk[is_hit[chunk]]
+        radiance[in_sky] = scene.sky.radiance(directions[in_sky])
+        radiance[on_surface] = _surface_radiance(
+            scene,
             hits,
-            met,
+            on_surface,
             eye,
-            directions[met],
-            light[met],
-            np.float32(1.0 / intrinsics[0, 0]),
+            directions[on_surface],
+            light[on_surface],
+            pixel_angle,
             rng,
         )
-    image = develop(radiance.reshape(height, width, 3), scenery.sky.exposure, scenery.weather, rng)
-    return View(image, (hits.range_m * along).reshape(height, width))
+    image = develop(radiance.reshape(height, width, 3), scene.sky.exposure, scene.weather, rng)
+    return RgbdImage(image, (hits.range_m * cosine_to_axis).reshape(height, width))
 
 
-def _seen(
-    scenery: Scenery,
+def irradiance(scene: LitScene, points: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Light on surface points [N, 3] with normals [N, 3], float32 [N, 3].
+
+    The sum of the sky, the sun with shadows, and at night the lamps.
+    """
+    sky = scene.sky
+    openness = 0.35 + 0.65 * (0.5 + 0.5 * normal[:, 2:3])
+    light = openness * sky.ambient
+    if scene.weather.sun:
+        facing = normal @ sky.sun_direction
+        facing_sun = np.flatnonzero(facing > 0)
+        start = points[facing_sun] + normal[facing_sun] * 0.03
+        towards_sun = np.broadcast_to(sky.sun_direction, start.shape)
+        in_shadow = scene.caster.is_blocked(start, towards_sun, np.inf, scene.actors)
+        sunny = facing_sun[~in_shadow]
+        light[sunny] += facing[sunny, None] * sky.sun_colour
+    if scene.weather.is_dark:
+        light += scene.lamps.irradiance(points, normal)
+    return light.astype(np.float32)
+
+
+def _pixel_rays(
+    intrinsics: np.ndarray, size: tuple[int, int], world_from_camera: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit directions float32 [H*W, 3] in the world, and their cosine [H*W] to the optical axis."""
+    column, row = np.meshgrid(
+        np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32)
+    )
+    x = ((column - intrinsics[0, 2]) / intrinsics[0, 0]).ravel()
+    y = ((row - intrinsics[1, 2]) / intrinsics[1, 1]).ravel()
+    rays = np.stack([x, y, np.ones_like(x)], axis=1).astype(np.float32)
+    cosine = 1.0 / np.sqrt(np.einsum("ni,ni->n", rays, rays))
+    return (rays * cosine[:, None]) @ world_from_camera[:3, :3].T.astype(np.float32), cosine
+
+
+def _image_irradiance(
+    scene: LitScene, hits: Hits, eye: np.ndarray, directions: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Light on the surface at every pixel, float32 [H*W, 3]; 0 in the sky.
+
+    In wide images it is computed for one pixel in 2 x 2 and repeated.
+    """
+    height, width = size
+    stride = 2 if width >= _HALF_LIGHT_MIN_WIDTH else 1
+    sampled = np.arange(height * width).reshape(height, width)[::stride, ::stride]
+    pixel = sampled.ravel()
+    on_surface = np.flatnonzero(hits.is_hit[pixel])
+    pixel = pixel[on_surface]
+    points = eye + directions[pixel] * hits.range_m[pixel, None]
+    light = np.zeros((sampled.size, 3), np.float32)
+    light[on_surface] = irradiance(scene, points, hits.normal[pixel])
+    if stride == 1:
+        return light
+    repeated = light.reshape(*sampled.shape, 3).repeat(stride, axis=0).repeat(stride, axis=1)
+    return np.ascontiguousarray(repeated[:height, :width]).reshape(-1, 3)
+
+
+def _surface_radiance(
+    scene: LitScene,
     hits: Hits,
     pixel: np.ndarray,
     eye: np.ndarray,
@@ -98,112 +163,54 @@ def _seen(
     pixel_angle: np.float32,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Light float32 [K, 3] that arrives from what the rays of the pixels ``pixel`` [K] met."""
-    sky, weather = scenery.sky, scenery.weather
+    """Light float32 [K, 3] that reaches the eye from the hits of the pixels ``pixel`` [K]."""
+    sky, weather = scene.sky, scene.weather
     distance, normal, material = hits.range_m[pixel], hits.normal[pixel], hits.material[pixel]
     points = eye + directions * distance[:, None]
     cosine = np.abs(np.einsum("ni,ni->n", normal, directions))
-    pattern = _pattern(
-        points, normal, material, distance * pixel_angle / np.sqrt(np.maximum(cosine, 0.04))
-    )
-    colour = _RGB[material] * hits.tint[pixel] * pattern[:, COLOUR] * light
+    footprint_m = distance * pixel_angle / np.sqrt(np.maximum(cosine, 0.04))
+    texture = _texture_values(points, normal, material, footprint_m)
+    colour = _RGB[material] * hits.tint[pixel] * texture[:, COLOUR] * light
     flat = np.isin(hits.category[pixel], _FLAT_CATEGORIES)
-    if weather.wet:
-        colour[flat] *= 1.0 - 0.45 * weather.wet
-    if weather.lamps:
+    if weather.wetness:
+        colour[flat] *= 1.0 - 0.45 * weather.wetness
+    if weather.lamps_lit:
         colour += (_EMISSION[material] * _LAMP_LIGHT)[:, None] * _RGB[material]
-        colour += pattern[:, LIGHT, None] * _WINDOW_LIGHT * sky.window_share
+        colour += texture[:, LIGHT, None] * _WINDOW_LIGHT * sky.window_brightness
 
-    shiny = np.flatnonzero(_SPECULAR[material] > 0.05)
-    gloss = _SPECULAR[material[shiny]] * (0.25 + 0.75 * (1.0 - cosine[shiny]) ** 3)
-    mirrored = _mirrored(directions[shiny], normal[shiny])
-    colour[shiny] += gloss[:, None] * (sky.environment(mirrored) - colour[shiny])
-    if weather.wet:
+    glossy = np.flatnonzero(_SPECULAR[material] > 0.05)
+    gloss = _SPECULAR[material[glossy]] * (0.25 + 0.75 * (1.0 - cosine[glossy]) ** 3)
+    mirrored = _mirrored(directions[glossy], normal[glossy])
+    colour[glossy] += gloss[:, None] * (sky.environment(mirrored) - colour[glossy])
+    if weather.wetness:
         wet = np.flatnonzero(flat & (normal[:, 2] > 0.8))
-        reflected, share = _wet_reflection(
-            scenery, points[wet], directions[wet], normal[wet], cosine[wet], rng
+        reflected, fraction = _wet_reflection(
+            scene, points[wet], directions[wet], normal[wet], cosine[wet], rng
         )
-        colour[wet] += share * (reflected - colour[wet])
-    veil = np.exp(-distance / np.float32(weather.visibility_m))[:, None]
-    return colour * veil + sky.haze * (1.0 - veil)
+        colour[wet] += fraction * (reflected - colour[wet])
+    transmission = np.exp(-distance / np.float32(weather.visibility_m))[:, None]
+    return colour * transmission + sky.haze * (1.0 - transmission)
 
 
-def _pixel_rays(
-    intrinsics: np.ndarray, size: tuple[int, int], world_from_camera: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Unit directions float32 [H*W, 3] in the world, and the cosine [H*W] to the optical axis."""
-    column, row = np.meshgrid(
-        np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32)
-    )
-    x = ((column - intrinsics[0, 2]) / intrinsics[0, 0]).ravel()
-    y = ((row - intrinsics[1, 2]) / intrinsics[1, 1]).ravel()
-    rays = np.stack([x, y, np.ones_like(x)], axis=1).astype(np.float32)
-    along = 1.0 / np.sqrt(np.einsum("ni,ni->n", rays, rays))
-    return (rays * along[:, None]) @ world_from_camera[:3, :3].T.astype(np.float32), along
-
-
-def _pattern(
+def _texture_values(
     points: np.ndarray, normal: np.ndarray, material: np.ndarray, footprint_m: np.ndarray
 ) -> np.ndarray:
-    """Texture values [N, 4]: ground by x and y, walls by the way along them and z, plus large soft
-    stains.
+    """Texture values [N, 4] at surface points, with large soft stains.
+
+    Texture coordinates are x and y on the ground; on walls, the way along the wall and z.
     """
-    lying = np.abs(normal[:, 2]) > 0.7
+    is_ground = np.abs(normal[:, 2]) > 0.7
     horizontal = np.maximum(np.hypot(normal[:, 0], normal[:, 1]), 1e-6)
     along_wall = (points[:, 1] * normal[:, 0] - points[:, 0] * normal[:, 1]) / horizontal
-    u = np.where(lying, points[:, 0], along_wall)
-    v = np.where(lying, points[:, 1], points[:, 2])
-    texture = np.where(
-        (_TEXTURE[material] == TEXTURE_ID["windows"]) & lying,
-        TEXTURE_ID["none"],
-        _TEXTURE[material],
-    )
-    pattern = look_up(texture, u, v, footprint_m)
+    u = np.where(is_ground, points[:, 0], along_wall)
+    v = np.where(is_ground, points[:, 1], points[:, 2])
+    roof_of_windows = (_TEXTURE[material] == TEXTURE_ID["windows"]) & is_ground
+    texture = np.where(roof_of_windows, TEXTURE_ID["none"], _TEXTURE[material])
+    values = look_up(texture, u, v, footprint_m)
     textured = texture != TEXTURE_ID["none"]
-    pattern[textured, COLOUR] *= (0.8 + 0.4 * noise(u[textured] / 47.0, v[textured] / 47.0))[
-        :, None
-    ]
-    return pattern
-
-
-def _light(
-    scenery: Scenery, hits: Hits, eye: np.ndarray, directions: np.ndarray, size: tuple[int, int]
-) -> np.ndarray:
-    """Irradiance float32 [H*W, 3]; in large images every second pixel's in both directions, spread
-    over its neighbours.
-    """
-    height, width = size
-    stride = 2 if width >= _HALF_FROM_WIDTH else 1
-    chosen = np.arange(height * width).reshape(height, width)[::stride, ::stride]
-    pixel = chosen.ravel()
-    met = np.flatnonzero(hits.hit[pixel])
-    pixel = pixel[met]
-    points = eye + directions[pixel] * hits.range_m[pixel, None]
-    computed = np.zeros((chosen.size, 3), np.float32)
-    computed[met] = irradiance(scenery, points, hits.normal[pixel])
-    if stride == 1:
-        return computed
-    spread = computed.reshape(*chosen.shape, 3).repeat(stride, axis=0).repeat(stride, axis=1)
-    return np.ascontiguousarray(spread[:height, :width]).reshape(-1, 3)
-
-
-def irradiance(scenery: Scenery, points: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Light on surface points [N, 3] with normals [N, 3]: sky, sun with shadows, lamps; float32 [N,
-    3].
-    """
-    sky = scenery.sky
-    openness = 0.35 + 0.65 * (0.5 + 0.5 * normal[:, 2:3])
-    light = openness * sky.ambient
-    if scenery.weather.sun:
-        facing = normal @ sky.sun_direction
-        lit = np.flatnonzero(facing > 0)
-        start = points[lit] + normal[lit] * 0.03
-        towards_sun = np.broadcast_to(sky.sun_direction, start.shape)
-        sunny = lit[~scenery.caster.blocked(start, towards_sun, np.inf, scenery.actors)]
-        light[sunny] += facing[sunny, None] * sky.sun_colour
-    if scenery.weather.dark:
-        light += scenery.lamps.irradiance(points, normal)
-    return light.astype(np.float32)
+    stains = 0.8 + 0.4 * noise(u[textured] / 47.0, v[textured] / 47.0)
+    values[textured, COLOUR] *= stains[:, None]
+    return values
 
 
 def _mirrored(directions: np.ndarray, normal: np.ndarray) -> np.ndarray:
@@ -211,41 +218,41 @@ def _mirrored(directions: np.ndarray, normal: np.ndarray) -> np.ndarray:
 
 
 def _wet_reflection(
-    scenery: Scenery,
+    scene: LitScene,
     points: np.ndarray,
     directions: np.ndarray,
     normal: np.ndarray,
     cosine: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What wet ground mirrors, float32 [N, 3], and the share of it in what is seen, [N, 1]: more
-    where water stands.
+    """The reflection in wet ground, float32 [N, 3], and its fraction of the visible light [N, 1].
+
+    The fraction is larger in puddles.
     """
-    sky = scenery.sky
-    # Asphalt is rough below the film: each pixel's mirror is tilted a little, which draws
-    # reflections out towards the eye.
+    sky = scene.sky
+    # Asphalt is rough below the film: each pixel's mirror is tilted a little, which stretches
+    # reflections towards the eye.
     tilted = normal + rng.normal(0.0, 0.03, normal.shape).astype(np.float32)
     tilted /= np.linalg.norm(tilted, axis=1, keepdims=True)
-    way = _mirrored(directions, tilted)
-    way[:, 2] = np.maximum(way[:, 2], 1e-3)
-    way /= np.linalg.norm(way, axis=1, keepdims=True)
-    hits = scenery.caster.cast(points + tilted * 0.02, way, scenery.actors)
-    seen = sky.radiance(way)
-    met = np.flatnonzero(hits.hit)
-    material = hits.material[met]
+    mirrored = _mirrored(directions, tilted)
+    mirrored[:, 2] = np.maximum(mirrored[:, 2], 1e-3)
+    mirrored /= np.linalg.norm(mirrored, axis=1, keepdims=True)
+    hits = scene.caster.cast(points + tilted * 0.02, mirrored, scene.actors)
+    reflected = sky.radiance(mirrored)
+    hit = np.flatnonzero(hits.is_hit)
+    material = hits.material[hit]
     light = sky.ambient * np.float32(0.7)
-    if scenery.weather.dark:
-        light = light + scenery.lamps.irradiance(
-            points[met] + way[met] * hits.range_m[met, None], hits.normal[met]
-        )
-    seen[met] = _RGB[material] * hits.tint[met] * light
-    if scenery.weather.lamps:
-        seen[met] += (_EMISSION[material] * _LAMP_LIGHT)[:, None] * _RGB[material]
+    if scene.weather.is_dark:
+        hit_points = points[hit] + mirrored[hit] * hits.range_m[hit, None]
+        light = light + scene.lamps.irradiance(hit_points, hits.normal[hit])
+    reflected[hit] = _RGB[material] * hits.tint[hit] * light
+    if scene.weather.lamps_lit:
+        reflected[hit] += (_EMISSION[material] * _LAMP_LIGHT)[:, None] * _RGB[material]
     puddle = noise(points[:, 0] / 19.0, points[:, 1] / 19.0)
-    # Schlick's law for water (2 % head-on), helped where a film stands.
-    share = (
+    # Schlick's approximation for water, which reflects 2 % head-on; more in puddles.
+    fraction = (
         np.minimum(0.02 + 0.98 * (1.0 - cosine) ** 5, 0.6)
         * np.clip(0.9 * puddle + 0.15, 0.0, 1.0)
-        * scenery.weather.wet
+        * scene.weather.wetness
     )
-    return seen, share[:, None]
+    return reflected, fraction[:, None]

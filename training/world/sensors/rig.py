@@ -1,8 +1,7 @@
-"""The sensor car: six cameras and one LiDAR, mounted as on the nuScenes cars (positions and angles
-rounded).
+"""The sensors of the car: six cameras and one LiDAR, mounted as on the nuScenes cars.
 
-Ego frame: x forward, y left, z up, origin on the ground below the rear axle. Camera frame: x right,
-y down, z forward. LiDAR frame: x right, y forward, z up.
+Positions and angles are rounded. Ego frame: x forward, y left, z up, origin on the ground below the
+rear axle. Camera frame: x right, y down, z forward. LiDAR frame: x right, y forward, z up.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 FULL_SIZE = (900, 1600)
-"""Image height and width in pixels for which the cameras' intrinsics are given."""
+"""Image height and width in pixels to which the intrinsics of the cameras refer."""
 
 _EGO_FROM_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A pinhole camera on the car."""
+class CameraSpec:
+    """A pinhole camera and its mount on the car."""
 
     channel: str
     position_m: tuple[float, float, float]
@@ -29,11 +28,13 @@ class Camera:
     pitch_deg: float
     """Positive looks down."""
     focal_px: float
-    """At ``FULL_SIZE``."""
+    """Focal length at ``FULL_SIZE``."""
     centre_px: tuple[float, float]
-    """Principal point at ``FULL_SIZE``, pixel centres at integer coordinates."""
+    """Principal point at ``FULL_SIZE``; pixel centres lie at integer coordinates."""
     delay_us: int
-    """Exposure relative to the end of the LiDAR sweep whose beam passes the camera; never positive.
+    """Time of exposure relative to the end of the LiDAR sweep; never positive.
+
+    The LiDAR beam passes the camera at this time.
     """
 
     @property
@@ -48,58 +49,53 @@ class Camera:
         return pose
 
     def intrinsics(self, size: tuple[int, int] = FULL_SIZE) -> np.ndarray:
-        """float64 [3, 3] for images of ``size`` (height, width): the width is scaled, then rows are
-        cut off or added at the top.
+        """Pinhole matrix float64 [3, 3] for images of ``size`` (height, width).
 
-        With pixel centres at integer coordinates a scale s moves a coordinate c to (c + 0.5) s -
-        0.5.
+        The image is scaled to the width; then rows are cropped or added at the top. With pixel
+        centres at integer coordinates, scale s moves a coordinate c to (c + 0.5) s - 0.5.
         """
         scale = size[1] / FULL_SIZE[1]
         added_rows = size[0] - FULL_SIZE[0] * scale
+        focal = self.focal_px * scale
         x, y = ((c + 0.5) * scale - 0.5 for c in self.centre_px)
-        return np.array(
-            [
-                [self.focal_px * scale, 0.0, x],
-                [0.0, self.focal_px * scale, y + added_rows],
-                [0.0, 0.0, 1.0],
-            ]
-        )
+        return np.array([[focal, 0.0, x], [0.0, focal, y + added_rows], [0.0, 0.0, 1.0]])
 
 
-CAMERAS: tuple[Camera, ...] = (
-    Camera("CAM_FRONT_LEFT", (1.52, 0.49, 1.51), 55.0, 0.0, 1266.0, (826.0, 480.0), -43_000),
-    Camera("CAM_FRONT", (1.70, 0.0, 1.51), 0.0, 0.3, 1266.0, (816.0, 491.0), -35_500),
-    Camera("CAM_FRONT_RIGHT", (1.55, -0.49, 1.50), -55.0, 0.7, 1266.0, (808.0, 495.0), -27_500),
-    Camera("CAM_BACK_LEFT", (1.04, 0.48, 1.59), 110.0, 0.9, 1266.0, (792.0, 492.0), -500),
-    Camera("CAM_BACK", (0.03, 0.0, 1.58), 180.0, -0.9, 809.0, (829.0, 482.0), -10_500),
-    Camera("CAM_BACK_RIGHT", (1.01, -0.48, 1.56), -110.0, 0.9, 1266.0, (807.0, 501.0), -20_000),
+CAMERAS = (
+    CameraSpec("CAM_FRONT_LEFT", (1.52, 0.49, 1.51), 55.0, 0.0, 1266.0, (826.0, 480.0), -43_000),
+    CameraSpec("CAM_FRONT", (1.70, 0.0, 1.51), 0.0, 0.3, 1266.0, (816.0, 491.0), -35_500),
+    CameraSpec("CAM_FRONT_RIGHT", (1.55, -0.49, 1.50), -55.0, 0.7, 1266.0, (808.0, 495.0), -27_500),
+    CameraSpec("CAM_BACK_LEFT", (1.04, 0.48, 1.59), 110.0, 0.9, 1266.0, (792.0, 492.0), -500),
+    CameraSpec("CAM_BACK", (0.03, 0.0, 1.58), 180.0, -0.9, 809.0, (829.0, 482.0), -10_500),
+    CameraSpec("CAM_BACK_RIGHT", (1.01, -0.48, 1.56), -110.0, 0.9, 1266.0, (807.0, 501.0), -20_000),
 )
-"""In the order of the image batch; the beam passes front left, front, front right, back right,
-back, back left.
+"""In the order of the image batch.
+
+The LiDAR beam passes front left, front, front right, back right, back, back left.
 """
 
 
 @dataclass(frozen=True)
-class Lidar:
-    """A spinning 32-beam LiDAR (HDL-32E) turning clockwise seen from above, and its place on the
-    car.
-    """
+class LidarSpec:
+    """A spinning 32-beam LiDAR (HDL-32E), clockwise seen from above, and its mount on the car."""
 
     channel: str = "LIDAR_TOP"
     position_m: tuple[float, float, float] = (0.94, 0.0, 1.84)
     yaw_deg: float = -90.0
     beams: int = 32
     lowest_deg: float = -30.67
+    """Elevation of ring 0."""
     step_deg: float = 4.0 / 3.0
+    """Elevation between two rings."""
     columns: int = 1084
     """Firings in one revolution."""
     period_us: int = 50_000
+    """Duration of one revolution."""
     first_azimuth_deg: float = -97.0
-    """Clockwise from straight ahead: a revolution begins on the left, behind which it ends 50 ms
-    later.
-    """
+    """Clockwise from straight ahead: a revolution begins and ends on the left, a little behind."""
     max_range_m: float = 100.0
     range_noise_m: float = 0.02
+    """Standard deviation of a measured range."""
 
     @property
     def ego_from_lidar(self) -> np.ndarray:
@@ -116,7 +112,7 @@ class Lidar:
 
     @property
     def azimuths_deg(self) -> np.ndarray:
-        """float64 [columns], clockwise from straight ahead, in the order of firing."""
+        """float64 [columns], clockwise from straight ahead, in firing order."""
         return self.first_azimuth_deg + 360.0 / self.columns * np.arange(self.columns)
 
     def directions(self) -> np.ndarray:
@@ -124,18 +120,12 @@ class Lidar:
         azimuth = np.radians(self.azimuths_deg)[:, None]
         elevation = np.radians(self.elevations_deg)[None]
         horizontal = np.cos(elevation)
-        return np.stack(
-            [
-                horizontal * np.sin(azimuth),
-                horizontal * np.cos(azimuth),
-                np.broadcast_to(np.sin(elevation), (self.columns, self.beams)),
-            ],
-            axis=-1,
-        )
+        x, y = horizontal * np.sin(azimuth), horizontal * np.cos(azimuth)
+        return np.stack([x, y, np.broadcast_to(np.sin(elevation), x.shape)], axis=-1)
 
     def firing_delays_s(self) -> np.ndarray:
-        """float64 [columns]: time of each firing relative to the end of the sweep, the last one 0."""
+        """Firing times relative to the end of the sweep, float64 [columns]; the last is 0."""
         return (np.arange(1, self.columns + 1) / self.columns - 1.0) * self.period_us * 1e-6
 
 
-LIDAR = Lidar()
+LIDAR = LidarSpec()

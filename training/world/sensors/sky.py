@@ -7,12 +7,18 @@ import numpy as np
 from training.world.things.textures import noise
 from training.world.weather import Weather
 
+_BLUE_SKY = np.array([0.80, 0.93, 1.12], np.float32)
+_GREY_SKY = np.array([0.97, 1.0, 1.03], np.float32)
+_CITY_GLOW = np.array([0.02, 0.014, 0.009], np.float32)
+"""Light pollution near the horizon at night."""
+
 
 class Sky:
-    """One drive's sky.
+    """The sky of one drive.
 
     Args:
-        rng: decides where the sun stands and how the clouds lie.
+        weather: brightness of sun and sky, and the cloud cover.
+        rng: places the sun and the clouds.
     """
 
     def __init__(self, weather: Weather, rng: np.random.Generator) -> None:
@@ -23,12 +29,8 @@ class Sky:
         )
         self._cloud_shift = rng.uniform(0, 1, 2).astype(np.float32)
         self._weather = weather
-        blue, grey = (
-            np.array([0.80, 0.93, 1.12], np.float32),
-            np.array([0.97, 1.0, 1.03], np.float32),
-        )
-        cover = np.float32(weather.sky_cover)
-        self.ambient = np.float32(weather.sky) * (blue * (1 - cover) + grey * cover)
+        cover = np.float32(weather.cloud_cover)
+        self.ambient = np.float32(weather.sky) * (_BLUE_SKY * (1 - cover) + _GREY_SKY * cover)
         self.sun_colour = np.float32(weather.sun) * np.array([1.75, 1.6, 1.35], np.float32)
         """Irradiance on a surface that faces the sun."""
         self.zenith = (
@@ -36,27 +38,24 @@ class Sky:
             + self.ambient * 0.6 * cover
         )
         self.horizon = self.ambient * np.array([1.25, 1.2, 1.1], np.float32)
-        if weather.dark:
-            self.horizon = self.horizon + np.array([0.02, 0.014, 0.009], np.float32)
+        if weather.is_dark:
+            self.horizon = self.horizon + _CITY_GLOW
         self.haze = self.horizon * np.float32(0.9)
-        self.window_share = np.float32(1.0 if weather.dark else 0.6)
-        self.exposure = (
-            4.5
-            if weather.dark
-            else 1.25 / (0.6 * weather.sky + 0.55 * weather.sun + 0.12 + weather.wet)
-        )
+        self.window_brightness = np.float32(1.0 if weather.is_dark else 0.6)
+        daylight = 0.6 * weather.sky + 0.55 * weather.sun + 0.12 + weather.wetness
+        self.exposure = 4.5 if weather.is_dark else 1.25 / daylight
 
     def radiance(self, directions: np.ndarray) -> np.ndarray:
         """Light from the sky along unit ``directions`` [N, 3], float32 [N, 3]."""
         up = np.clip(directions[:, 2:3], 0.0, 1.0)
         colour = self.horizon + (self.zenith - self.horizon) * np.sqrt(up)
+        # Clouds lie on a plane: their pattern shrinks towards the horizon.
         reach = 1.0 / (directions[:, 2] + 0.12).clip(0.05)
         u = directions[:, 0] * reach * 0.11 + self._cloud_shift[0]
         v = directions[:, 1] * reach * 0.11 + self._cloud_shift[1]
-        cover = np.clip((noise(u, v) - 0.68 + 0.4 * self._weather.sky_cover) * 4.0, 0.0, 1.0)[
-            :, None
-        ]
-        cover *= 1.0 - 0.85 * self._weather.sky_cover
+        density = (noise(u, v) - 0.68 + 0.4 * self._weather.cloud_cover) * 4.0
+        cover = np.clip(density, 0.0, 1.0)[:, None]
+        cover *= 1.0 - 0.85 * self._weather.cloud_cover
         cloud = self.ambient.mean() * 2.1
         colour = colour + cover * (cloud - colour)
         if self._weather.sun:
@@ -65,7 +64,7 @@ class Sky:
         return colour.astype(np.float32)
 
     def environment(self, directions: np.ndarray) -> np.ndarray:
-        """Blurred surroundings for glossy surfaces: sky above the roofs, dim town below."""
+        """Blurred surroundings for glossy surfaces: sky above the roofs, a dim town below."""
         up = np.clip((directions[:, 2:3] - 0.05) * 3.0, 0.0, 1.0)
         town = self.ambient * 0.22 + self.sun_colour * 0.06
         return (town + (0.5 * (self.zenith + self.horizon) - town) * up).astype(np.float32)

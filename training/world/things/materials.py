@@ -1,4 +1,4 @@
-"""How surfaces look to a camera and answer a LiDAR."""
+"""Surface materials: what a camera and a LiDAR see of them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Material:
-    """One surface; a triangle's tint multiplies ``rgb``."""
+    """Optical properties of a surface; a triangle's tint multiplies ``rgb``."""
 
     name: str
     rgb: RGB
     """Albedo in 0..1."""
     reflectivity: float
-    """LiDAR return strength at normal incidence, as nuScenes' intensity / 255."""
-    texture: str = "none"
-    """What the camera draws on it from world position: none, asphalt, brick, windows, foliage,
-    paving, grass, bark.
+    """Strength of a LiDAR return at normal incidence, as nuScenes' intensity / 255; retroreflective
+    surfaces such as signs and number plates come near 1.
     """
+    texture: str = "none"
+    """Pattern that the camera draws at world positions, one of ``textures.TEXTURES``."""
     specular: float = 0.0
-    """Share of mirror-like reflection, 0..1."""
-    retro: bool = False
-    """Sends light back to where it came from: signs, plates, safety vests."""
+    """Fraction of light reflected as by a mirror, 0..1."""
     lidar_transmission: float = 0.0
-    """Share of LiDAR beams that pass through."""
+    """Fraction of LiDAR beams that pass through, 0..1."""
     emission: float = 0.0
-    """Light given off at night, relative to a lit lamp."""
+    """Light emitted at night, relative to a street lamp."""
 
 
 MATERIALS: tuple[Material, ...] = (
@@ -54,18 +52,18 @@ MATERIALS: tuple[Material, ...] = (
     Material("plastic_dark", (0.10, 0.10, 0.11), 0.04),
     Material("chrome", (0.62, 0.63, 0.65), 0.22, specular=0.7),
     Material("headlight", (0.85, 0.87, 0.90), 0.35, specular=0.5, emission=1.0),
-    Material("taillight", (0.65, 0.06, 0.05), 0.40, retro=True, emission=0.5),
-    Material("plate", (0.85, 0.85, 0.82), 0.90, retro=True),
+    Material("taillight", (0.65, 0.06, 0.05), 0.40, emission=0.5),
+    Material("plate", (0.85, 0.85, 0.82), 0.90),
     Material("cloth", (0.85, 0.85, 0.85), 0.11),
     Material("skin", (0.72, 0.53, 0.42), 0.16),
     Material("hair", (0.09, 0.07, 0.06), 0.07),
-    Material("vest", (0.86, 0.80, 0.12), 0.60, retro=True),
+    Material("vest", (0.86, 0.80, 0.12), 0.60),
     Material("cone_orange", (0.90, 0.34, 0.08), 0.20),
-    Material("retro_white", (0.90, 0.90, 0.90), 0.95, retro=True),
+    Material("retro_white", (0.90, 0.90, 0.90), 0.95),
     Material("barrier_plastic", (0.92, 0.92, 0.90), 0.18),
     Material("foliage", (0.20, 0.33, 0.11), 0.16, "foliage"),
     Material("bark", (0.33, 0.27, 0.21), 0.13, "bark"),
-    Material("sign_face", (0.90, 0.90, 0.90), 0.95, retro=True),
+    Material("sign_face", (0.90, 0.90, 0.90), 0.95),
     Material("sign_back", (0.55, 0.56, 0.57), 0.20),
     Material("lamp_head", (0.92, 0.90, 0.80), 0.20, emission=1.0),
     Material("signal_red", (0.85, 0.10, 0.08), 0.20, emission=0.8),

@@ -1,5 +1,6 @@
-"""Trees, bushes and hedges: trunks, and crowns of leaf cards around low-poly cores, so that beams
-pass partly.
+"""Trees, bushes and hedges as triangle meshes, ``static.vegetation``.
+
+A crown consists of square leaf cards around low-poly cores, so that some LiDAR beams pass.
 """
 
 from __future__ import annotations
@@ -7,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from training.world.scene import Mesh
-from training.world.things.meshes import Sketch
+from training.world.things.sketch import Sketch
 
 TEMPERATE = ("round", "young", "columnar")
 TROPICAL = ("round", "umbrella", "palm", "young", "columnar")
 
-# Height, trunk share, trunk radius, crown radius in metres; trunks are long enough for vehicles to
-# pass under the crown.
+# Height in metres, fraction of it below the crown, radius of the trunk and of the crown in metres;
+# trunks are long enough for vehicles to pass beneath the crown.
 _FORMS = {
     "round": (8.0, 0.42, 0.19, 3.1),
     "umbrella": (10.5, 0.48, 0.30, 5.0),
@@ -22,14 +23,17 @@ _FORMS = {
 }
 
 
-def _leaf_cards(
+def _draw_leaf_cards(
     sketch: Sketch,
     rng: np.random.Generator,
     centres: np.ndarray,
     size: tuple[float, float],
     tint: np.ndarray,
 ) -> None:
-    """Square cards, turned at random, at ``centres [N, 3]``; each its own shade."""
+    """Square cards of random orientation and shade at ``centres`` ``[N, 3]``.
+
+    ``size`` is the range of their edges in metres.
+    """
     count = len(centres)
     normal = rng.normal(size=(count, 3))
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
@@ -37,20 +41,15 @@ def _leaf_cards(
     first /= np.linalg.norm(first, axis=1, keepdims=True)
     second = np.cross(normal, first)
     half = rng.uniform(size[0] / 2, size[1] / 2, (count, 1))
-    corners = np.stack(
-        [
-            centres + half * (a * first + b * second)
-            for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))
-        ],
-        axis=1,
-    )
+    signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    corners = np.stack([centres + half * (a * first + b * second) for a, b in signs], axis=1)
     start = np.arange(count)[:, None] * 4
     triangles = np.concatenate([start + (0, 1, 2), start + (0, 2, 3)])
     shades = np.tile(tint * rng.uniform(0.7, 1.3, (count, 1)), (2, 1))
     sketch.add(corners.reshape(-1, 3), triangles, "foliage", shades)
 
 
-def _clump(
+def _draw_clump(
     sketch: Sketch,
     rng: np.random.Generator,
     centre: np.ndarray,
@@ -59,13 +58,12 @@ def _clump(
     size: tuple[float, float],
     tint: np.ndarray,
 ) -> None:
-    """A ball of leaves: a core that stops beams, and cards in its outer half."""
-    sketch.blob(centre, radii * 0.6, "foliage", tint * 0.75)
+    """An ellipsoid of leaves: a core that stops beams, and ``cards`` cards in its outer half."""
+    sketch.ellipsoid(centre, radii * 0.6, "foliage", tint * 0.75)
     direction = rng.normal(size=(cards, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    _leaf_cards(
-        sketch, rng, centre + direction * radii * rng.uniform(0.5, 1.0, (cards, 1)), size, tint
-    )
+    centres = centre + direction * radii * rng.uniform(0.5, 1.0, (cards, 1))
+    _draw_leaf_cards(sketch, rng, centres, size, tint)
 
 
 def _green(rng: np.random.Generator, tropical: bool) -> np.ndarray:
@@ -74,42 +72,32 @@ def _green(rng: np.random.Generator, tropical: bool) -> np.ndarray:
 
 
 def draw_tree(rng: np.random.Generator, form: str, tropical: bool) -> Mesh:
-    """A tree of one of the forms in ``TEMPERATE`` and ``TROPICAL``."""
+    """Draws a tree with its trunk at the origin; ``form`` is of ``TEMPERATE`` or ``TROPICAL``."""
     sketch = Sketch("static.vegetation")
     tint = _green(rng, tropical)
     if form == "palm":
         return _palm(sketch, rng, tint)
-    height, share, trunk, reach = _FORMS[form]
+    height, bare, trunk, reach = _FORMS[form]
     height *= float(rng.uniform(0.85, 1.2))
-    fork = np.array([*rng.normal(0, 0.25, 2), height * share])
-    bend = np.array([*rng.normal(0, 0.12, 2), height * share * 0.5])
+    fork = np.array([*rng.normal(0, 0.25, 2), height * bare])
+    bend = np.array([*rng.normal(0, 0.12, 2), height * bare * 0.5])
     sketch.tube([(0, 0, -0.2), bend, fork], [trunk * 1.25, trunk, trunk * 0.85], "bark", sides=7)
     crown_height = height - fork[2]
-    clumps = {"young": 4, "columnar": 4}.get(form, 8)
+    columnar = form == "columnar"
+    clumps = 4 if form in ("young", "columnar") else 8
     for index in range(clumps):
+        # 2.4 rad is nearly the golden angle: no two clumps stand one above the other.
         angle = index * 2.4 + rng.uniform(-0.4, 0.4)
-        out = reach * (0.0 if form == "columnar" else rng.uniform(0.35, 0.72)) * (index > 0)
-        up = (
-            crown_height * (index + 0.5) / clumps
-            if form == "columnar"
-            else crown_height * rng.uniform(0.35, 0.75)
-        )
+        out = reach * (0.0 if columnar else rng.uniform(0.35, 0.72)) * (index > 0)
+        up = crown_height * ((index + 0.5) / clumps if columnar else rng.uniform(0.35, 0.75))
         if form == "umbrella":
             up = crown_height * rng.uniform(0.55, 0.75)
         centre = fork + (out * np.cos(angle), out * np.sin(angle), up)
-        size = (
-            reach * rng.uniform(0.45, 0.62)
-            if form != "columnar"
-            else reach * rng.uniform(0.6, 0.85)
-        )
+        size = reach * (rng.uniform(0.6, 0.85) if columnar else rng.uniform(0.45, 0.62))
         radii = np.array([size, size, size * (0.55 if form == "umbrella" else 0.85)])
-        sketch.tube(
-            [fork - (0, 0, 0.1), fork * 0.5 + centre * 0.5 - (0, 0, 0.2), centre],
-            [trunk * 0.6, trunk * 0.42, 0.03],
-            "bark",
-            sides=5,
-        )
-        _clump(sketch, rng, centre, radii, int(24 + 20 * size), (0.35, 0.95), tint)
+        branch = [fork - (0, 0, 0.1), fork * 0.5 + centre * 0.5 - (0, 0, 0.2), centre]
+        sketch.tube(branch, [trunk * 0.6, trunk * 0.42, 0.03], "bark", sides=5)
+        _draw_clump(sketch, rng, centre, radii, int(24 + 20 * size), (0.35, 0.95), tint)
     return sketch.mesh()
 
 
@@ -117,12 +105,12 @@ def _palm(sketch: Sketch, rng: np.random.Generator, tint: np.ndarray) -> Mesh:
     height = float(rng.uniform(5.0, 8.5))
     top = np.array([*rng.normal(0, 0.3, 2), height])
     sketch.tube([(0, 0, -0.2), top * (0.4, 0.4, 0.5), top], [0.2, 0.15, 0.12], "bark", sides=7)
+    triangles = np.array([(0, 1, 3), (0, 3, 2), (2, 3, 5), (2, 5, 4)])
     for index in range(13):
         angle, rise, reach = index * 2.4, rng.uniform(0.0, 0.9), rng.uniform(1.8, 2.5)
-        out, side = (
-            np.array([np.cos(angle), np.sin(angle), 0]),
-            np.array([-np.sin(angle), np.cos(angle), 0]) * 0.28,
-        )
+        out = np.array([np.cos(angle), np.sin(angle), 0])
+        side = np.array([-np.sin(angle), np.cos(angle), 0]) * 0.28
+        # A frond rises and then hangs down, widest in its middle.
         spine = [
             top,
             top + out * reach * 0.5 + (0, 0, rise),
@@ -133,53 +121,32 @@ def _palm(sketch: Sketch, rng: np.random.Generator, tint: np.ndarray) -> Mesh:
             for point, width in zip(spine, (0.3, 1.3, 0.4), strict=True)
             for sign in (-1, 1)
         ]
-        sketch.add(
-            np.array(corners),
-            np.array([(0, 1, 3), (0, 3, 2), (2, 3, 5), (2, 5, 4)]),
-            "foliage",
-            tint * rng.uniform(0.8, 1.2),
-        )
+        sketch.add(np.array(corners), triangles, "foliage", tint * rng.uniform(0.8, 1.2))
     return sketch.mesh()
 
 
 def draw_bush(rng: np.random.Generator, tropical: bool) -> Mesh:
-    """A bush about 1.4 m wide and 1 m high."""
+    """Draws a bush about 1.4 m wide and 1 m high."""
     sketch = Sketch("static.vegetation")
     tint = _green(rng, tropical)
     for _ in range(3):
         centre = np.array([*rng.uniform(-0.35, 0.35, 2), rng.uniform(0.35, 0.55)])
-        _clump(
-            sketch,
-            rng,
-            centre,
-            rng.uniform((0.4, 0.4, 0.4), (0.6, 0.6, 0.6)),
-            22,
-            (0.16, 0.36),
-            tint,
-        )
+        radii = rng.uniform((0.4, 0.4, 0.4), (0.6, 0.6, 0.6))
+        _draw_clump(sketch, rng, centre, radii, 22, (0.16, 0.36), tint)
     return sketch.mesh()
 
 
 def draw_hedge(rng: np.random.Generator, tropical: bool) -> Mesh:
-    """Two metres of hedge along x, 0.8 m thick, 1 m high."""
+    """Draws two metres of hedge along x, 0.8 m thick and 1 m high."""
     sketch = Sketch("static.vegetation")
     tint = _green(rng, tropical)
     sketch.box((0, 0, 0.45), (2.0, 0.6, 0.8), "foliage", tint * 0.8)
     count = 56
-    spots = rng.uniform((-1.0, -0.4, 0.15), (1.0, 0.4, 1.0), (count, 3))
+    centres = rng.uniform((-1.0, -0.4, 0.15), (1.0, 0.4, 1.0), (count, 3))
+    # Every card lies at one of three faces: top, left or right.
     face = rng.integers(0, 3, count)
-    spots[face == 0, 2] = rng.uniform(0.85, 1.0, (face == 0).sum())
-    spots[face == 1, 1] = rng.uniform(0.28, 0.4, (face == 1).sum())
-    spots[face == 2, 1] = -rng.uniform(0.28, 0.4, (face == 2).sum())
-    _leaf_cards(sketch, rng, spots, (0.16, 0.34), tint)
-    return sketch.mesh()
-
-
-def draw_tall_grass(rng: np.random.Generator) -> Mesh:
-    """A patch of reeds or tall plants, 1 m across, 0.6 m high."""
-    sketch = Sketch("static.vegetation")
-    tint = _green(rng, True)
-    _leaf_cards(
-        sketch, rng, rng.uniform((-0.5, -0.5, 0.1), (0.5, 0.5, 0.55), (22, 3)), (0.2, 0.45), tint
-    )
+    centres[face == 0, 2] = rng.uniform(0.85, 1.0, (face == 0).sum())
+    centres[face == 1, 1] = rng.uniform(0.28, 0.4, (face == 1).sum())
+    centres[face == 2, 1] = -rng.uniform(0.28, 0.4, (face == 2).sum())
+    _draw_leaf_cards(sketch, rng, centres, (0.16, 0.34), tint)
     return sketch.mesh()

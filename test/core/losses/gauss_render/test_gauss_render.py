@@ -8,14 +8,15 @@ from occ_core.head import dense_logits
 from occ_core.losses.gauss_render.loss import (
     GaussRenderConfig,
     GaussRenderLoss,
-    difference,
-    released,
+    authors_code,
+    image_losses,
 )
+from occ_core.losses.gauss_render.opacity import OpacityNetwork
+from occ_core.rendering.bev_cameras import bev_camera
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.semantics import Rendered, render
-from occ_core.rendering.virtual_cameras import STRATEGIES, camera_above, looking_at
+from occ_core.rendering.semantics import SemanticImage, render
+from occ_core.rendering.virtual_cameras import STRATEGIES, look_at_pose
 from occ_core.rendering.voxel_gaussians import (
-    OpacityNetwork,
     opacity_from_empty,
     predicted_gaussians,
     true_gaussians,
@@ -29,7 +30,7 @@ CLASSES = 4
 
 def sensors() -> Cameras:
     """One camera, 1 m up, that looks along +y."""
-    pose = torch.from_numpy(looking_at(np.array([0.0, 0, 1]), np.array([0.0, 5, 1]))).float()
+    pose = torch.from_numpy(look_at_pose(np.array([0.0, 0, 1]), np.array([0.0, 5, 1]))).float()
     intrinsics = torch.tensor([[[40.0, 0, 31.5], [0, 40.0, 23.5], [0, 0, 1]]])
     return Cameras(intrinsics, torch.linalg.inv(pose)[None], (48, 64))
 
@@ -43,7 +44,7 @@ def street() -> torch.Tensor:
 
 
 def sure(labels: torch.Tensor, certainty: float = 12.0) -> torch.Tensor:
-    """Logits of a prediction that says just that."""
+    """Logits of a prediction of these labels, almost certain."""
     one_hot = torch.nn.functional.one_hot(labels.long().clamp(max=CLASSES - 1), CLASSES)
     return certainty * one_hot.permute(0, 4, 1, 2, 3).float()
 
@@ -79,10 +80,10 @@ def test_what_cannot_be_seen_is_left_out():
     assert len(predicted_gaussians(logits, GRID, ignored=ignored).means) == 0
 
 
-def test_through_everything_empty_is_seen():
+def test_transmittance_counts_as_empty():
     labels = torch.zeros(GRID.shape, dtype=torch.uint8)
     labels[:8] = 2
-    seen = render(true_gaussians(labels, CLASSES, GRID), camera_above(GRID, pixels_per_voxel=1))
+    seen = render(true_gaussians(labels, CLASSES, GRID), bev_camera(GRID, pixels_per_voxel=1))
     torch.testing.assert_close(seen.semantics.sum(dim=0), torch.ones(16, 16))
     assert seen.semantics[0, 8, 14] == 1 and seen.semantics[2, 8, 2] > 0.99
 
@@ -90,9 +91,11 @@ def test_through_everything_empty_is_seen():
 def test_eq_4_by_hand():
     """Two classes, two pixels; semantics differ by 0.4 in both channels of one pixel: 0.8 / 4.
     Depth counts where the truth has something, the first pixel: |3 - 5| / 10."""
-    true = Rendered(torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]]), torch.tensor([[5.0, 0.0]]))
-    predicted = Rendered(torch.tensor([[[0.4, 1.0]], [[0.6, 0.0]]]), torch.tensor([[3.0, 9.0]]))
-    semantics, depth = difference(predicted, true, far_m=10.0)
+    semantics, depth_m = torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]]), torch.tensor([[5.0, 0.0]])
+    true = SemanticImage(semantics, depth_m)
+    semantics, depth_m = torch.tensor([[[0.4, 1.0]], [[0.6, 0.0]]]), torch.tensor([[3.0, 9.0]])
+    predicted = SemanticImage(semantics, depth_m)
+    semantics, depth = image_losses(predicted, true, max_depth_m=10.0)
     assert semantics.item() == pytest.approx(0.2) and depth.item() == pytest.approx(0.2)
 
 
@@ -100,7 +103,8 @@ def test_eq_4_by_hand():
 def test_a_right_prediction_looks_like_the_truth(strategy: str):
     labels = street()
     right, wrong = (
-        losses(sure(said), labels, strategy=strategy) for said in (labels, torch.zeros_like(labels))
+        losses(sure(predicted), labels, strategy=strategy)
+        for predicted in (labels, torch.zeros_like(labels))
     )
     assert right.total < 0.01
     assert wrong.bev > 0.1 and wrong.total > 1
@@ -112,7 +116,8 @@ def test_a_floater_before_the_cameras_costs():
     floating = labels.clone()
     floating[0, 7:9, 10:12, 2:4] = 3
     clean, cluttered = (
-        losses(sure(one), labels, strategy="sensor", seed=1) for one in (labels, floating)
+        losses(sure(predicted), labels, strategy="sensor", seed=1)
+        for predicted in (labels, floating)
     )
     assert cluttered.camera > 10 * clean.camera and cluttered.camera_depth > 10 * clean.camera_depth
 
@@ -145,7 +150,7 @@ def test_gradients_lower_the_loss():
     assert last.total < 0.8 * first.total
 
 
-def test_terms_that_are_off_teach_nothing():
+def test_terms_that_are_off_are_zero():
     labels = street()
     logits = torch.randn(1, CLASSES, *GRID.shape, generator=torch.Generator().manual_seed(0))
     alone = losses(logits, labels, camera_depth=False, bev=False, bev_depth=False)
@@ -161,8 +166,8 @@ def test_ignored_voxels_count_on_neither_side():
 
 
 def cascade(seed: int, ratio: int) -> HeadOutput:
-    """Of two samples half and a fifth of the parents are refined, all eight children of each; with
-    ratio 1 there are none.
+    """Two samples, half and a fifth of whose coarse voxels are refined, with all eight children;
+    with ratio 1 none are.
     """
     torch.manual_seed(seed)
     shape = tuple(side // ratio for side in GRID.shape)
@@ -197,12 +202,12 @@ def test_a_cascade_is_rendered_as_its_dense_logits(strategy: str, ratio: int):
         if dense:
             made = loss(dense_logits(output, ratio), labels, [sensors()] * 2, random)
         else:
-            made = loss.of_cascade(output, labels, [sensors()] * 2, random)
+            made = loss.from_cascade(output, labels, [sensors()] * 2, random)
         made.total.backward()
-        learned = [output.coarse.grad] if ratio == 1 else [output.coarse.grad, output.fine.grad]
+        gradients = [output.coarse.grad] if ratio == 1 else [output.coarse.grad, output.fine.grad]
         for sample in (0, 1):
             assert output.coarse.grad[sample].abs().sum() > 0
-        sides.append((*made, *learned))
+        sides.append((*made, *gradients))
     for one, other in zip(*sides, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 
@@ -210,7 +215,7 @@ def test_a_cascade_is_rendered_as_its_dense_logits(strategy: str, ratio: int):
 def test_a_cascade_has_no_features_for_learned_opacity():
     with pytest.raises(ValueError, match="takes dense logits"):
         loss = GaussRenderLoss(GRID, GaussRenderConfig(), CLASSES, feature_channels=8)
-        loss.of_cascade(cascade(1, 2), street(), [], np.random.default_rng(0))
+        loss.from_cascade(cascade(1, 2), street(), [], np.random.default_rng(0))
 
 
 def test_without_anything_to_render_there_is_a_gradient_of_zero():
@@ -220,7 +225,7 @@ def test_without_anything_to_render_there_is_a_gradient_of_zero():
     )
     loss = GaussRenderLoss(GRID, GaussRenderConfig(bev=False, bev_depth=False), CLASSES)
     for logits in (output, dense_logits(output, 2)):
-        give = loss.of_cascade if isinstance(logits, HeadOutput) else loss
+        give = loss.from_cascade if isinstance(logits, HeadOutput) else loss
         give(
             logits, street().repeat(2, 1, 1, 1), [blind] * 2, np.random.default_rng(0)
         ).total.backward()
@@ -228,7 +233,7 @@ def test_without_anything_to_render_there_is_a_gradient_of_zero():
         output.coarse.grad = None
 
 
-def test_learned_opacity_starts_pale_and_learns():
+def test_learned_opacity_starts_low_and_gets_a_gradient():
     torch.manual_seed(0)
     labels, features = street(), torch.randn(1, 8, *GRID.shape)
     network = OpacityNetwork(8)
@@ -243,10 +248,11 @@ def test_learned_opacity_starts_pale_and_learns():
         loss(sure(labels), labels, [sensors()], np.random.default_rng(0))
 
 
-def test_what_was_released_differs_from_the_paper():
-    assert (released().weight, released().strategy, released().above) == (10.0, "lifted", "pinhole")
+def test_the_authors_code_differs_from_the_paper():
+    config = authors_code()
+    assert (config.weight, config.strategy, config.above) == (10.0, "lifted", "pinhole")
     labels = street()
-    loss = GaussRenderLoss(GRID, released(), CLASSES)
+    loss = GaussRenderLoss(GRID, authors_code(), CLASSES)
     assert loss(sure(labels), labels, [sensors()], np.random.default_rng(0)).total < 0.01
 
 

@@ -8,17 +8,17 @@ import torch
 from occ_core.losses.gauss_render.loss import GaussRenderConfig, GaussRenderLoss
 from occ_core.losses.gauss_render.truth_cache import TruthCache
 from occ_core.rendering.cameras import Cameras
-from occ_core.rendering.semantics import Rendered
-from occ_core.rendering.virtual_cameras import looking_at
+from occ_core.rendering.semantics import SemanticImage
+from occ_core.rendering.virtual_cameras import look_at_pose
 from occ_core.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((-4.0, -4.0, -1.0, 4.0, 4.0, 1.0), 1.0)
 LABELS = torch.zeros(8, 8, 2, dtype=torch.uint8)
-SEEN = Rendered(torch.rand(3, 4, 5), torch.rand(4, 5) * 50)
+SEEN = SemanticImage(torch.rand(3, 4, 5), torch.rand(4, 5) * 50)
 
 
 def camera() -> Cameras:
-    pose = torch.from_numpy(looking_at(np.array([0.0, -4, 1]), np.array([0.0, 4, 0]))).float()
+    pose = torch.from_numpy(look_at_pose(np.array([0.0, -4, 1]), np.array([0.0, 4, 0]))).float()
     return Cameras(
         torch.tensor([[[20.0, 0, 15.5], [0, 20.0, 11.5], [0, 0, 1]]]),
         torch.linalg.inv(pose)[None],
@@ -26,7 +26,7 @@ def camera() -> Cameras:
     )
 
 
-def never() -> Rendered:
+def never() -> SemanticImage:
     raise AssertionError("rendered again")
 
 

@@ -41,7 +41,7 @@ def test_small_ones_are_cloned_large_ones_split_faint_ones_pruned():
     # either way
     expected = [[0, 0, 0], [10, 0, 0.4], [30, 0, 0], [0, 0.1, 0], [10, 0, -0.4]]
     torch.testing.assert_close(where.centres, torch.tensor(expected), atol=1e-6, rtol=0)
-    assert where.of_points.tolist() == [True, False, False, True, False]
+    assert where.is_point.tolist() == [True, False, False, True, False]
     sigma = made.at(0.0, where).scales[:, 1] / 0.5
     assert sigma.tolist() == pytest.approx([0.2, 0.8 / 1.6, 0.2, 0.2, 0.8 / 1.6])
 

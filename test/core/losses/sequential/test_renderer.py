@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from occ_core.losses.sequential.anchors import Anchors, dual_source_anchors
-from occ_core.losses.sequential.renderer import RenderingConfig, SequentialRenderer, frame_views
+from occ_core.losses.sequential.renderer import SequentialRenderer, SequentialRendererConfig
+from occ_core.losses.sequential.target_views import target_views
 from occ_core.losses.sequential.temporal_gaussians import (
     ParameterNetwork,
     TemporalGaussians,
@@ -76,7 +77,7 @@ def test_anchors_are_new_points_and_occupied_voxels_without_them():
     occupied[5, 4, 2] = True  # holds the older point alone
     found = dual_source_anchors(points, occupied, GRID)
     assert found.centres.tolist() == [[0.5, 0.5, 0.5], [1.5, 0.5, 0.5]]
-    assert found.of_points.tolist() == [True, False]
+    assert found.is_point.tolist() == [True, False]
     assert found.size_m.tolist() == pytest.approx([0.2, 0.5])
 
 
@@ -133,9 +134,8 @@ def test_the_gate_widens_what_is_faster_than_the_scene():
     slow, fast = 1 / (1 + math.exp(4)), 1 / (1 + math.exp(-4))
     assert factors.tolist() == pytest.approx([1 + 2 * slow, 2.0, 1 + 2 * fast])
     factors[1].backward()
-    assert gate.log_beta.grad.item() == pytest.approx(
-        2 * 0.25 * -2 / 0.5
-    )  # 2 sigmoid'(0) * -d tau / softness
+    # 2 sigmoid'(0) * -d tau / softness
+    assert gate.log_beta.grad.item() == pytest.approx(2 * 0.25 * -2 / 0.5)
 
 
 def test_consistency_is_a_mean_and_teaches_the_initial_alone():
@@ -151,7 +151,7 @@ def test_consistency_is_a_mean_and_teaches_the_initial_alone():
 
 
 def test_views_are_scaled_with_their_cameras():
-    view = frame_views(frame(), 0, 0.5)
+    view = target_views(frame(), 0, 0.5)
     # One of two cameras is there. Pixel c becomes (c + 0.5) / 2 - 0.5: the centre 31.5 is at 15.5.
     assert view.images.shape == (1, 3, 24, 32)
     assert view.cameras.intrinsics[0].tolist() == [[20.0, 0, 15.5], [0, 20.0, 11.5], [0, 0, 1]]
@@ -160,14 +160,14 @@ def test_views_are_scaled_with_their_cameras():
     )
     sky = torch.zeros(2, 48, 64, dtype=torch.bool)
     sky[0, 0, 3] = True
-    assert (~frame_views(frame(), 0, 0.5, sky).valid).nonzero().tolist() == [[0, 0, 1]]
+    assert (~target_views(frame(), 0, 0.5, sky).valid).nonzero().tolist() == [[0, 0, 1]]
 
 
 def test_a_view_of_the_past_stands_where_the_vehicle_was():
     # The vehicle has driven 2 m along x since: then, its camera was at x = -2 of the present grid.
     then_from_now = torch.eye(4, dtype=torch.float64)
     then_from_now[0, 3] = 2
-    view = frame_views(frame(), 0, 0.5).seen_from(then_from_now, time_s=-0.5)
+    view = target_views(frame(), 0, 0.5).seen_from(then_from_now, time_s=-0.5)
     assert view.time_s == -0.5
     assert torch.linalg.inv(view.cameras.camera_from_grid[0])[:3, 3].tolist() == pytest.approx(
         [-2, 0, 0]
@@ -176,7 +176,7 @@ def test_a_view_of_the_past_stands_where_the_vehicle_was():
 
 def renderer(**changes: float) -> SequentialRenderer:
     torch.manual_seed(0)
-    return SequentialRenderer(4, GRID, RenderingConfig(image_scale=0.5, **changes))
+    return SequentialRenderer(4, GRID, SequentialRendererConfig(image_scale=0.5, **changes))
 
 
 def inputs() -> tuple:
@@ -189,7 +189,7 @@ def inputs() -> tuple:
         occupied,
         frame().points[0],
         torch.zeros(GRID.shape),
-        [frame_views(frame(), 0, 0.5)],
+        [target_views(frame(), 0, 0.5)],
     )
 
 
@@ -224,7 +224,7 @@ def test_density_control_is_for_the_photometric_loss_alone():
     losses.photometric.backward()
     assert volume.grad.abs().sum() > 0
     with pytest.raises(ValueError, match="their number|one to one"):
-        RenderingConfig(density_control=True)
+        SequentialRendererConfig(density_control=True)
 
 
 def test_following_the_consistency_lowers_the_photometric_loss():
@@ -232,7 +232,7 @@ def test_following_the_consistency_lowers_the_photometric_loss():
     one = renderer()
     optimiser = torch.optim.Adam(one.parameters(), lr=1e-3)
     first = one(volume, *rest).photometric.item()
-    for _ in range(20):
+    for _ in range(10):
         optimiser.zero_grad()
         one(volume, *rest).consistency.backward()
         optimiser.step()
@@ -261,8 +261,8 @@ def test_an_empty_scene_is_no_error():
 
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="image_scale"):
-        RenderingConfig(image_scale=0.0)
-    with pytest.raises(ValueError, match="nothing would be taught"):
-        RenderingConfig(consistency_weight=0.0)
+        SequentialRendererConfig(image_scale=0.0)
+    with pytest.raises(ValueError, match="one of them must be above"):
+        SequentialRendererConfig(consistency_weight=0.0)
     with pytest.raises(ValueError, match="weights"):
-        replace(RenderingConfig(), consistency_weight=1.0)
+        replace(SequentialRendererConfig(), consistency_weight=1.0)

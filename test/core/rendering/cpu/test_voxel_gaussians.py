@@ -1,9 +1,11 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from occ_core.head import dense_logits
+from occ_core.ops.backend import torch_only
 from occ_core.rendering.voxel_gaussians import (
     cascade_gaussians,
     predicted_gaussians,
@@ -31,53 +33,49 @@ def cascade(
 
 
 def both(output: HeadOutput, ignored: torch.Tensor | None) -> list[list[torch.Tensor]]:
-    """Of the compiled one and of its twin: means, features, opacities, and gradients of both
-    logits.
-    """
+    """Means, features, opacities and gradients of both logits, compiled and by torch."""
     sides = []
     for compiled in (True, False):
-        if compiled:
+        with nullcontext() if compiled else torch_only():
             made = cascade_gaussians(
                 output.coarse[0], output.fine, output.children[:, 1:], GRID, ignored=ignored
             )
-        else:
-            made = predicted_gaussians(dense_logits(output, 2)[0], GRID, ignored=ignored)
         random = torch.Generator().manual_seed(0)
-        weights = [
-            torch.randn(one.shape, generator=random) for one in (made.features, made.opacities)
+        results, logits = (made.features, made.opacities), (output.coarse, output.fine)
+        weighted = [
+            (result * torch.randn(result.shape, generator=random)).sum() for result in results
         ]
-        taught = sum(
-            (one * weight).sum()
-            for one, weight in zip((made.features, made.opacities), weights, strict=True)
-        )
-        learned = (output.coarse, output.fine)
-        gradients = torch.autograd.grad(taught, learned, allow_unused=True)
-        given = [
-            torch.zeros_like(one) if got is None else got
-            for one, got in zip(learned, gradients, strict=True)
+        gradients = torch.autograd.grad(sum(weighted), logits, allow_unused=True)
+        found = [
+            torch.zeros_like(leaf) if gradient is None else gradient
+            for leaf, gradient in zip(logits, gradients, strict=True)
         ]
-        sides.append([made.means, made.features.detach(), made.opacities.detach(), *given])
+        sides.append([made.means, *(result.detach() for result in results), *found])
     return sides
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    seed=st.integers(0, 2**16), share=st.sampled_from([0.0, 0.3, 1.0]), emptier=st.sampled_from([0.0, 4.0, 30.0]),
+    seed=st.integers(0, 2**16),
+    share=st.sampled_from([0.0, 0.3, 1.0]),
+    emptier=st.sampled_from([0.0, 4.0, 30.0]),
     hidden=st.sampled_from([0.0, 0.2, 1.0]),
-)  # fmt: skip
-def test_it_makes_its_twins_gaussians(seed: int, share: float, emptier: float, hidden: float):
+)
+def test_it_makes_the_gaussians_that_torch_makes(
+    seed: int, share: float, emptier: float, hidden: float
+):
     """Also where nothing is refined, nothing is there, or all is ignored."""
     output = cascade(seed, share, emptier)
     ignored = torch.rand(GRID.shape) < hidden
-    for ours, twins in zip(*both(output, ignored), strict=True):
-        torch.testing.assert_close(ours, twins, rtol=1e-5, atol=1e-6)
+    for ours, expected in zip(*both(output, ignored), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_logits_of_half_precision():
     output = cascade(1, 0.5, 1.0, torch.bfloat16)
-    for ours, twins in zip(*both(output, None), strict=True):
+    for ours, expected in zip(*both(output, None), strict=True):
         torch.testing.assert_close(
-            ours, twins, rtol=1e-2, atol=5e-3
+            ours, expected, rtol=1e-2, atol=5e-3
         )  # sums of eight voxels, rounded to 1 in 256
 
 
@@ -91,7 +89,7 @@ def test_nan_is_not_drawn():
 
 @pytest.mark.parametrize("kind", ["truth", "dense", "cascade"])
 def test_voxels_come_from_above_row_by_row(kind: str):
-    """The order of equal depths, in which the camera above blends: z falls, then y rises, then x."""
+    """The order in which the camera above blends equal depths: z falls, then y rises, then x."""
     labels = torch.zeros(GRID.shape, dtype=torch.uint8)
     for voxel in ((0, 1, 3), (1, 0, 3), (2, 0, 3), (5, 5, 0), (4, 4, 1)):
         labels[voxel] = 1

@@ -1,0 +1,341 @@
+"""From messages to the parts of a frame, for the node and for ``occ_offline`` alike.
+
+No rclpy import: the messages may be rclpy's or those of rosbags.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from occ_core.geometry.points import EGO_BOX_M
+from occ_core.geometry.poses import invert_pose
+from occ_perception_ros.calibration import CameraModel, camera_model, load_calibration
+from occ_perception_ros.context import ContextCache, ContextConfig
+from occ_perception_ros.frame_parts import CameraPart, FrameParts, SweepMessage
+from occ_perception_ros.messages import check_header, stamp_ns
+from occ_perception_ros.ranges import range_problems
+from occ_perception_ros.synchronizer import NS, LidarAnchoredSynchronizer, SensorSet, SyncConfig
+from occ_perception_ros.topics import CAMERAS
+from occ_perception_ros.transforms import (
+    TransformError,
+    TransformTree,
+    pose_from_message,
+    transform_from_message,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssemblerConfig:
+    """How messages become frames."""
+
+    cameras: tuple[str, ...] = CAMERAS
+    """Names of the cameras, in the model's order."""
+    grid_frame: str = "lidar_top"
+    """TF frame to which the voxel grid is fixed; it has to match the checkpoint's training."""
+    world_frame: str = "map"
+    """Fixed TF frame: the parent frame of the odometry or of the moving transforms on /tf."""
+    calibration_file: str = ""
+    """YAML file of static transforms and, optionally, camera models; empty: use /tf_static."""
+    pose_timeout_s: float = field(default=0.2, metadata={"range": (0.0, 10.0)})
+    """How long to wait for a sweep's pose, in sensor time after the sweep."""
+    pose_tolerance_s: float = field(default=0.06, metadata={"range": (0.0, 10.0)})
+    """How far outside the known poses the nearest pose may still be used."""
+    max_speed_mps: float = field(default=70.0, metadata={"range": (1.0, 1000.0)})
+    """A vehicle that moves faster than this between two frames was relocated: memory is reset."""
+    max_points: int = field(default=400_000, metadata={"range": (1, 100_000_000)})
+    """Sweeps with more points are thinned to at most this number."""
+    ego_box_m: tuple[float, ...] = EGO_BOX_M
+    """Box around the vehicle whose LiDAR returns are dropped, as x_min, y_min, z_min, x_max, y_max,
+    z_max in the LiDAR's frame; the default fits nuScenes' car."""
+    sync: SyncConfig = SyncConfig()
+    context: ContextConfig = ContextConfig()
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.cameras or len(set(self.cameras)) != len(self.cameras):
+            problems.append(f"cameras must be distinct names, got {list(self.cameras)}")
+        if not self.grid_frame or not self.world_frame:
+            problems.append("grid_frame and world_frame must not be empty")
+        box = self.ego_box_m
+        if len(box) != 6 or any(low > high for low, high in zip(box[:3], box[3:], strict=False)):
+            problems.append(
+                f"ego_box_m must be x_min, y_min, z_min, x_max, y_max, z_max, got {list(box)}"
+            )
+        problems += range_problems(self)
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+class FrameAssembler:
+    """Takes messages in the order of their arrival and returns the parts of complete frames.
+
+    It only stores and matches; decoding is left to ``build_frame``. Every ``add_...`` method
+    returns the frames that the message completes, oldest first.
+
+    Args:
+        warn: called with a short key, which is the same for the same problem, and the full text.
+
+    Raises:
+        FileNotFoundError: the calibration file does not exist.
+        ValueError: the calibration file is malformed, or the configuration contradicts itself.
+    """
+
+    def __init__(
+        self, config: AssemblerConfig, warn: Callable[[str, str], None] | None = None
+    ) -> None:
+        self.config = config
+        self.tree = TransformTree(config.pose_tolerance_s)
+        self.context = ContextCache(config.context)
+        self.synchronizer = LidarAnchoredSynchronizer(config.cameras, config.sync)
+        self.counts: Counter[str] = Counter()
+        self._warn = warn or (lambda key, text: None)
+        self._fixed_models = (
+            load_calibration(Path(config.calibration_file), self.tree)
+            if config.calibration_file
+            else {}
+        )
+        self._models: dict[str, CameraModel] = {}
+        self._info_keys: dict[str, tuple[Any, ...]] = {}
+        self._bad_info: dict[str, str] = {}
+        self._awaiting_pose: list[SensorSet] = []
+        self._last_pose: tuple[int, np.ndarray] | None = None
+        self._sweeps_from_ns = 0
+        """Older sweeps were taken before the vehicle was relocated."""
+        self._reset_reason: str | None = None
+
+    def add_image(self, camera: str, message: Any) -> list[FrameParts]:
+        """Adds a sensor_msgs/Image or CompressedImage."""
+        stamp = self._stamp(camera, message)
+        if stamp is None:
+            return []
+        return self._collect(self.synchronizer.add_image(camera, stamp, message))
+
+    def add_camera_info(self, camera: str, message: Any) -> list[FrameParts]:
+        """Adds a sensor_msgs/CameraInfo; it replaces the camera's previous one."""
+        key = (
+            message.width,
+            message.height,
+            *(tuple(getattr(message, n, ())) for n in ("k", "r", "p", "K", "R", "P")),
+        )
+        if camera not in self._fixed_models and self._info_keys.get(camera) != key:
+            self._info_keys[camera] = key
+            try:
+                self._models[camera] = camera_model(camera, message)
+                self._bad_info.pop(camera, None)
+            except ValueError as error:
+                self._models.pop(camera, None)
+                self._bad_info[camera] = str(error)
+                self._warn(f"camera_info {camera}", str(error))
+        return []
+
+    def add_points(self, message: Any) -> list[FrameParts]:
+        """Adds a sensor_msgs/PointCloud2, the anchor of a frame."""
+        stamp = self._stamp("points", message)
+        if stamp is None:
+            return []
+        if int(message.width) * int(message.height) == 0:
+            self.counts["empty_clouds"] += 1
+            self._warn(
+                "empty cloud",
+                f"the point cloud at {stamp / NS:.3f} s is empty; it is treated as missing",
+            )
+            return []
+        resets = self.synchronizer.counts["resets"]
+        sets = self.synchronizer.add_sweep(stamp, SweepMessage(message, self.config.max_points))
+        if self.synchronizer.counts["resets"] == resets:
+            return self._collect(sets)
+        # Time jumped. Sets from before the jump get the poses that are known, since no more will
+        # arrive for them.
+        before = [released for released in sets if released.stamp_ns != stamp]
+        parts = self._collect(before, wait=False)
+        self._forget(stamp)
+        return parts + self._collect([released for released in sets if released.stamp_ns == stamp])
+
+    def add_odometry(self, message: Any) -> list[FrameParts]:
+        """Adds a nav_msgs/Odometry: the pose of ``child_frame_id`` in ``header.frame_id``."""
+        stamp = self._stamp("odometry", message)
+        if stamp is not None:
+            try:
+                pose = pose_from_message(message.pose.pose)
+            except ValueError as error:
+                self._warn("odometry", f"odometry at {stamp / NS:.3f} s is not usable: {error}")
+            else:
+                parent = message.header.frame_id.lstrip("/")
+                child = message.child_frame_id.lstrip("/")
+                self.tree.add_moving(parent, child, stamp, pose)
+        return self._collect([])
+
+    def add_transforms(self, message: Any, static: bool) -> list[FrameParts]:
+        """Adds a tf2_msgs/TFMessage of /tf_static (``static``) or /tf."""
+        for stamped in message.transforms:
+            parent, child = stamped.header.frame_id.lstrip("/"), stamped.child_frame_id.lstrip("/")
+            try:
+                transform = transform_from_message(stamped.transform)
+            except ValueError as error:
+                self._warn(
+                    f"tf {child}",
+                    f"the transform from '{child}' to '{parent}' is not usable: {error}",
+                )
+                continue
+            if static:
+                self.tree.add_static(parent, child, transform)
+            else:
+                self.tree.add_moving(parent, child, stamp_ns(stamped.header), transform)
+        return self._collect([])
+
+    def add_context(self, topic: str, message: Any) -> list[FrameParts]:
+        """Adds a std_msgs/String of the topic ``"weather"`` or ``"region"``."""
+        try:
+            self.context.set(topic, message.data, self.synchronizer.newest_ns)
+        except ValueError as error:
+            self.counts["unknown_context"] += 1
+            self._warn(f"context {topic}", str(error))
+        return []
+
+    def flush(self) -> list[FrameParts]:
+        """Returns the frames that still wait for messages, when no more will arrive."""
+        return self._collect(self.synchronizer.flush(), wait=False)
+
+    def clock_jumped(self, now_ns: int) -> None:
+        """Resets if the clock was set back to ``now_ns`` and the sweeps have not shown it yet."""
+        newest = self.synchronizer.newest_ns
+        if newest is not None and newest - now_ns > self.config.sync.regression_s * NS:
+            self.reset(f"the clock went back to {now_ns / NS:.3f} s", now_ns)
+
+    def reset(self, reason: str, stamp_ns: int | None = None) -> None:
+        """Drops all data but the calibration; data close to ``stamp_ns``, if given, are kept.
+
+        The next frame has ``reason`` as its ``reset_reason``.
+        """
+        self.synchronizer.restart(stamp_ns, reason)
+        self._forget(stamp_ns)
+
+    def _forget(self, stamp_ns: int | None) -> None:
+        self._awaiting_pose.clear()
+        self._last_pose = None
+        self._sweeps_from_ns = 0
+        self.context.restart()
+        if stamp_ns is not None:
+            self.tree.keep_around(stamp_ns, self.config.sync.regression_s)
+
+    def _stamp(self, topic: str, message: Any) -> int | None:
+        try:
+            return check_header(topic, message.header)
+        except ValueError as error:
+            self.counts["bad_headers"] += 1
+            self._warn(f"header {topic}", str(error))
+            return None
+
+    def _collect(self, sets: Sequence[SensorSet], wait: bool = True) -> list[FrameParts]:
+        """The sets with their poses, oldest first; with ``wait``, sets whose poses may still arrive
+        are held back.
+        """
+        self._awaiting_pose.extend(sets)
+        collected = []
+        while self._awaiting_pose and not (wait and self._pose_may_arrive(self._awaiting_pose[0])):
+            chosen = self._awaiting_pose.pop(0)
+            try:
+                collected.append(self._parts(chosen))
+            except TransformError as error:
+                self.counts["no_pose"] += 1
+                self._reset_reason = self._reset_reason or chosen.reset_reason
+                self._warn("pose", f"the sweep at {chosen.stamp_ns / NS:.3f} s is skipped: {error}")
+        return collected
+
+    def _pose_may_arrive(self, chosen: SensorSet) -> bool:
+        newest = self.synchronizer.newest_ns
+        if newest is not None and newest - chosen.stamp_ns >= self.config.pose_timeout_s * NS:
+            return False
+        latest = max([chosen.stamp_ns, *(stamp for stamp, _ in chosen.images.values())])
+        lidar_frame = chosen.sweeps[-1][1].frame_id
+        return not self.tree.covers(self.config.world_frame, lidar_frame, latest)
+
+    def _parts(self, chosen: SensorSet) -> FrameParts:
+        """The set with its poses.
+
+        Raises:
+            TransformError: the pose of the grid or of the anchor sweep is not known.
+        """
+        world, grid = self.config.world_frame, self.config.grid_frame
+        world_from_grid = self.tree.lookup(world, grid, chosen.stamp_ns)
+        reset_reason = self._reset_reason or chosen.reset_reason
+        jump = self._ego_jump(chosen.stamp_ns, world_from_grid)
+        if jump is not None:
+            reset_reason = reset_reason or jump
+            self._sweeps_from_ns = chosen.stamp_ns
+        sweeps = self._posed_sweeps(chosen)
+        cameras, masked = self._posed_cameras(chosen, invert_pose(world_from_grid))
+        for camera, reason in masked.items():
+            self._warn(f"masked {camera}", f"camera '{camera}' is masked: {reason}")
+        self._reset_reason = None
+        self._last_pose = (chosen.stamp_ns, world_from_grid)
+        return FrameParts(
+            stamp_ns=chosen.stamp_ns,
+            cameras=cameras,
+            masked=masked,
+            sweeps=sweeps,
+            grid_from_lidar=self.tree.lookup(grid, sweeps[-1][1].frame_id, chosen.stamp_ns),
+            world_from_grid=world_from_grid,
+            context=self.context.at(chosen.stamp_ns),
+            ego_box_m=self.config.ego_box_m,
+            reset_reason=reset_reason,
+        )
+
+    def _posed_sweeps(self, chosen: SensorSet) -> tuple[tuple[int, SweepMessage, np.ndarray], ...]:
+        """Stamp, sweep and world_from_lidar of the sweeps whose pose is known; the anchor last.
+
+        Raises:
+            TransformError: the anchor's pose is not known.
+        """
+        posed = []
+        for stamp, sweep in chosen.sweeps:
+            if stamp < self._sweeps_from_ns:
+                continue
+            try:
+                pose = self.tree.lookup(self.config.world_frame, sweep.frame_id, stamp)
+            except TransformError:
+                if stamp == chosen.stamp_ns:
+                    raise
+                self.counts["sweeps_without_pose"] += 1
+            else:
+                posed.append((stamp, sweep, pose))
+        return tuple(posed)
+
+    def _posed_cameras(
+        self, chosen: SensorSet, grid_from_world: np.ndarray
+    ) -> tuple[dict[str, CameraPart], dict[str, str]]:
+        """The cameras with their poses, and the others with the reason why they are masked."""
+        cameras, masked = {}, dict(chosen.missing)
+        for camera, (stamp, message) in chosen.images.items():
+            model = self._fixed_models.get(camera) or self._models.get(camera)
+            if model is None:
+                masked[camera] = self._bad_info.get(camera, "no camera_info received yet")
+                continue
+            frame = message.header.frame_id.lstrip("/")
+            try:
+                # At the image's own stamp: the vehicle moves between exposure and sweep.
+                world_from_camera = self.tree.lookup(self.config.world_frame, frame, stamp)
+            except TransformError as error:
+                masked[camera] = str(error)
+                continue
+            camera_from_rectified = invert_pose(model.rectified_from_camera)
+            grid_from_camera = grid_from_world @ world_from_camera @ camera_from_rectified
+            cameras[camera] = CameraPart(message, stamp, model, grid_from_camera)
+        return cameras, masked
+
+    def _ego_jump(self, stamp: int, world_from_grid: np.ndarray) -> str | None:
+        """Why the vehicle cannot have driven here since the last frame; None where it can have."""
+        if self._last_pose is None:
+            return None
+        seconds = (stamp - self._last_pose[0]) / NS
+        metres = float(np.linalg.norm(world_from_grid[:3, 3] - self._last_pose[1][:3, 3]))
+        if metres <= self.config.max_speed_mps * seconds + 1.0:
+            return None
+        self.counts["ego_jumps"] += 1
+        return f"the vehicle jumped {metres:.1f} m in {seconds:.3f} s"

@@ -1,0 +1,152 @@
+"""``TrainConfig``: everything that decides a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from occ_core.config import OccupancyConfig
+from occ_core.engine import Precision
+from occ_core.losses.gauss_render.loss import GaussRenderConfig
+from occ_core.losses.sequential.renderer import SequentialRendererConfig
+from training.learning.augment import AugmentConfig
+from training.learning.objective import LossWeights
+from training.learning.prompt_noise import LanguageTraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run; stored as ``config.json`` next to its results."""
+
+    model: OccupancyConfig
+    data: Path
+    """nuScenes data root with ``nuscenes_occ`` labels."""
+    out: Path
+    """Folder of this run: checkpoints, curves, pictures."""
+    version: str | None = None
+    """Folder of nuScenes tables; None takes the only one in ``data``."""
+    split: str | None = None
+    """nuScenes split to train on (``train``, ``mini_train``); None trains on all scenes except the
+    validation scenes below.
+    """
+    validation_scenes: int = 2
+    """Number of scenes held out for validation if there is no split: the last ones by name."""
+    validation_frames: int = 12
+    """Number of keyframes scored after every epoch, spread evenly."""
+    steps: int = 4000
+    batch_size: int = 1
+    """Keyframes per step; with a memory or ``by_drive``, the number of drives from which a step
+    takes a clip each.
+    """
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    clip_norm: float = 5.0
+    """Gradients with a larger norm are scaled down to this one."""
+    ema_decay: float = 0.998
+    """Decay of the averaged weights, which are the ones that are evaluated and shipped."""
+    sweeps: int = 9
+    """Number of earlier LiDAR sweeps added to the keyframe's own."""
+    augment: AugmentConfig | None = field(default_factory=AugmentConfig)
+    losses: LossWeights = LossWeights()
+    rendering: SequentialRendererConfig | None = None
+    """TACOcc's sequential renderer, which leaves nothing in the checkpoint. It writes
+    ``preprocessed/`` in the data root.
+    """
+    gauss_render: GaussRenderConfig | None = None
+    """GaussRender's loss on top of the voxel losses; it leaves nothing in the checkpoint."""
+    gauss_render_from: float | None = None
+    """Fraction of the steps after which GaussRender's loss sets in; None: from the first step. An
+    untrained model renders nothing but fog.
+    """
+    truth_renders: Path | None = None
+    """Folder that caches GaussRender's renders of the labels from epoch to epoch: the view from
+    above and, with a strategy that does not move the cameras, the camera views. At the size
+    ``tiny`` a render takes 1.5 MB, a keyframe up to 42 MB (4 mirrorings, 7 views).
+    """
+    language: LanguageTraining | None = None
+    """How prompts are made in training; required if the model has ``language``."""
+    epoch_steps: int = 300
+    """Number of steps between validations, each with a picture and a checkpoint."""
+    streams: int = 8
+    """Number of drives processed side by side, with a memory."""
+    clip: int = 2
+    """Number of consecutive keyframes of a drive per step, with a memory. Gradients reach back over
+    the clip, the memory to the start of the drive.
+    """
+    forget: float | None = None
+    """Fraction of keyframes before which the memory is dropped, so that the model also learns to
+    see without one.
+    """
+    by_drive: bool = False
+    """Draw keyframes drive by drive even without a memory: ``streams`` and ``clip`` apply, and each
+    keyframe gets a forward pass of its own.
+    """
+    seed: int = 1
+    workers: int = 1
+    """Number of data-loading processes; 0 loads in the training process."""
+    precision: Precision = "auto"
+    device: str = "auto"
+    """``cpu``, ``cuda`` or ``auto``."""
+    start_from: Path | None = None
+    """Checkpoint to start from; its model may lack parts of this one, such as the fuser or the
+    memory.
+    """
+    backbone_weights: Path | None = None
+    """Local Hugging Face folder of a ResNet with which the image encoder is initialised."""
+
+    def __post_init__(self) -> None:
+        self._check_ranges()
+        self._check_model_parts()
+        self._check_gauss_render()
+
+    def _check_ranges(self) -> None:
+        for name in ("steps", "batch_size", "epoch_steps", "validation_frames", "streams", "clip"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"TrainConfig.{name} must be at least 1, got {getattr(self, name)}"
+                )
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
+        if self.forget is not None and not 0 <= self.forget <= 1:
+            raise ValueError(f"TrainConfig.forget must be in [0, 1], got {self.forget}")
+
+    def _check_model_parts(self) -> None:
+        """Refuses options that the model cannot follow."""
+        if (self.model.temporal is not None or self.by_drive) and self.streams < self.batch_size:
+            raise ValueError(
+                f"TrainConfig.streams must be at least batch_size {self.batch_size}, got "
+                f"{self.streams}"
+            )
+        if self.losses.daga and not (self.model.camera and self.model.lidar):
+            raise ValueError(
+                f"LossWeights.daga {self.losses.daga} aligns camera and LiDAR, but the model has "
+                "only one of them"
+            )
+        if self.forget is not None and self.model.temporal is None:
+            raise ValueError(
+                f"TrainConfig.forget is {self.forget}, but the model has no memory "
+                "(OccupancyConfig.temporal)"
+            )
+        if (self.language is None) != (self.model.language is None):
+            raise ValueError(
+                "TrainConfig.language and TrainConfig.model.language must be given together"
+            )
+        lora = self.language is not None and self.language.clip is not None
+        if self.start_from is not None and lora:
+            raise ValueError(
+                "TrainConfig.start_from: a checkpoint holds no LoRA weights to continue from; "
+                "leave out language.clip, or train from scratch"
+            )
+
+    def _check_gauss_render(self) -> None:
+        if self.gauss_render is None:
+            for name in ("truth_renders", "gauss_render_from"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"TrainConfig.{name} needs TrainConfig.gauss_render, which is not given"
+                    )
+        if self.gauss_render_from is not None and not 0 <= self.gauss_render_from < 1:
+            raise ValueError(
+                f"TrainConfig.gauss_render_from must be in [0, 1), got {self.gauss_render_from}"
+            )

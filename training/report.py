@@ -1,0 +1,278 @@
+"""The tables of the documentation: ``python -m training.report`` prints ``docs/results.md``.
+
+``--write`` writes that page from ``docs/results/*.json``, and renews the tables between
+``<!-- table: NAME -->`` and ``<!-- end -->`` in the README and the other pages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from training.results import code_tables
+from training.results import result_tables as tables
+
+ROOT = Path(__file__).parents[1]
+TEST, WEATHERS = "`data/town_test`", "`data/town_weathers`"
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What is read, and whether the documents are written."""
+
+    results: Path = ROOT / "docs" / "results"
+    """Folder of the JSON files."""
+    write: bool = False
+    """Renews the tables in the documents instead of printing them."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of ``docs/results.md``."""
+
+    title: str
+    file: str
+    """The JSON file under ``docs/results``."""
+    text: str
+    table: Callable[[Path], str]
+    command: str = ""
+    """What writes the file, where the file itself does not say it."""
+
+    def markdown(self, results: Path) -> str:
+        """Title, source and table; where the file is missing, the command that writes it."""
+        path = results / self.file
+        stored: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        command = self.command or stored.get("command", "")
+        about = [self.text]
+        if stored:
+            machines = stored.get("machines") or [stored.get("machine", "")]
+            about += [f"Measured on: {machine}." for machine in machines if machine]
+        place = f"[`{self.file}`](results/{self.file})" if stored else f"`{self.file}`"
+        source = f"Stored in {place}, written by `{command}`."
+        table = self.table(results) if stored else "*Not stored yet.*"
+        return "\n\n".join([f"## {self.title}", " ".join([*about, source]), table])
+
+
+def _evaluate(options: str) -> str:
+    return f"python -m training.evaluate {options}"
+
+
+TINY = (
+    "Four checkpoints at the size `tiny`, each trained for 700 steps from `tiny_town`'s weights, "
+    "one seed: *base* as before, *shipped* with memory, prompts, WeathFusion and the alignment "
+    "loss, *TACOcc* with its fuser and memory, *GaussRender* with its loss."
+)
+PAIRED = (
+    "Size `nano`, 800 steps. Rows that others are compared to show their scores in %, the others "
+    "the mean of the paired differences in points ± its standard error over the seeds. *Time* is a "
+    "keyframe's, untrained, over the first row's."
+)
+SECTIONS = (
+    Section(
+        "Unseen towns",
+        "tiny/shipped_town_test.json",
+        f"{TINY} Eight drives ({TEST}), ten keyframes each.",
+        partial(tables.scores_table, "town_test"),
+        _evaluate("--data data/town_test --json docs/results/tiny/shipped_town_test.json"),
+    ),
+    Section(
+        "Unseen towns, each in three weathers",
+        "tiny/shipped_town_weathers.json",
+        f"The same checkpoints on 24 drives ({WEATHERS}): eight towns in clear weather, in rain "
+        "and at night.",
+        partial(tables.scores_table, "town_weathers"),
+        _evaluate("--data data/town_weathers --json docs/results/tiny/shipped_town_weathers.json"),
+    ),
+    Section(
+        "Classes",
+        "tiny/shipped_town_weathers.json",
+        "The same, class by class.",
+        tables.classes_table,
+        _evaluate("--data data/town_weathers --json docs/results/tiny/shipped_town_weathers.json"),
+    ),
+    Section(
+        "A real nuScenes keyframe",
+        "keyframe.json",
+        "One keyframe with a single sweep, of a data set that the weights have never seen.",
+        tables.keyframe_table,
+        _evaluate("--data DATAROOT --benchmark keyframe --json docs/results/keyframe.json"),
+    ),
+    Section(
+        "The live node",
+        "demo.json",
+        "A generated drive at 2 Hz, from a clear day into rain at night, over DDS. Latency runs "
+        "from the LiDAR's stamp to the arrival of the answer.",
+        tables.demo_table,
+        "make demo; cp out/demo/summary.json docs/results/demo.json",
+    ),
+    Section(
+        "Time and memory",
+        "efficiency.json",
+        "A keyframe, batch 1, with TACOcc's fuser and memory except in *shipped* and *base alone*; "
+        "random weights except in *shipped* (TACOcc, Table VII).",
+        tables.efficiency_table,
+    ),
+    Section(
+        "TACOcc's parts",
+        "tacocc.json",
+        f"{PAIRED} *Small*: pedestrian, cone, bicycle, motorcycle.",
+        partial(tables.ablation_table, "tacocc", tables.TACOCC),
+    ),
+    Section(
+        "VLMFusionOcc3D's parts",
+        "vlmfusion.json",
+        f"{PAIRED} Scored on {WEATHERS}.",
+        partial(tables.ablation_table, "vlmfusion", tables.VLMFUSION),
+    ),
+    Section(
+        "GaussRender's cameras, terms and models",
+        "gaussrender.json",
+        f"{PAIRED} TPVFormer and SurroundOcc: 3200 steps. The loss takes part in the second half.",
+        partial(tables.ablation_table, "gaussrender", tables.GAUSSRENDER),
+    ),
+    Section(
+        "Wrong weather and failing sensors",
+        "tiny/robustness.json",
+        "*Base* and *shipped* as above; a share of the keyframes has no camera, or no LiDAR.",
+        tables.robustness_table,
+    ),
+    Section(
+        "Sky masks and LiDAR filter",
+        "preprocessing.json",
+        f"No network; against what the generated towns in {TEST} know.",
+        tables.preprocessing_table,
+        _evaluate(
+            "--data data/town_test --benchmark preprocessing --json docs/results/preprocessing.json"
+        ),
+    ),
+)
+
+
+def results_page(results: Path) -> str:
+    """``docs/results.md``."""
+    head = (
+        "# Results\n\n"
+        "This page is written by `python -m training.report --write` from the JSON files in "
+        "`docs/results`. Do not edit it.\n\n"
+        "All towns are **synthetic**, and no figure on them is comparable with published nuScenes "
+        "results. How each run was done, and what was tried besides, is in the "
+        "[log](results/LOG.md)."
+    )
+    return "\n\n".join([head, *(section.markdown(results) for section in SECTIONS)]) + "\n"
+
+
+FUSION_ROWS = (
+    "add",
+    "conv",
+    "fixed k = 3",
+    "dynamic k",
+    "both directions",
+    "pyramid (the whole fuser)",
+)
+MEMORY_ROWS = ("base + memory", "fuser + memory")
+RENDERER_ROWS = ("fuser + memory", "voxels rendered", "points too", "and L_rgb")
+TERM_ROWS = (
+    "GaussRender",
+    "from the first step",
+    "camera",
+    "camera, its depth",
+    "camera, its depth, above",
+)
+CAMERA_ROWS = (
+    "GaussRender",
+    "cameras: sensor",
+    "cameras: elevated",
+    "cameras: random",
+    "cameras: dynamic",
+    "as released",
+)
+MODEL_ROWS = (
+    "GaussRender",
+    "whole model + GaussRender",
+    "TPVFormer + GaussRender",
+    "SurroundOcc + GaussRender",
+)
+BLOCKS: dict[str, Callable[[Path], str]] = {
+    "results": tables.readme_table,
+    "tacocc fusion": partial(tables.ablation_table, "tacocc", tables.TACOCC, chosen=FUSION_ROWS),
+    "tacocc memory": partial(tables.ablation_table, "tacocc", tables.TACOCC, chosen=MEMORY_ROWS),
+    "tacocc renderer": partial(
+        tables.ablation_table, "tacocc", tables.TACOCC, chosen=RENDERER_ROWS
+    ),
+    "vlmfusion": partial(tables.ablation_table, "vlmfusion", tables.VLMFUSION),
+    "gaussrender terms": partial(
+        tables.ablation_table, "gaussrender", tables.GAUSSRENDER, chosen=TERM_ROWS
+    ),
+    "gaussrender cameras": partial(
+        tables.ablation_table, "gaussrender", tables.GAUSSRENDER, chosen=CAMERA_ROWS
+    ),
+    "gaussrender models": partial(
+        tables.ablation_table, "gaussrender", tables.GAUSSRENDER, chosen=MODEL_ROWS
+    ),
+    "parameters": lambda _: code_tables.parameters_table(),
+    "launch arguments": lambda _: code_tables.launch_table(ROOT / "launch" / "bringup.launch.py"),
+    "presets": lambda _: code_tables.presets_table(),
+    "models": lambda _: code_tables.models_table(),
+    "recipes": lambda _: code_tables.recipes_table(),
+    "training options": lambda _: code_tables.options_table(),
+}
+"""The tables that pages hold, by the name in their marker."""
+BLOCK = re.compile(r"(<!-- table: ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str, results: Path) -> str:
+    """The page with its tables as they are now.
+
+    Raises:
+        ValueError: a marker names no table.
+    """
+
+    def renewed(block: re.Match[str]) -> str:
+        if block[2] not in BLOCKS:
+            raise ValueError(f"there is no table '{block[2]}'; there are {', '.join(BLOCKS)}")
+        return f"{block[1]}\n{BLOCKS[block[2]](results)}\n\n{block[3]}"
+
+    return BLOCK.sub(renewed, page)
+
+
+def pages(root: Path) -> list[Path]:
+    """The documents that may hold tables."""
+    docs = root / "docs"
+    return [root / "README.md", *sorted({*docs.glob("*.md"), docs / "results.md"})]
+
+
+def write(root: Path, results: Path) -> list[Path]:
+    """Renews ``docs/results.md`` and the tables of all pages; returns the files that changed."""
+    changed = []
+    for path in pages(root):
+        old = path.read_text() if path.exists() else ""
+        new = results_page(results) if path.name == "results.md" else filled(old, results)
+        if new != old:
+            path.write_text(new)
+            changed.append(path)
+    return changed
+
+
+def main() -> None:
+    """Command line."""
+    config = tyro.cli(ReportConfig, prog="training.report", description=__doc__)
+    try:
+        if config.write:
+            for path in write(ROOT, config.results):
+                print(f"{path.relative_to(ROOT)} renewed")
+        else:
+            print(results_page(config.results), end="")
+    except (FileNotFoundError, ValueError) as err:
+        sys.exit(f"training.report: {err}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Fingerprints of trainings: by them an ablation recognises what has been trained before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from training.learning.config import TrainConfig
+
+
+def fingerprint(config: TrainConfig) -> str:
+    """Twelve hexadecimal digits, equal for trainings that differ only in seed and folder."""
+    return _digest(json.loads(json.dumps(asdict(config), default=str)))
+
+
+def stored_fingerprint(folder: Path) -> str:
+    """Fingerprint of the training in a folder, from its ``config.json``."""
+    return _digest(json.loads((folder / "config.json").read_text()))
+
+
+def _digest(config: dict[str, Any]) -> str:
+    compared = {
+        name: value
+        for name, value in _without_disabled(config).items()
+        if name not in ("seed", "out")
+    }
+    return hashlib.sha256(json.dumps(compared, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _without_disabled(config: Any) -> Any:
+    """The options that are on: one that is off leaves a training as it was before the option
+    existed.
+    """
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: _without_disabled(value)
+        for name, value in config.items()
+        if value is not None and value is not False
+    }

@@ -1,0 +1,117 @@
+"""The ground: a raster of surfaces over road coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.world.places.road.layout import CELL_M, RoadPlan
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A kind of ground."""
+
+    category: str
+    """nuScenes-lidarseg category."""
+    material: str
+    level_m: float
+    """Height above the carriageway."""
+
+
+SURFACES: dict[str, Surface] = {
+    "road": Surface("flat.driveable_surface", "asphalt", 0.0),
+    "parking": Surface("flat.driveable_surface", "asphalt_worn", 0.04),
+    "pavement": Surface("flat.sidewalk", "paving", 0.14),
+    "dropped": Surface("flat.sidewalk", "paving", 0.04),
+    "grass": Surface("flat.terrain", "grass", 0.16),
+    "soil": Surface("flat.terrain", "soil", 0.11),
+    "yard": Surface("flat.other", "concrete", 0.15),
+    "island": Surface("flat.other", "concrete", 0.14),
+    "gravel": Surface("flat.other", "gravel", 0.12),
+}
+SURFACE_ID: dict[str, int] = {name: index for index, name in enumerate(SURFACES)}
+LEVELS_M = np.array([surface.level_m for surface in SURFACES.values()], np.float32)
+
+
+class Ground:
+    """The surface of every cell of ``CELL_M`` over (s, d), grass at first.
+
+    Attributes:
+        plan: the streets, whose road coordinates the raster uses.
+        surface: uint8 ``[S, D]``, index into ``SURFACES``.
+        vertices_sd: ``[S + 1, D + 1, 2]``, road coordinates of the cells' corners.
+        moved: bool ``[S + 1, D + 1]``, corners that ``round_corner`` has moved off the raster.
+    """
+
+    def __init__(self, plan: RoadPlan) -> None:
+        self.plan = plan
+        self._origin = np.array([plan.s_range_m[0], plan.d_range_m[0]])
+        extent = np.array([plan.s_range_m[1], plan.d_range_m[1]]) - self._origin
+        cells = np.round(extent / CELL_M).astype(int)
+        self.surface = np.full(cells, SURFACE_ID["grass"], np.uint8)
+        self.vertices_sd = np.indices(cells + 1).transpose(1, 2, 0) * CELL_M + self._origin
+        self.moved = np.zeros(cells + 1, bool)
+
+    def _window(self, s: tuple[float, float], d: tuple[float, float]) -> tuple[slice, slice]:
+        """The cells of a rectangle, as slices of ``surface``."""
+        slices = []
+        for axis, bounds in enumerate((s, d)):
+            cells = np.round((np.sort(bounds) - self._origin[axis]) / CELL_M).astype(int)
+            start, stop = np.clip(cells, 0, self.surface.shape[axis])
+            slices.append(slice(start, stop))
+        return slices[0], slices[1]
+
+    def paint(self, name: str, s: tuple[float, float], d: tuple[float, float]) -> None:
+        """Covers the rectangle between two values of s and two of d, each pair in any order."""
+        self.surface[self._window(s, d)] = SURFACE_ID[name]
+
+    def round_corner(
+        self, corner: tuple[float, float], towards: tuple[int, int], radius_m: float
+    ) -> None:
+        """Rounds the corner of two kerbs: road covers what lies outside an arc of ``radius_m``.
+
+        Args:
+            corner: its s and d.
+            towards: signs of the direction away from the road, along s and d.
+        """
+        centre = np.add(corner, np.multiply(towards, radius_m))
+        window = self._window((corner[0], centre[0]), (corner[1], centre[1]))
+        corners = tuple(slice(each.start, each.stop + 1) for each in window)
+        vertices = self.vertices_sd[corners]
+        if min(vertices.shape[:2]) < 2:
+            return  # the corner lies beyond the town's border
+        middle = vertices[:-1, :-1] + CELL_M / 2
+        outside = np.linalg.norm(middle - centre, axis=-1) > radius_m
+        self.surface[window][outside] = SURFACE_ID["road"]
+        # Vertices between inside and outside move onto the arc, so that the kerb is smooth; but by
+        # less than half a cell's diagonal, or else their cells would turn inside out.
+        around = np.pad(outside, 1, mode="edge")
+        count = around[:-1, :-1].astype(int) + around[1:, :-1] + around[:-1, 1:] + around[1:, 1:]
+        offset = vertices - centre
+        distance = np.linalg.norm(offset, axis=-1, keepdims=True)
+        snap = (
+            ((count > 0) & (count < 4))[..., None]
+            & (np.abs(distance - radius_m) < 0.45 * CELL_M * 1.42)
+            & (distance > 1e-6)
+        )
+        on_arc = centre + offset / np.maximum(distance, 1e-6) * radius_m
+        vertices[:] = np.where(snap, on_arc, vertices)
+        self.moved[corners] |= snap[..., 0]
+
+    def surface_at(self, s: np.ndarray | float, d: np.ndarray | float) -> np.ndarray:
+        """Index into ``SURFACES`` at each point; the border's surface continues beyond it."""
+        cell = [
+            np.clip(np.floor((np.asarray(value, float) - low) / CELL_M).astype(int), 0, count - 1)
+            for value, low, count in zip((s, d), self._origin, self.surface.shape, strict=True)
+        ]
+        return self.surface[cell[0], cell[1]]
+
+    def is_surface(self, s: np.ndarray | float, d: np.ndarray | float, *names: str) -> np.ndarray:
+        """Whether the surface at each point is one of ``names``."""
+        return np.isin(self.surface_at(s, d), [SURFACE_ID[name] for name in names])
+
+    def height(self, s: np.ndarray | float, d: np.ndarray | float) -> np.ndarray:
+        """Height of the ground in metres, without the unevenness of terrain."""
+        return self.plan.base_height(s, d) + LEVELS_M[self.surface_at(s, d)]
