@@ -221,7 +221,8 @@ def _arguments_of(function: Any) -> Any:
 
     def nothing(*args: Any, **options: Any) -> None: ...
 
-    nothing.__wrapped__ = function  # type: ignore[attr-defined]  # inspect reads the signature there
+    # inspect reads the signature there
+    nothing.__wrapped__ = function  # type: ignore[attr-defined]
     nothing.__annotations__, nothing.__doc__ = function.__annotations__, function.__doc__
     return nothing
 

@@ -63,7 +63,7 @@ FLOORS = {
         "world.places world.nuscenes world.box_world",
         "world.town",
         "figures learning demo_parts",
-        "results make_world score_preprocessing virtual_views demo recipes",
+        "results make_world score_preprocessing score_real virtual_views demo recipes",
         "results.code_tables evaluate ablation_tables",
         "ship train benchmarks report",
         "benchmark",

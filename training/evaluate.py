@@ -3,6 +3,8 @@
 Benchmarks:
     surroundocc: labelled keyframes: IoU and mIoU over the data set, the IoU of the voxelised LiDAR
         points for comparison, RayIoU, flicker, and scores through cameras.
+    real: real drives: LiDAR points against their labels (a SemanticKITTI folder) or against boxes
+        (a folder in nuScenes layout).
     keyframe: keyframes without labels, such as real ones, against their LiDAR points and boxes.
     preprocessing: sky masks and the LiDAR filter, without a model, against the truth of generated
         towns.
@@ -47,6 +49,7 @@ from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 from training.figures.keyframe import keyframe_picture, write_picture
 from training.score_preprocessing import score_preprocessing
+from training.score_real import score_boxes, score_labelled_scans
 
 _BOX_SIDES_M = (25, 50, 100)
 """Sides of the squares around the vehicle that are also scored separately."""
@@ -57,9 +60,9 @@ class EvaluateConfig:
     """Which checkpoint is scored, and on which data."""
 
     data: Path
-    """nuScenes data root."""
+    """nuScenes data root, or for ``real`` a folder that holds SemanticKITTI's ``sequences/``."""
     checkpoint: Path = SHIPPED
-    benchmark: Literal["surroundocc", "keyframe", "preprocessing"] = "surroundocc"
+    benchmark: Literal["surroundocc", "real", "keyframe", "preprocessing"] = "surroundocc"
     version: str | None = None
     """Folder of tables; None takes the only v1.0-* folder."""
     split: str | None = None
@@ -91,9 +94,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         return score_preprocessing(config.data, keyframes, config.pictures)
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
     model = engine.model.config
+    if config.benchmark == "real" and (config.data / "sequences").is_dir():
+        return score_labelled_scans(engine, config.data, config.pictures)
     frames = NuScenesFrames(
         config.data, config.version, scenes, model.image_size, config.sweeps, model.grid
     )
+    if config.benchmark == "real":
+        return score_boxes(engine, frames, config.pictures)
     if config.benchmark == "keyframe":
         return _score_keyframes(engine, frames, config.pictures)
     indices = range(len(frames))

@@ -1,7 +1,7 @@
 """Robustness to wrong context and failing sensors: ``python -m training.robustness FOLDER ...``.
 
 Each folder, such as ``out/ablate/base``, is a row of an ablation; its seeds are paired with those
-of the first row. The table is written to ``docs/results/robustness.json``.
+of the first row. The table is written to ``out/robustness.json``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RobustnessConfig:
     """Fractions of the frames in which all cameras, or the LiDAR, fail."""
     keyframes: int = 5
     """How many keyframes of every drive are scored, from its first on."""
-    out: Path = Path("docs/results/robustness.json")
+    out: Path = Path("out/robustness.json")
     """File for the table."""
     picture: Path | None = None
     """File for the curves of the failing sensors."""

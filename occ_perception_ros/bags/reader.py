@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mcap.exceptions import InvalidMagic
 from mcap.reader import SeekingReader
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import ConnectionExtRosbag2, Qos, QosDurability
 
 from occ_perception_ros.bags.writer import TYPESTORE
 
-_MCAP_MAGIC = b"\x89MCAP0\r\n"
 _MAX_RECORD_BYTES = 2**26
 """Limit for records of an MCAP's summary; the length field of a damaged file may be anything."""
 
@@ -174,10 +174,10 @@ def mcap_encodings(path: Path) -> dict[str, tuple[str, str]]:
         BagError: this is not an MCAP file, or it was cut off before its summary was written.
     """
     with path.open("rb") as file:
-        if file.read(len(_MCAP_MAGIC)) != _MCAP_MAGIC:
-            raise BagError(f"{path} is not an MCAP file")
         try:
             summary = SeekingReader(file, record_size_limit=_MAX_RECORD_BYTES).get_summary()
+        except InvalidMagic as error:
+            raise BagError(f"{path} is not an MCAP file: {error}") from error
         except Exception as error:  # damaged bytes raise many kinds of errors in the library
             raise BagError(f"{path} was cut off or is damaged at its end: {error}") from error
     if summary is None:

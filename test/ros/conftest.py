@@ -1,4 +1,4 @@
-"""A small drive in nuScenes' layout, and its bag."""
+"""A small drive in the layout of nuScenes, and its bag."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ LIDAR_COLUMNS = 40
 
 
 def world_from_ego(time_s: float) -> np.ndarray:
-    """A circle: constant speed ahead, constant turn to the left; it starts at (600, 400, 0),
-    heading along x.
-    """
+    """The pose on a circle to the left at constant speed, which starts at (600, 400, 0) along x."""
     yaw, radius = YAW_RATE_RAD_S * time_s, SPEED_M_S / YAW_RATE_RAD_S
     pose = np.eye(4)
     pose[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
@@ -36,7 +34,7 @@ def world_from_ego(time_s: float) -> np.ndarray:
 
 
 def ego_from_camera(index: int) -> np.ndarray:
-    """x right, y down, z forward, then turned by the camera's yaw; 1.5 m up."""
+    """A camera (x right, y down, z forward) that is turned by its yaw; 1 m out and 1.5 m up."""
     yaw = np.deg2rad(CAMERA_YAWS_DEG[index])
     ahead, left = np.array([np.cos(yaw), np.sin(yaw), 0]), np.array([-np.sin(yaw), np.cos(yaw), 0])
     pose = np.eye(4)
@@ -53,7 +51,7 @@ def ego_from_lidar() -> np.ndarray:
 
 
 def lidar_points(seed: int) -> np.ndarray:
-    """float32 [N, 5] in firing order."""
+    """Points float32 [N, 5] in the order of their firing."""
     generator = np.random.default_rng(seed)
     ring = np.tile(np.arange(32), LIDAR_COLUMNS)
     azimuth = np.repeat(np.linspace(0, 2 * np.pi, LIDAR_COLUMNS, endpoint=False), 32)
@@ -69,7 +67,7 @@ def jpeg(seed: int) -> bytes:
 
 @dataclass
 class SmallNuScenes:
-    """Writes scenes: LiDAR at 20 Hz, cameras at 4 Hz, keyframes at 2 Hz with one annotated car."""
+    """A data set with LiDAR at 20 Hz, cameras at 4 Hz, and keyframes at 2 Hz with one car."""
 
     root: Path
     description: str = "Night, heavy rain, town"
@@ -187,9 +185,7 @@ class SmallNuScenes:
         )
 
     def _can_bus(self, name: str, start_s: float, keyframes: int) -> None:
-        """Velocities that tell themselves from those of the poses: 5 m/s + 1 m/s per second, 0.1
-        rad/s.
-        """
+        """Velocities that differ from those of the poses: 5 m/s + 1 m/s per second, 0.1 rad/s."""
         folder = self.root / "can_bus"
         folder.mkdir(exist_ok=True)
         records = [
@@ -216,19 +212,19 @@ def _pose(pose: np.ndarray) -> dict[str, list[float]]:
 
 @pytest.fixture
 def small_nuscenes(tmp_path: Path) -> Callable[..., SmallNuScenes]:
-    """Call it with the arguments of ``SmallNuScenes.write``."""
+    """A function with the arguments of ``SmallNuScenes.write``."""
     return SmallNuScenes(tmp_path / "nuscenes").write
 
 
 @pytest.fixture(scope="session")
 def small_drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A nuScenes data root of one scene; not to be changed."""
+    """A nuScenes data root with one scene; tests must not change it."""
     return SmallNuScenes(tmp_path_factory.mktemp("small") / "nuscenes").write(can_bus=True).root
 
 
 @pytest.fixture(scope="session")
 def small_bag(small_drive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its bag; not to be changed."""
+    """The bag of ``small_drive``; tests must not change it."""
     bag = tmp_path_factory.mktemp("small_bag") / "bag"
     convert_scene(NuScenes(small_drive), "scene-0001", bag)
     return bag

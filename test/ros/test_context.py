@@ -16,16 +16,16 @@ from occ_perception_ros.context import (
 NS = 10**9
 
 
-def test_defaults_hold_until_a_topic_comes() -> None:
+def test_defaults_hold_until_the_first_message() -> None:
     cache = ContextCache(ContextConfig(default_weather="rain"))
     assert cache.at(5 * NS) == DriveContext("rain", "unknown")
-    assert cache.stale(5 * NS) == []  # never came: nothing to warn of
+    assert cache.stale(5 * NS) == []  # a topic without messages is not stale
     cache.set("weather", " Night ", 5 * NS)
     cache.set("region", "boston-seaport", 5 * NS)
     assert cache.at(6 * NS) == DriveContext("night", "boston-seaport")
 
 
-def test_what_is_too_old_is_not_believed() -> None:
+def test_a_value_that_is_too_old_is_replaced_by_the_default() -> None:
     cache = ContextCache(ContextConfig(max_age_s=10.0))
     cache.set("weather", "rain", 5 * NS)
     assert cache.at(15 * NS).weather == "rain"
@@ -33,14 +33,15 @@ def test_what_is_too_old_is_not_believed() -> None:
     assert cache.stale(16 * NS) == ["weather"]
 
 
-def test_where_it_comes_from_is_told() -> None:
+def test_sources_of_weather_and_region() -> None:
     cache = ContextCache(ContextConfig(max_age_s=10.0))
     cache.set("weather", "rain", 5 * NS)
     assert cache.sources(6 * NS) == {
         "weather": "topic",
-        "region": "default: nothing came on the topic",
+        "region": "default: no message on the topic",
     }
-    assert cache.sources(16 * NS)["weather"] == "default: the topic's is older than 10 s"
+    stale = "default: the message on the topic is older than 10 s"
+    assert cache.sources(16 * NS)["weather"] == stale
 
 
 @pytest.mark.parametrize(
@@ -112,18 +113,18 @@ NO_REGION = (
 
 
 @pytest.mark.parametrize("text", NO_WEATHER)
-def test_no_weather_of_ours_is_refused(text: str) -> None:
+def test_texts_without_a_known_weather_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=f"weather '{text}' is unknown"):
         weather_from_text(text)
 
 
 @pytest.mark.parametrize("text", NO_REGION)
-def test_no_region_of_ours_is_refused(text: str) -> None:
+def test_texts_without_a_known_region_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=f"region '{text}' is unknown"):
         region_from_text(text)
 
 
-def test_a_label_from_before_the_sensors_ages_from_the_first_frame() -> None:
+def test_a_label_from_before_the_sensor_data_ages_from_the_first_frame() -> None:
     cache = ContextCache(ContextConfig(max_age_s=10.0))
     cache.set("weather", "rain", None)
     assert [cache.at(second * NS).weather for second in (100, 110, 111)] == [
@@ -148,7 +149,7 @@ def test_an_unknown_label_is_refused_and_the_old_one_stays() -> None:
     assert cache.at(NS).weather == "rain"
 
 
-def test_wrong_defaults_are_told_together() -> None:
+def test_wrong_defaults_are_listed_in_one_error() -> None:
     with pytest.raises(
         ValueError,
         match="default_weather must be one of .*; default_region must be one of .*; max_age_s",

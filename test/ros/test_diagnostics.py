@@ -1,4 +1,4 @@
-"""What the diagnostics say of which state; times in seconds of a monotonic clock."""
+"""Levels and texts of the diagnostics in each state; times are seconds of a monotonic clock."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def run(
     masked: dict[str, str] | None = None,
     processing_ms: float = 100.0,
 ) -> None:
-    """Sweeps and images at 10 Hz, an answer to each."""
+    """Sweeps and images at 10 Hz, each published at once."""
     for tick in range(round(start_s * 10), round(end_s * 10)):
-        h.seen("points", tick * 10**8, tick / 10)
+        h.received("points", tick * 10**8, tick / 10)
         if not masked:
-            h.seen("cam_front", tick * 10**8, tick / 10)
-        h.answered(masked or {}, processing_ms, tick / 10, {"context_weather": "rain"})
+            h.received("cam_front", tick * 10**8, tick / 10)
+        h.published(masked or {}, processing_ms, tick / 10, {"context_weather": "rain"})
 
 
 def status(h: Health, name: str, now_s: float) -> tuple[DiagnosticStatus, dict[str, str]]:
@@ -32,7 +32,7 @@ def status(h: Health, name: str, now_s: float) -> tuple[DiagnosticStatus, dict[s
     return found, {value.key: value.value for value in found.values}
 
 
-def test_a_running_node_is_ok_and_tells_its_numbers() -> None:
+def test_a_running_node_is_ok_and_has_its_counters() -> None:
     h = health()
     run(h, 0, 3)
     h.count("frames_in", 30)
@@ -44,14 +44,11 @@ def test_a_running_node_is_ok_and_tells_its_numbers() -> None:
     assert values["context_weather"] == "rain"
     camera, values = status(h, "occupancy_node: cam_front", 3.0)
     assert camera.level == OK and values["is_fused"] == "True" and values["rate_hz"] == "10.0"
-    assert (
-        values["age_ms"] == "100"
-        and values["last_stamp"] == "2.900000000"
-        and values["topic"] == "/cam_front/image"
-    )
+    assert values["age_ms"] == "100" and values["last_stamp"] == "2.900000000"
+    assert values["topic"] == "/cam_front/image"
 
 
-def test_nothing_yet_is_patient_then_stale() -> None:
+def test_without_any_point_cloud_it_becomes_stale() -> None:
     h = health()
     assert h.overall(10.0)[0] == OK
     assert h.overall(13.0) == (STALE, "no point cloud on '/lidar_top' for 3.0 s")
@@ -62,9 +59,8 @@ def test_a_masked_camera_warns_with_its_reason() -> None:
     run(h, 0, 1)
     run(h, 1, 4, masked={"cam_front": "silent"})
     assert h.overall(4.0) == (WARN, "camera 'cam_front' is masked: silent")
-    assert (
-        status(h, "occupancy_node: cam_front", 4.0)[0].level == STALE
-    )  # its last image is 3 s old
+    # Its last image is 3 s old.
+    assert status(h, "occupancy_node: cam_front", 4.0)[0].level == STALE
 
 
 def test_a_lidar_that_stops_is_stale() -> None:
@@ -73,16 +69,13 @@ def test_a_lidar_that_stops_is_stale() -> None:
     assert h.overall(6.0) == (STALE, "no point cloud on '/lidar_top' for 3.1 s")
 
 
-def test_sweeps_without_answers_are_an_error_that_says_why() -> None:
+def test_sweeps_without_output_are_an_error_with_its_reason() -> None:
     h = health()
     run(h, 0, 1)
     for tick in range(10, 40):
-        h.seen("points", tick * 10**8, tick / 10)
-    h.failed("fewer than min_cameras (1) cameras are fresh")
-    assert h.overall(4.0) == (
-        ERROR,
-        "no output for 3.1 s: fewer than min_cameras (1) cameras are fresh",
-    )
+        h.received("points", tick * 10**8, tick / 10)
+    h.failed("too few cameras")
+    assert h.overall(4.0) == (ERROR, "no output for 3.1 s: too few cameras")
     run(h, 4, 5)
     assert h.overall(5.0)[0] == OK
 
@@ -92,17 +85,17 @@ def test_slow_frames_stale_context_and_a_missing_clock() -> None:
     run(h, 0, 1, processing_ms=800.0)
     assert h.overall(1.0) == (WARN, "a frame took 800 ms, more than 500 ms")
     run(h, 1, 2)
-    h.tell(context_stale=["weather"])
-    assert h.overall(2.0) == (WARN, "weather are stale; their defaults are taken")
-    h.tell(clock_trouble="nothing comes on /clock")
-    assert h.overall(2.0) == (ERROR, "nothing comes on /clock")
+    h.update(stale_context=["weather", "region"])
+    assert h.overall(2.0) == (WARN, "context is stale, using defaults: weather, region")
+    h.update(clock_problem="/clock has no message")
+    assert h.overall(2.0) == (ERROR, "/clock has no message")
 
 
 def test_an_incompatible_publisher_is_named() -> None:
     h = health()
-    h.trouble("cam_front", "incompatible")
+    h.set_problem("cam_front", "incompatible")
     found, _ = status(h, "occupancy_node: cam_front", 0.0)
     assert (found.level, found.message) == (ERROR, "incompatible")
-    h.seen("cam_front", 10**9, 1.0)  # of another publisher, which is compatible
+    h.received("cam_front", 10**9, 1.0)  # from another publisher, which is compatible
     found, _ = status(h, "occupancy_node: cam_front", 1.0)
     assert found.level == OK

@@ -1,4 +1,4 @@
-"""The launch file and the RViz display: names that fit the node's, arguments with descriptions."""
+"""The launch file and the RViz configuration: their names match those of the node."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bringup(repository: Path) -> Any:
     return module
 
 
-def test_every_argument_is_described_and_choices_are_offered(bringup: Any) -> None:
+def test_every_argument_has_a_description(bringup: Any) -> None:
     arguments = {argument.name: argument for argument in bringup.arguments()}
     assert {
         "bag",
@@ -50,7 +50,7 @@ def test_every_argument_is_described_and_choices_are_offered(bringup: Any) -> No
     assert arguments["rviz"].choices == ["true", "false"]
 
 
-def test_a_bag_brings_player_clock_and_simulated_time(
+def test_a_bag_adds_the_player_and_the_middleware_profile(
     bringup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from launch import LaunchContext
@@ -63,7 +63,7 @@ def test_a_bag_brings_player_clock_and_simulated_time(
     context.launch_configurations.update({"bag": str(tmp_path), "rviz": "true", "device": "cpu"})
     actions = bringup.bringup(context)
     kinds = [type(action).__name__ for action in actions]
-    # the player waits for the node; the environment comes first
+    # The environment must come first; the second handler starts the player when the node is ready.
     assert kinds == [
         "SetEnvironmentVariable",
         "Node",
@@ -86,7 +86,7 @@ def test_the_launch_file_compiles_without_ros(repository: Path) -> None:
     compile(path.read_text(), str(path), "exec")
 
 
-def test_presets_name_every_input_once() -> None:
+def test_presets_have_every_input_once() -> None:
     for name, preset in PRESETS.items():
         pairs = preset.remappings()
         assert len(pairs) == 2 * len(CAMERAS) + 4 == len({source for source, _ in pairs})

@@ -1,4 +1,4 @@
-"""Occupancy as markers: by class, and the raw bytes against the message objects."""
+"""Occupancy as markers: cubes by class, and the CDR bytes against rclpy's message."""
 
 from __future__ import annotations
 
@@ -39,18 +39,15 @@ def test_cubes_are_at_voxel_centres() -> None:
     assert cubes_by_class(np.zeros(GRID.shape, np.uint8), GRID) == {}
 
 
-def test_one_marker_a_class_deleted_where_empty() -> None:
+def test_one_marker_per_class_which_is_deleted_without_voxels() -> None:
     message = marker_array(labels_of((0, 0, 0, "car")), GRID, STAMP, "lidar_top")
     assert [marker.ns for marker in message.markers] == list(CLASS_NAMES[1:])
     assert {marker.id for marker in message.markers} == {0}
     by_name = {marker.ns: marker for marker in message.markers}
     assert by_name["bus"].action == Marker.DELETE and not by_name["bus"].points
     car = by_name["car"]
-    assert (car.action, car.type, car.header.frame_id) == (
-        Marker.ADD,
-        Marker.CUBE_LIST,
-        "lidar_top",
-    )
+    assert (car.action, car.type) == (Marker.ADD, Marker.CUBE_LIST)
+    assert car.header.frame_id == "lidar_top"
     assert (car.header.stamp.sec, car.header.stamp.nanosec) == divmod(STAMP, 10**9)
     assert (car.scale.x, car.scale.y, car.scale.z) == (0.5, 0.5, 0.5)
     assert [car.color.r, car.color.g, car.color.b] == pytest.approx(
@@ -60,14 +57,13 @@ def test_one_marker_a_class_deleted_where_empty() -> None:
 
 
 @pytest.mark.parametrize("occupied", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize(
-    "frame_id", ["m", "ma", "map", "lidar_top"]
-)  # every alignment of what follows a string
-def test_raw_bytes_are_the_message(occupied: float, frame_id: str) -> None:
+# Frame names of every length modulo 4, which aligns what follows.
+@pytest.mark.parametrize("frame_id", ["m", "ma", "map", "mapp"])
+def test_the_bytes_are_the_message(occupied: float, frame_id: str) -> None:
     labels = random_labels(occupied)
     raw = marker_array_bytes(labels, GRID, STAMP, frame_id)
     message = marker_array(labels, GRID, STAMP, frame_id)
-    # The twin, too, goes through its bytes: on the way, colours become float32.
+    # The reference is serialised as well, which turns its colours into float32.
     assert deserialize_message(raw, MarkerArray) == deserialize_message(
         serialize_message(message), MarkerArray
     )

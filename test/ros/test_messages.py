@@ -1,4 +1,4 @@
-"""Sensor messages to numpy: every encoding, every defect that bags are known for."""
+"""Sensor messages to numpy: every encoding, and the faults of known bags."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_reduced_jpeg_has_reduced_intrinsics() -> None:
     np.testing.assert_allclose(intrinsics, [[20, 0, 11.5], [0, 20, 7.5], [0, 0, 1]])
 
 
-def test_images_that_cannot_be_used_name_their_camera() -> None:
+def test_errors_of_images_name_the_camera() -> None:
     good = image("rgb8", RGB)
     short = image("rgb8", RGB)
     short.data = short.data[:-1]
@@ -94,7 +94,7 @@ def test_images_that_cannot_be_used_name_their_camera() -> None:
     whole = cv2.imencode(".jpg", RGB)[1].tobytes()
     for message, model, reason in (
         (image("yuv422", RGB), MODEL, "encoding 'yuv422' is not supported"),
-        (short, MODEL, "17 bytes of data, but 2 rows of step 9 need 18"),
+        (short, MODEL, "it has 17 bytes, but 2 rows of step 9 need 18"),
         (stepped, MODEL, "step 8 is less than a row"),
         (good, other_size, "it is 3x2, but its camera_info is for 6x4"),
         (CompressedImage(format="jpeg", data=array("B", b"no jpeg at all")), MODEL, "not a JPEG"),
@@ -122,7 +122,7 @@ def test_other_field_types_and_orders() -> None:
     np.testing.assert_array_equal(points_from_message(cloud(bare))[0], [[1, 2, 3, 0]])
 
 
-def test_points_that_are_none_are_left_out_and_counted() -> None:
+def test_points_that_are_not_finite_or_zero_are_dropped_and_counted() -> None:
     nan, inf = float("nan"), float("inf")
     records = points(
         [(nan, 1, 1, 1, 0), (1, inf, 1, 1, 0), (0, 0, 0, 9, 0), (1, 1, 1, nan, 0), (1, 2, 3, 4, 0)]
@@ -138,17 +138,19 @@ def test_too_many_points_are_thinned() -> None:
     assert found[:, 0].tolist() == [1, 4, 7, 10] and dropped["over_limit"] == 6  # every third
 
 
-def test_an_empty_cloud_is_no_error() -> None:
+def test_an_empty_cloud_has_no_points() -> None:
     found, _ = points_from_message(PointCloud2())
     assert found.shape == (0, 4)
 
 
-def test_clouds_that_cannot_be_used_say_why() -> None:
+def test_errors_of_clouds_have_a_reason() -> None:
     records = points([(1, 2, 3, 4, 5)])
     big_endian, truncated, narrow = cloud(records), cloud(records), cloud(records)
     big_endian.is_bigendian = True
     truncated.data = truncated.data[:-1]
     narrow.point_step = 10
+    short_rows = cloud(records)
+    short_rows.row_step = 16
     no_z = points([(1, 2)], [("x", "<f4"), ("y", "<f4")])
     whole_z = points([(1, 2, 3)], [("x", "<f4"), ("y", "<f4"), ("z", "<u2")])
     for message, reason in (
@@ -156,7 +158,8 @@ def test_clouds_that_cannot_be_used_say_why() -> None:
         (truncated, "truncated: 16 bytes, but 1 rows of 17 need 17"),
         (narrow, "point_step 10"),
         (cloud(no_z), "no field 'z' .it has x:<f4, y:<f4"),
-        (cloud(whole_z), "'z' is no float"),
+        (cloud(whole_z), "'z' is not a float"),
+        (short_rows, "row_step 16 is less than 1 points of 17 bytes"),
     ):
         with pytest.raises(ValueError, match=reason):
             points_from_message(message)

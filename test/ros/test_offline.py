@@ -1,4 +1,4 @@
-"""A bag through collector, frame building and model, against the same drive read from its files."""
+"""The offline run of a bag, against the same drive as read from its files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CONFIG = AssemblerConfig(
 
 @dataclass
 class Recorder:
-    """An engine that keeps the frames and answers with a grid that depends on them."""
+    """An engine that keeps the frames and returns a grid that depends on them."""
 
     frames: list[Frame] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
@@ -75,7 +75,7 @@ def run(
 
 
 def copy_bag(bag: Path, out: Path, change: Callable[[str, int, bytes], Collection[bytes]]) -> Path:
-    """A bag with the messages that ``change(topic, number within the topic, data)`` gives for each."""
+    """Copies a bag; ``change(topic, number in the topic, data)`` returns the data to write."""
     with BagReader(bag) as reader, BagWriter(out) as writer:
         seen: dict[str, int] = {}
         for name, topic in reader.topics.items():
@@ -88,19 +88,19 @@ def copy_bag(bag: Path, out: Path, change: Callable[[str, int, bytes], Collectio
 
 
 @pytest.mark.parametrize("pose_source", ["odometry", "tf"])
-def test_frames_are_those_of_the_data_set(
+def test_frames_equal_those_of_the_data_set(
     small_bag: Path, small_drive: Path, pose_source: str
 ) -> None:
-    engine, answers, offline = run(small_bag, pose_source=pose_source)
+    engine, results, offline = run(small_bag, pose_source=pose_source)
     keyframes = NuScenes(small_drive).keyframes()
-    assert [answer.stamp_ns for answer in answers] == [keyframe.stamp_ns for keyframe in keyframes]
+    assert [result.stamp_ns for result in results] == [keyframe.stamp_ns for keyframe in keyframes]
     assert offline.counts["frames"] == 3 and engine.resets == []
-    for frame, keyframe, answer in zip(engine.frames, keyframes, answers, strict=True):
+    for frame, keyframe, result in zip(engine.frames, keyframes, results, strict=True):
         expected = frame_from_keyframe(keyframe, IMAGE_SIZE)
-        assert frame.camera_mask.all() and answer.report.masked == {}
+        assert frame.camera_mask.all() and result.report.masked == {}
         assert torch.equal(frame.images, expected.images)
         torch.testing.assert_close(frame.intrinsics, expected.intrinsics)
-        # Poses went through quaternions; float32 at 40 m resolves 4e-6 m.
+        # Poses were converted to quaternions and back; float32 has steps of 4e-6 m at 40 m.
         torch.testing.assert_close(
             frame.grid_from_camera, expected.grid_from_camera, atol=1e-5, rtol=0
         )
@@ -109,8 +109,8 @@ def test_frames_are_those_of_the_data_set(
         )
         torch.testing.assert_close(frame.points[0], expected.points[0], atol=2e-5, rtol=0)
         assert frame.context == expected.context
-        assert answer.times_ms["total"] == pytest.approx(
-            answer.times_ms["decode"] + answer.times_ms["model"]
+        assert result.times_ms["total"] == pytest.approx(
+            result.times_ms["decode"] + result.times_ms["model"]
         )
 
 
@@ -129,7 +129,7 @@ def test_mountings_from_the_calibration_file_give_the_same_frames(
         assert torch.equal(frame.grid_from_camera, expected.grid_from_camera)
 
 
-def test_two_runs_and_both_storages_give_the_same(
+def test_two_runs_and_both_storages_give_the_same_frames(
     small_bag: Path, small_drive: Path, tmp_path: Path
 ) -> None:
     convert_scene(NuScenes(small_drive), "scene-0001", tmp_path / "bag", "sqlite3")
@@ -140,7 +140,7 @@ def test_two_runs_and_both_storages_give_the_same(
             assert torch.equal(x.grid_from_camera, y.grid_from_camera)
 
 
-def test_a_camera_that_is_absent_is_masked(
+def test_an_absent_camera_is_masked_with_one_warning(
     small_bag: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bag = copy_bag(
@@ -150,9 +150,9 @@ def test_a_camera_that_is_absent_is_masked(
     )
     config = replace(CONFIG, sync=replace(CONFIG.sync, startup_grace_s=0.0))
     with caplog.at_level(logging.WARNING):
-        engine, answers, _ = run(bag, config)
-    assert len(answers) == 3
-    assert all(list(answer.report.masked) == ["cam_back"] for answer in answers)
+        engine, results, _ = run(bag, config)
+    assert len(results) == 3
+    assert all(list(result.report.masked) == ["cam_back"] for result in results)
     assert all(
         frame.camera_mask.tolist() == [[True, True, True, True, False, True]]
         for frame in engine.frames
@@ -167,12 +167,12 @@ def test_a_message_that_cannot_be_decoded_is_counted(
         return [data[:30]] if (topic, number) == ("/lidar_top", 4) else [data]
 
     with caplog.at_level(logging.WARNING):
-        _, answers, offline = run(copy_bag(small_bag, tmp_path / "bag", spoil))
-    assert len(answers) == 3 and offline.counts["malformed"] == 1
+        _, results, offline = run(copy_bag(small_bag, tmp_path / "bag", spoil))
+    assert len(results) == 3 and offline.counts["malformed"] == 1
     assert "/lidar_top" in caplog.text
 
 
-def test_a_frame_that_is_asked_for_wins_over_the_preset() -> None:
+def test_a_tf_frame_in_the_configuration_overrides_the_preset() -> None:
     preset = PRESETS["watonomous"]
     assert with_frames_of(preset, AssemblerConfig()).grid_frame == "LIDAR_TOP"
     assert with_frames_of(preset, AssemblerConfig(grid_frame="roof")).grid_frame == "roof"
@@ -180,7 +180,7 @@ def test_a_frame_that_is_asked_for_wins_over_the_preset() -> None:
 
 def test_a_bag_of_another_kind_is_refused(small_bag: Path) -> None:
     with pytest.raises(
-        BagError, match=r"no point cloud on /LIDAR_TOP; choose its kind with --topics"
+        BagError, match=r"no point cloud on /LIDAR_TOP; select the kind of bag with --topics"
     ):
         run(small_bag, topics="watonomous")
 
@@ -193,7 +193,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_answers_and_summary_are_written(
+def test_results_and_summary_are_written(
     small_bag: Path,
     checkpoint: Path,
     tmp_path: Path,
@@ -212,7 +212,7 @@ def test_answers_and_summary_are_written(
             "--out",
             str(tmp_path / "out"),
             "--json",
-            str(tmp_path / "sum" / "mary.json"),
+            str(tmp_path / "new" / "summary.json"),
             "--precision",
             "fp32",
             "--assembler.sync.camera-offsets-s",
@@ -220,7 +220,7 @@ def test_answers_and_summary_are_written(
         ],
     )
     main()
-    summary = json.loads((tmp_path / "sum" / "mary.json").read_text())
+    summary = json.loads((tmp_path / "new" / "summary.json").read_text())
     assert summary["frames"] == 3 and summary["masked"] == {} and summary["counts"]["frames"] == 3
     assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p99"]
     assert summary["stage_ms"].keys() == {"decode", "model", "total"}
@@ -230,19 +230,17 @@ def test_answers_and_summary_are_written(
         map(str, summary["stamps_ns"])
     )
     for stamp_ns in summary["stamps_ns"]:
-        answer = np.load(tmp_path / "out" / f"{stamp_ns}.npz")
-        assert answer["stamp_ns"] == stamp_ns
-        assert answer["labels"].dtype == np.uint8 and answer["labels"].shape == debug().grid.shape
-        assert (
-            answer["probability"].dtype == np.float32
-            and answer["probability"].shape == debug().grid.shape
-        )
-        assert (answer["probability"] > 0).all() and (answer["probability"] <= 1).all()
+        result = np.load(tmp_path / "out" / f"{stamp_ns}.npz")
+        assert result["stamp_ns"] == stamp_ns
+        assert result["labels"].dtype == np.uint8 and result["labels"].shape == debug().grid.shape
+        probability = result["probability"]
+        assert probability.dtype == np.float32 and probability.shape == debug().grid.shape
+        assert ((probability > 0) & (probability < 1.001)).all()
     with pytest.raises(FileExistsError, match="not empty"):
         run_offline(OfflineConfig(bag=small_bag, checkpoint=checkpoint, out=tmp_path / "out"))
 
 
-def test_the_command_tells_what_is_wrong_in_a_line(
+def test_the_command_ends_with_an_error_of_one_line(
     small_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for arguments, text in (

@@ -1,5 +1,6 @@
-"""Which sets the collector makes of which stamps; times in milliseconds, LiDAR at 20 Hz, cameras at
-2 Hz unless said.
+"""Sets of sweeps and images by their stamps.
+
+Times are in milliseconds; the LiDAR has 20 Hz and, unless stated, the cameras have 2 Hz.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def anchors(sets: list[SensorSet]) -> list[int]:
 def drive(
     until_ms: int, image_period_ms: int = 500, without: dict[str, tuple[int, int]] | None = None
 ) -> list[tuple[int, str]]:
-    """Events in order of stamps; ``without``: camera -> when it is absent."""
+    """Events in order of their stamps; ``without``: period in which a camera is absent, by name."""
     events = [(ms, "lidar") for ms in range(0, until_ms, 50)]
     for camera, offset in zip(CAMERAS, OFFSETS_MS, strict=True):
         low, high = (without or {}).get(camera, (0, 0))
@@ -53,7 +54,7 @@ def drive(
     return sorted(events)
 
 
-def test_exactly_the_keyframes_are_answered_and_carry_their_sweeps() -> None:
+def test_there_is_a_set_with_its_sweeps_for_each_keyframe() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     sets = feed(sync, drive(2600))
     assert anchors(sets) == [0, 500, 1000, 1500, 2000, 2500]
@@ -64,13 +65,13 @@ def test_exactly_the_keyframes_are_answered_and_carry_their_sweeps() -> None:
     ]  # ten, the anchor last
 
 
-def test_a_set_leaves_with_the_message_that_completes_it() -> None:
+def test_a_set_is_released_by_the_message_that_completes_it() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     assert feed(sync, [(-40, "left"), (-30, "front"), (0, "lidar")]) == []
     assert anchors(feed(sync, [(-20, "right")])) == [0]
 
 
-def test_keyframes_a_sweep_early_or_late_are_all_answered() -> None:
+def test_there_is_a_set_for_each_keyframe_that_is_a_sweep_early_or_late() -> None:
     # nuScenes' keyframes are 450 to 550 ms apart; due times advance by whole periods, a quarter of
     # one early is allowed.
     keyframes = [0, 500, 1050, 1500, 1950, 2500]
@@ -83,26 +84,26 @@ def test_keyframes_a_sweep_early_or_late_are_all_answered() -> None:
     assert anchors(feed(LidarAnchoredSynchronizer(CAMERAS, CONFIG), sorted(events))) == keyframes
 
 
-def test_fast_cameras_are_answered_at_the_frame_period() -> None:
+def test_sets_of_fast_cameras_follow_the_frame_period() -> None:
     sets = feed(LidarAnchoredSynchronizer(CAMERAS, CONFIG), drive(3000, image_period_ms=50))
     # The first due time is 500; 125 ms early is allowed once, then the mean rate holds.
     assert anchors(sets) == [0, 400, 900, 1400, 1900, 2400, 2900]
 
 
-def test_period_zero_answers_every_sweep_that_has_images() -> None:
+def test_period_zero_gives_a_set_for_every_sweep_with_images() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, frame_period_s=0.0))
     assert anchors(feed(sync, drive(400, image_period_ms=100))) == [0, 100, 200, 300]
 
 
-def test_a_camera_that_never_comes_holds_back_only_during_the_grace() -> None:
+def test_a_camera_without_images_delays_sets_only_during_the_grace() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     sets = feed(sync, drive(4100, without={"right": (0, 10_000)}))
     assert anchors(sets) == [2000, 2500, 3000, 3500, 4000]  # grace: 2 s from the first sweep on
-    assert sets[0].missing == {"right": "never seen"}
+    assert sets[0].missing == {"right": "never received"}
     assert sync.counts["starting"] > 0
 
 
-def test_a_camera_that_stops_is_waited_for_then_taken_for_lost() -> None:
+def test_a_camera_that_stops_is_waited_for_and_then_lost() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     events = drive(4100, without={"front": (2000, 10_000)})
     released_at = {}
@@ -126,21 +127,21 @@ def test_a_camera_that_stops_is_waited_for_then_taken_for_lost() -> None:
     )  # its last image, at 1470, is more than 1.2 s old: not waited for
 
 
-def test_a_camera_that_comes_back_takes_part_again() -> None:
+def test_a_camera_that_returns_is_used_again() -> None:
     sets = feed(
         LidarAnchoredSynchronizer(CAMERAS, CONFIG), drive(4600, without={"left": (1000, 3000)})
     )
     assert [len(released.images) for released in sets] == [3, 3, 2, 2, 2, 2, 3, 3, 3, 3]
 
 
-def test_without_cameras_there_is_no_set_unless_lidar_alone_is_allowed() -> None:
+def test_without_cameras_there_are_sets_only_if_lidar_alone_is_allowed() -> None:
     lost = dict.fromkeys(CAMERAS, (1000, 10_000))
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     assert anchors(feed(sync, drive(4000, without=lost))) == [0, 500]
     assert sync.counts["below_min_cameras"] > 0
     lidar_only = LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, min_cameras=0))
     sets = feed(lidar_only, drive(4000, without=lost))
-    # While cameras are alive a sweep without images is idle; they are lost 1.2 s after their last
+    # While cameras are active, a sweep without images is idle; they are lost 1.2 s after their last
     # image (left: 460).
     assert anchors(sets)[:2] == [0, 500]
     assert anchors(sets)[2] > 460 + 1200
@@ -158,7 +159,7 @@ def test_min_cameras_is_a_bound() -> None:
     ]
 
 
-def test_a_late_image_joins_its_set_within_the_timeout_and_no_other_after_it() -> None:
+def test_a_late_image_joins_its_set_within_the_timeout_and_no_other_set_later() -> None:
     before = [
         (-40, "left"),
         (-30, "front"),
@@ -179,7 +180,7 @@ def test_a_late_image_joins_its_set_within_the_timeout_and_no_other_after_it() -
     assert anchors(following) == [1000] and following[0].missing == {"right": "late"}
 
 
-def test_the_freshness_window_has_two_sides() -> None:
+def test_the_tolerance_has_two_sides() -> None:
     for deviation, fused in ((45, True), (46, False), (-45, True), (-46, False)):
         sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
         feed(sync, drive(450))
@@ -193,8 +194,8 @@ def test_the_freshness_window_has_two_sides() -> None:
             assert all("right" not in released.images for released in sets)
 
 
-def test_a_camera_in_another_phase_makes_a_sweep_stand_back_but_not_for_ever() -> None:
-    # right never comes near any due sweep: its images lie 60 ms off every sweep's target
+def test_a_camera_in_another_phase_delays_sets_but_does_not_stop_them() -> None:
+    # Images of "right" are at 5 + 100 n, its targets at -20 + 50 n: 25 ms away, more than 10 ms.
     config = replace(CONFIG, tolerance_s=0.01)
     events = [(ms, "lidar") for ms in range(0, 3000, 50)]
     for ms in range(0, 3000, 100):
@@ -234,14 +235,14 @@ def test_every_pass_of_a_loop_gives_the_sets_of_the_first() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     one_pass = drive(3600, without={"front": (1000, 2500)})
     passes = [feed(sync, one_pass) for _ in range(3)]
-    told = [
+    contents = [
         [
             (released.stamp_ns, released.images, released.missing, released.sweeps)
             for released in sets
         ]
         for sets in passes
     ]
-    assert told[0] == told[1] == told[2] and len(told[0]) == 8
+    assert contents[0] == contents[1] == contents[2] and len(contents[0]) == 8
     assert [sets[0].reset_reason for sets in passes] == [
         None,
         *["LiDAR stamps went back by 3.550 s"] * 2,
@@ -249,12 +250,10 @@ def test_every_pass_of_a_loop_gives_the_sets_of_the_first() -> None:
     assert sync.counts["resets"] == 2
 
 
-def test_a_loop_keeps_the_images_that_came_before_its_first_sweep_and_leftovers_do_no_harm() -> (
-    None
-):
+def test_a_loop_keeps_images_before_its_first_sweep_and_ignores_those_of_the_old_pass() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     feed(sync, drive(3100))
-    # the new pass: an image before the sweep, a leftover of the old pass after it
+    # The new pass has images before the sweep; one of the old pass arrives after it.
     sets = feed(
         sync, [(-40, "left"), (-30, "front"), (0, "lidar"), (2980, "right"), (-20, "right")]
     )
@@ -293,8 +292,8 @@ def test_offsets_are_measured() -> None:
     )
 
 
-def test_offsets_are_measured_even_where_no_image_is_near_its_sweep() -> None:
-    # LiDAR and cameras at 2 Hz, the images 200 ms before the sweeps, the window around 0 +- 45 ms.
+def test_offsets_are_measured_even_if_no_image_is_near_its_sweep() -> None:
+    # LiDAR and cameras have 2 Hz, images are 200 ms before the sweeps, and 0 +- 45 ms is expected.
     sync = LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, camera_offsets_s=(0.0,)))
     events = [(ms - 200, camera) for ms in range(0, 10_000, 500) for camera in CAMERAS]
     events += [(ms, "lidar") for ms in range(0, 10_000, 500)]

@@ -6,24 +6,25 @@ import threading
 
 from occ_perception_ros.worker import Mailbox, Worker
 
-WAIT_S = 10.0
+WAIT_S = 600.0
+"""A limit for hangs; no test needs it."""
 
 
-def test_the_newest_wins_and_the_loss_is_told() -> None:
+def test_the_newest_item_wins_and_the_loss_is_returned() -> None:
     mailbox: Mailbox[str] = Mailbox()
     assert [mailbox.put(item) for item in ("a", "b")] == [False, True]
     assert mailbox.take() == "b"
     assert mailbox.put("c") is False
 
 
-def test_what_is_replaced_can_leave_something_behind() -> None:
+def test_a_merge_keeps_a_part_of_the_replaced_item() -> None:
     mailbox: Mailbox[set[str]] = Mailbox(merge=lambda old, new: old | new)
     mailbox.put({"reset"})
     mailbox.put({"frame"})
     assert mailbox.take() == {"reset", "frame"}
 
 
-def test_one_failure_does_not_hinder_the_next() -> None:
+def test_the_item_after_a_failure_is_handled() -> None:
     mailbox: Mailbox[int] = Mailbox()
     handled, failures, done = [], [], threading.Semaphore(0)
 
@@ -46,7 +47,7 @@ def test_one_failure_does_not_hinder_the_next() -> None:
     assert (handled, failures) == ([0, 2], ["item 1"])
 
 
-def test_failures_in_a_row_end_it() -> None:
+def test_failures_in_a_row_end_the_worker() -> None:
     mailbox: Mailbox[int] = Mailbox()
     failed = threading.Semaphore(0)
 
@@ -61,18 +62,18 @@ def test_failures_in_a_row_end_it() -> None:
     assert worker.stop(WAIT_S) and worker.given_up
 
 
-def test_stop_waits_for_the_item_at_hand_but_not_for_ever() -> None:
+def test_stop_waits_for_the_current_item_up_to_its_timeout() -> None:
     mailbox: Mailbox[int] = Mailbox()
-    begun, release = threading.Event(), threading.Event()
+    started, release = threading.Event(), threading.Event()
 
     def handle(item: int) -> None:
-        begun.set()
+        started.set()
         release.wait(WAIT_S)
 
     worker = Worker(mailbox, handle, lambda error: None, max_failures=1)
     worker.start()
     mailbox.put(0)
-    assert begun.wait(WAIT_S)
+    assert started.wait(WAIT_S)
     assert worker.stop(0.05) is False
     release.set()
     assert worker.stop(WAIT_S) is True
