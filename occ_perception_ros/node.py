@@ -112,7 +112,7 @@ class OccupancyNode(Node):
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.assembler.reset("requested by ~/reset")
         response.success = True
-        response.message = "all data but the calibration are dropped; the next frame starts anew"
+        response.message = "all data but the calibration are dropped; the next frame has no memory"
         return response
 
     def _on_clock_jump(self, jump: Any) -> None:

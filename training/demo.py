@@ -137,7 +137,8 @@ def run(config: DemoConfig) -> dict[str, object]:
         draw_weights(moments, config.weights_picture)
         pictures.append(config.weights_picture)
         summary["camera_weight"] = _camera_weight(moments)
-    summary |= {"checkpoint": str(config.checkpoint), "pictures": [str(path) for path in pictures]}
+    checkpoint = os.path.relpath(config.checkpoint)
+    summary |= {"checkpoint": checkpoint, "pictures": [str(path) for path in pictures]}
     (config.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
 

@@ -89,15 +89,15 @@ def test_frames_of_the_bag_equal_those_of_the_data_set(drive: Messages, small_dr
     dataset = NuScenesFrames(small_drive, image_size=SIZE)
     assert [p.stamp_ns for p in parts] == [keyframe.stamp_ns for keyframe in dataset.keyframes]
     for index, part in enumerate(parts):
-        ours, theirs = frame_of(part), dataset[index][0]
-        assert torch.equal(ours.images, theirs.images) and ours.camera_mask.all()
+        ours, expected = frame_of(part), dataset[index][0]
+        assert torch.equal(ours.images, expected.images) and ours.camera_mask.all()
         # Poses were converted to quaternions and back; the tensors are float32.
         for name in ("intrinsics", "grid_from_camera", "world_from_grid"):
             torch.testing.assert_close(
-                getattr(ours, name), getattr(theirs, name), rtol=0, atol=1e-4
+                getattr(ours, name), getattr(expected, name), rtol=0, atol=1e-4
             )
-        torch.testing.assert_close(ours.points[0], theirs.points[0], rtol=0, atol=1e-3)
-        assert ours.context == theirs.context
+        torch.testing.assert_close(ours.points[0], expected.points[0], rtol=0, atol=1e-3)
+        assert ours.context == expected.context
     assert not warnings
 
 
@@ -111,9 +111,11 @@ def test_the_frame_of_the_real_keyframe_equals_that_of_the_data_set(
     convert_scene(nuscenes, nuscenes.scenes[0]["name"], tmp_path / "bag")
     parts, _, _ = run(_read(tmp_path / "bag"))
     ours = build_frame(parts[0], CONFIG.cameras, (128, 352))[0]
-    theirs = NuScenesFrames(real_data, image_size=(128, 352), sweeps=0)[0][0]
-    assert torch.equal(ours.images, theirs.images) and torch.equal(ours.points[0], theirs.points[0])
-    torch.testing.assert_close(ours.grid_from_camera, theirs.grid_from_camera, rtol=0, atol=1e-5)
+    expected = NuScenesFrames(real_data, image_size=(128, 352), sweeps=0)[0][0]
+    assert torch.equal(ours.images, expected.images) and torch.equal(
+        ours.points[0], expected.points[0]
+    )
+    torch.testing.assert_close(ours.grid_from_camera, expected.grid_from_camera, rtol=0, atol=1e-5)
 
 
 def test_every_pass_of_a_loop_gives_the_same_frames(drive: Messages) -> None:
