@@ -47,7 +47,7 @@ from occ_core.rendering.cameras import Cameras, frame_cameras
 from occ_core.taxonomy import EMPTY, IGNORE, WEATHERS
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
-from training.figures.keyframe import keyframe_picture, write_picture
+from training.figures.keyframe import write_frame_picture
 from training.score_preprocessing import score_preprocessing
 from training.score_real import score_boxes, score_labelled_scans
 
@@ -149,7 +149,9 @@ def score_frames(
         prediction = engine.step(frame).labels[0]
         scores.update(index, frame, prediction, truth)
         if pictures is not None:
-            _write_picture(pictures, index, frame, prediction, truth, frames.grid)
+            write_frame_picture(
+                pictures, index, frame, prediction.numpy(), truth.numpy(), frames.grid
+            )
     return scores.compute()
 
 
@@ -181,7 +183,7 @@ def _score_keyframes(
         recalls.append(hit_recall(labels, points, frames.grid))
         accuracies.append(car_point_accuracy(labels, points, boxes, frames.grid))
         if pictures is not None:
-            _write_picture(pictures, index, frame, prediction, None, frames.grid)
+            write_frame_picture(pictures, index, frame, prediction.numpy(), None, frames.grid)
     return {
         "hit_recall": float(np.nanmean(recalls)),
         "car_point_accuracy": float(np.nanmean(accuracies)),
@@ -300,25 +302,6 @@ def _central_columns(grid: VoxelGrid, side_m: float) -> tuple[slice, slice]:
         inside = np.flatnonzero(np.abs(centres) <= side_m / 2)
         slices.append(slice(int(inside[0]), int(inside[-1]) + 1))
     return slices[0], slices[1]
-
-
-def _write_picture(
-    folder: Path,
-    index: int,
-    frame: Frame,
-    prediction: Tensor,
-    truth: Tensor | None,
-    grid: VoxelGrid,
-) -> None:
-    images = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]
-    picture = keyframe_picture(
-        images,
-        prediction.numpy(),
-        None if truth is None else truth.numpy(),
-        grid,
-        title=f"{frame.context[0].region}, {frame.context[0].weather}",
-    )
-    write_picture(picture, folder / f"{index:04d}.png")
 
 
 def main() -> None:

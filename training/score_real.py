@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from occ_core.datasets.frames import NuScenesFrames
@@ -17,9 +16,8 @@ from occ_core.datasets.semantic_kitti import SemanticKittiFrames
 from occ_core.engine import OccupancyEngine
 from occ_core.geometry.points import NEWEST_S
 from occ_core.metrics.point_scores import BoxPointScore, LabelledPointScore
-from occ_core.types import Frame
 from training.figures.confusion import draw_confusion
-from training.figures.keyframe import CAMERA_CAPTIONS, keyframe_picture, write_picture
+from training.figures.keyframe import write_frame_picture
 
 
 def score_labelled_scans(
@@ -43,7 +41,8 @@ def score_labelled_scans(
         frame, points = frames[index]
         prediction = engine.step(frame).labels[0].numpy()
         score.update(prediction, points.xyz_m, points.classes)
-        _write_picture(pictures, index, frame, prediction, engine)
+        if pictures is not None:
+            write_frame_picture(pictures, index, frame, prediction, None, grid)
     if pictures is not None:
         draw_confusion(score.confusion, pictures / "confusion.png")
     return {"frames": len(scored), **score.compute()}
@@ -69,17 +68,6 @@ def score_boxes(
         points = frame.points[0]
         newest = points[points[:, 4] < NEWEST_S].numpy()
         score.update(prediction, newest[:, :3], keyframe.boxes)
-        _write_picture(pictures, index, frame, prediction, engine)
+        if pictures is not None:
+            write_frame_picture(pictures, index, frame, prediction, None, frames.grid)
     return {"frames": len(frames), **score.compute()}
-
-
-def _write_picture(
-    folder: Path | None, index: int, frame: Frame, prediction: np.ndarray, engine: OccupancyEngine
-) -> None:
-    if folder is None:
-        return
-    images: list[np.ndarray | None] = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]
-    if len(images) == 1:  # a front camera alone
-        images = [images[0] if caption == "front" else None for caption in CAMERA_CAPTIONS]
-    picture = keyframe_picture(images, prediction, None, engine.model.config.grid, title="")
-    write_picture(picture, folder / f"{index:04d}.png")

@@ -43,7 +43,7 @@ def test_surroundocc_scores(
     checkpoint: Path, box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     blank = np.zeros((8, 8, 3), np.uint8)  # drawing takes longer than everything else
-    monkeypatch.setattr("training.evaluate.keyframe_picture", lambda *_, **__: blank)
+    monkeypatch.setattr("training.figures.keyframe.keyframe_picture", lambda *_, **__: blank)
     scores = evaluate(
         EvaluateConfig(data=box_town, checkpoint=checkpoint, pictures=tmp_path / "pictures")
     )

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from occ_core.taxonomy import CLASS_NAMES, EMPTY, PALETTE
+from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 from training.figures.page import (
     CAPTION_PX,
@@ -92,6 +93,32 @@ def write_picture(picture: np.ndarray, path: Path) -> None:
     """Writes an RGB picture, uint8 ``[h, w, 3]``, in the format that the path's suffix names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(path)
+
+
+def write_frame_picture(
+    folder: Path,
+    index: int,
+    frame: Frame,
+    prediction: np.ndarray,
+    truth: np.ndarray | None,
+    grid: VoxelGrid,
+) -> None:
+    """Writes ``keyframe_picture`` of a frame of batch 1 to ``folder/INDEX.png``, its drive context
+    as the title.
+
+    Args:
+        frame: six cameras in the order of ``CAMERA_CAPTIONS``, or the front camera alone.
+        prediction: class ids, uint8 ``[X, Y, Z]``.
+        truth: likewise; None leaves it out.
+        grid: the grid of both.
+    """
+    images: list[np.ndarray | None] = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]
+    if len(images) == 1:
+        images = [images[0] if caption == "front" else None for caption in CAMERA_CAPTIONS]
+    context = frame.context[0]
+    title = f"{context.region}, {context.weather}"
+    picture = keyframe_picture(images, prediction, truth, grid, title)
+    write_picture(picture, folder / f"{index:04d}.png")
 
 
 def animation(
