@@ -23,6 +23,7 @@ from tqdm import tqdm
 from training.world.nuscenes import tables
 from training.world.nuscenes.scene_options import SceneOptions
 from training.world.nuscenes.writer import SceneWriter
+from training.world.style import WORLDS
 from training.world.town import make_drive
 
 
@@ -52,6 +53,10 @@ class WorldConfig:
     """``log.location`` of all drives; random by default."""
     version: str = "v1.0-town"
     """Folder of the tables."""
+    world: Literal["town", "hard"] = "town"
+    """The plain, tidy town, or the harder world, which needs both cameras and LiDAR: woods, flush
+    kerbs, look-alikes, materials of any colour and reflectivity, and sensors that vary.
+    """
 
     def __post_init__(self) -> None:
         for name in ("scenes", "workers"):
@@ -80,8 +85,9 @@ class WorldConfig:
 
     @property
     def duration_s(self) -> float:
-        """Duration of a drive through all its weathers."""
-        return self.scene_options(len(self.scene_weathers) - 1).end_s
+        """Duration of a drive through all its weathers, and as far as its labels reach."""
+        last = self.scene_options(len(self.scene_weathers) - 1)
+        return max(last.end_s, last.begin_s + WORLDS[self.world].label_span_s + 0.1)
 
     def scene_options(self, number: int) -> SceneOptions:
         """Options of the scene in weather ``number``."""
@@ -126,12 +132,14 @@ def make_scene(config: WorldConfig, index: int) -> None:
     """Writes the files of scene ``index`` and finally its records."""
     town, number = divmod(index, len(config.scene_weathers))
     weather = config.scene_weathers[number]
-    drive = make_drive(config.seed, town, weather, config.region, config.duration_s)
+    drive = make_drive(
+        config.seed, town, weather, config.region, config.duration_s, WORLDS[config.world]
+    )
     if len(config.weathers) > 1:
         drive = dataclasses.replace(drive, name=f"{drive.name}-{drive.weather.replace(' ', '-')}")
     # Consecutive scenes of a drive share one time line.
     drive_index = index - number if config.consecutive else index
-    options = config.scene_options(number)
+    options = dataclasses.replace(config.scene_options(number), rig=town)
     writer = SceneWriter(config.out, drive, config.seed, drive_index, options)
     tables.write_json(part_path(config.out, index), writer.write(_count_keyframe))
 
@@ -165,6 +173,7 @@ def _check_settings(config: WorldConfig) -> None:
     earlier = json.loads(path.read_text()) if path.exists() else settings
     # Worlds of older versions have no such fields: each drive had one weather, random if None.
     earlier.setdefault("consecutive", False)
+    earlier.setdefault("world", "town")
     if "weathers" not in earlier and earlier.pop("weather", "") is None:
         earlier["weathers"] = []
     if earlier != settings:

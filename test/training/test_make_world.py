@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 
 from training.make_world import WorldConfig, _check_settings, make_scene, make_world, part_path
 from training.world.box_world import box_drive
 from training.world.nuscenes.scene_options import SceneOptions
 from training.world.nuscenes.tables import Records
-from training.world.scene import Drive
+from training.world.scene import Drive, Mesh
+from training.world.style import HARD, TOWN
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def test_settings_of_older_versions_are_understood(tmp_path: Path) -> None:
     _check_settings(config)
     path = tmp_path / ".parts" / "settings.json"
     settings = json.loads(path.read_text())
-    del settings["weathers"], settings["consecutive"]
+    del settings["weathers"], settings["consecutive"], settings["world"]
     path.write_text(json.dumps(settings | {"weather": None}))
     _check_settings(config)
     path.write_text(json.dumps(settings | {"weather": "rain"}))
@@ -112,12 +114,37 @@ def test_every_drive_is_repeated_in_every_weather(tmp_path: Path, scenes: list[S
     assert not np.array_equal(day.static.vertices[:100], other_town.static.vertices[:100])
 
 
+def test_the_town_is_the_default_world(tmp_path: Path, scenes: list[Scene]) -> None:
+    town = tyro.cli(WorldConfig, args=[str(tmp_path), "--scenes=1", "--seed=3", "--keyframes=1"])
+    for config in (
+        town,
+        dataclasses.replace(town, world="town"),
+        dataclasses.replace(town, world="hard"),
+    ):
+        make_scene(config, 0)
+    default, explicit, hard = (scene.drive for scene in scenes)
+    for field in dataclasses.fields(Mesh):
+        np.testing.assert_array_equal(
+            getattr(default.static, field.name), getattr(explicit.static, field.name)
+        )
+    time_s = 0.5
+    for one, other in zip(default.actors, explicit.actors, strict=True):
+        np.testing.assert_array_equal(one.mesh.vertices, other.mesh.vertices)
+        np.testing.assert_array_equal(one.world_from_actor(time_s), other.world_from_actor(time_s))
+    np.testing.assert_array_equal(default.world_from_ego(time_s), explicit.world_from_ego(time_s))
+    # Nothing of the hard world's materials is in the town, and both know their kind.
+    assert set(default.static.reflectance) == {1.0} != set(hard.static.reflectance)
+    assert default.style == explicit.style == TOWN and hard.style == HARD
+
+
 def test_consecutive_scenes_share_one_drive_and_time_line(
     tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "training.make_world.make_drive",
-        lambda seed, town, weather, region, duration_s: box_drive(weather, duration_s=duration_s),
+        lambda seed, town, weather, region, duration_s, style: box_drive(
+            weather, duration_s=duration_s
+        ),
     )
     config = world_config(tmp_path, keyframes=2, weathers=("clear", "rain"), consecutive=True)
     for index in range(config.total_scenes):

@@ -44,6 +44,7 @@ def _uniform_mesh(
         np.full(count, MATERIAL_ID[material], np.uint8),
         np.full(count, CATEGORY_ID[category], np.uint8),
         np.ones((count, 3), np.float32),
+        np.ones(count, np.float32),
     )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.world.style import TOWN, WorldStyle
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -27,6 +29,8 @@ class Mesh:
     """uint8 [T], nuScenes-lidarseg index (24 driveable_surface, 28 manmade, ...)."""
     tint: np.ndarray
     """float32 [T, 3], multiplies the colour of the material (car paint, facade paint)."""
+    reflectance: np.ndarray
+    """float32 [T], multiplies the LiDAR reflectivity of the material."""
 
 
 Trajectory = Callable[[float], np.ndarray]
@@ -65,3 +69,5 @@ class Drive:
     """nuScenes ``scene.description``, which mentions the weather in the words of nuScenes."""
     lamps: np.ndarray
     """float32 [L, 3], positions of the street lamps in metres; they are lit at night."""
+    style: WorldStyle = TOWN
+    """The kind of world; the sensors read theirs from it."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from occ_core.taxonomy import REGIONS, WEATHERS
+from training.world.places.districts import PLAIN, District, adapt_roads, draw_district
 from training.world.places.ego import MANOEUVRES, ego_route, simulate_driver
 from training.world.places.kerbside import use_kerb
 from training.world.places.land_use import fill_plots
@@ -15,6 +18,7 @@ from training.world.places.rare_actors import add_rare_actors
 from training.world.places.road.ground import Ground
 from training.world.places.road.ground_mesh import ground_mesh
 from training.world.places.road.layout import RoadPlan, plan_roads
+from training.world.places.road.looks import draw_levels, dress_ground, wear
 from training.world.places.road.markings import draw_markings
 from training.world.places.road.paving import pave
 from training.world.places.roadside import (
@@ -27,6 +31,7 @@ from training.world.places.stage import Stage
 from training.world.places.traffic import add_traffic
 from training.world.places.trajectories import RouteMotion
 from training.world.scene import Drive
+from training.world.style import TOWN, WorldStyle
 from training.world.things.meshes import join
 
 _WEATHER_PROBABILITY = {"clear": 0.4, "rain": 0.22, "night": 0.22, "rain at night": 0.16}
@@ -42,6 +47,7 @@ def make_drive(
     weather: str | None = None,
     region: str | None = None,
     duration_s: float = 20.0,
+    style: WorldStyle = TOWN,
 ) -> Drive:
     """A drive through a town of its own; the same arguments give the same drive.
 
@@ -51,6 +57,7 @@ def make_drive(
         weather: one of ``taxonomy.WEATHERS`` except "unknown"; random if None.
         region: one of ``taxonomy.REGIONS`` except "unknown"; random if None.
         duration_s: duration of the drive in seconds.
+        style: the kind of world.
 
     Raises:
         ValueError: the weather or the region is unknown, or the duration is not positive.
@@ -68,40 +75,61 @@ def make_drive(
     random_region = str(rng.choice(REGIONS[1:], p=[0.4, 0.2, 0.2, 0.2]))
     weather, region = weather or random_weather, region or random_region
     manoeuvre = str(rng.choice(MANOEUVRES, p=[0.45, 0.12, 0.18, 0.14, 0.11]))
-    plan, ego, notes = _plan_route(rng, region, manoeuvre, duration_s)
+    district = draw_district(style.places, rng)
+    roads = partial(adapt_roads, district=district, style=style.places, rng=rng)
+    plan, ego, manoeuvre, notes = _plan_route(rng, region, manoeuvre, duration_s, roads)
 
-    ground = Ground(plan)
+    ground = Ground(plan, draw_levels(style.places, rng))
     pave(plan, ground)
-    stage = Stage(rng, plan, ground, ego, manoeuvre, duration_s)
+    stage = Stage(rng, plan, ground, ego, manoeuvre, duration_s, district, style.places)
     stage.clearance.admit(ego, _EGO_LENGTH_M, _EGO_WIDTH_M + 0.5, _EGO_CENTRE_M)
-    fill_plots(stage)
-    add_signals(stage)
-    for side in (-1, 1):
-        use_kerb(stage, side)
-        furnish_roadside(stage, side)
-    if plan.median_m:
-        furnish_median(stage)
-    furnish_cross_streets(stage)
-    add_traffic(stage)
-    add_pedestrians(stage)
-    add_rare_actors(stage)
+    _furnish(stage)
+    near_s = float(stage.ego_sd[:, 0].min()) - 20.0, float(stage.ego_sd[:, 0].max()) + 60.0
+    dress_ground(ground, style.places, rng, near_s)
+    marks = [wear(mesh, style.places, rng) for mesh in draw_markings(plan)]
     return Drive(
         name=f"town-{seed}-{index:04d}",
-        static=join([ground_mesh(ground), draw_markings(plan), *stage.scenery()]),
+        static=join([ground_mesh(ground), *marks, *stage.scenery()]),
         actors=tuple(stage.actors),
         world_from_ego=ego,
         duration_s=duration_s,
         weather=weather,
         region=region,
-        description=_description(weather, [*notes, *_traffic_notes(stage)]),
+        description=_description(
+            weather, [*_place_notes(district), *notes, *_traffic_notes(stage)]
+        ),
         lamps=stage.lamps(),
+        style=style,
     )
 
 
+def _furnish(stage: Stage) -> None:
+    """Puts all scenery and actors onto the stage."""
+    fill_plots(stage)
+    add_signals(stage)
+    for side in (-1, 1):
+        use_kerb(stage, side)
+        furnish_roadside(stage, side)
+    if stage.plan.median_m:
+        furnish_median(stage)
+    furnish_cross_streets(stage)
+    add_traffic(stage)
+    add_pedestrians(stage)
+    add_rare_actors(stage)
+
+
 def _plan_route(
-    rng: np.random.Generator, region: str, manoeuvre: str, duration_s: float
-) -> tuple[RoadPlan, RouteMotion, list[str]]:
-    """The streets, the motion of the ego vehicle, and notes for the description."""
+    rng: np.random.Generator,
+    region: str,
+    manoeuvre: str,
+    duration_s: float,
+    adapt: Callable[[RoadPlan], RoadPlan],
+) -> tuple[RoadPlan, RouteMotion, str, list[str]]:
+    """The streets, the motion of the ego vehicle, its manoeuvre, and notes for the description.
+
+    ``adapt`` changes the streets as the district wants them; without a crossing the ego vehicle
+    cannot turn or stop at one.
+    """
     speed = float(rng.uniform(3.0, 11.5))
     first_crossing_s = float(rng.uniform(25.0, 55.0))
     length = {"through": speed * duration_s, "start": speed * max(duration_s - 6.0, 1.0)}.get(
@@ -115,16 +143,21 @@ def _plan_route(
     turns = {"near turn": -1, "far turn": 1}
     side = turns.get(manoeuvre, 0) * (1 if region == "boston-seaport" else -1)
     reach = (-50.0 if side < 0 else 0.0, 50.0 if side > 0 else 0.0)
-    plan = plan_roads(rng, region, length, crossings_s, reach)
+    plan = adapt(plan_roads(rng, region, length, crossings_s, reach))
+    if not plan.crossings:
+        manoeuvre = "start" if manoeuvre == "start" else "through"
+        side = 0
     lane = {"near turn": plan.lanes - 1, "far turn": 0}.get(
         manoeuvre, int(rng.integers(plan.lanes))
     )
-    crossing = plan.crossings[0]
+    crossing = plan.crossings[0] if plan.crossings else None
     route = ego_route(plan, lane, side, crossing)
     start = route.distance_at_s(0.0)
-    stop_line_s = crossing.s_m - crossing.half_m - crossing.corner_m - 4.0
-    slow, wait_s = [], 0.0
-    notes = ["intersection"]
+    slow, wait_s, stop_line_s = [], 0.0, 0.0
+    notes = []
+    if crossing:
+        stop_line_s = crossing.s_m - crossing.half_m - crossing.corner_m - 4.0
+        notes.append("intersection")
     if manoeuvre in turns:
         turn_start = route.distance_at_s(stop_line_s)
         slow.append((turn_start, turn_start + 26.0, float(rng.uniform(3.5, 5.0))))
@@ -138,7 +171,11 @@ def _plan_route(
         wait_s = float(rng.uniform(2.0, 6.0))
         notes.append("start from standing")
     times, distances = simulate_driver(route, start, speed, speed, wait_s, slow, duration_s)
-    return plan, RouteMotion(plan, route, times, distances, (_WHEELBASE_M, 0.15)), notes
+    return plan, RouteMotion(plan, route, times, distances, (_WHEELBASE_M, 0.15)), manoeuvre, notes
+
+
+def _place_notes(district: District) -> list[str]:
+    return [] if district is PLAIN else [district.name]
 
 
 def _traffic_notes(stage: Stage) -> list[str]:

@@ -114,7 +114,7 @@ def test_kerbs_are_painted_in_singapore_alone() -> None:
 
 
 def test_markings_lie_on_the_carriageway() -> None:
-    mesh = draw_markings(PLAN)
+    (mesh,) = draw_markings(PLAN)
     s, d = mesh.vertices[:, 1], -mesh.vertices[:, 0]  # the road leads to the north
     ground = paved(PLAN)
     middles = mesh.vertices[mesh.triangles].mean(axis=1)

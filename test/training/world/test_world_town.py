@@ -12,6 +12,7 @@ from occ_core.taxonomy import (
     weather_from_description,
 )
 from training.world.scene import Drive
+from training.world.style import WORLDS, WorldStyle
 from training.world.things.materials import MATERIALS
 from training.world.town import make_drive
 
@@ -25,10 +26,16 @@ SETTINGS = [
 ]
 
 
+@pytest.fixture(scope="module", params=list(WORLDS))
+def style(request: pytest.FixtureRequest) -> WorldStyle:
+    return WORLDS[request.param]
+
+
 @pytest.fixture(scope="module")
-def drives() -> list[Drive]:
+def drives(style: WorldStyle) -> list[Drive]:
     return [
-        make_drive(7, index, weather, region) for index, (weather, region) in enumerate(SETTINGS)
+        make_drive(7, index, weather, region, style=style)
+        for index, (weather, region) in enumerate(SETTINGS)
     ]
 
 
@@ -38,9 +45,9 @@ def _in_ego(drive: Drive, t: float, points_xy: np.ndarray) -> np.ndarray:
     return (points_xy - pose[:2, 3]) @ pose[:2, :2]
 
 
-def test_the_same_arguments_make_the_same_drive(drives: list[Drive]) -> None:
-    first, second = drives[0], make_drive(7, 0, *SETTINGS[0])
-    for name in ("vertices", "triangles", "material", "category", "tint"):
+def test_the_same_arguments_make_the_same_drive(drives: list[Drive], style: WorldStyle) -> None:
+    first, second = drives[0], make_drive(7, 0, *SETTINGS[0], style=style)
+    for name in ("vertices", "triangles", "material", "category", "tint", "reflectance"):
         np.testing.assert_array_equal(getattr(first.static, name), getattr(second.static, name))
     assert [actor.name for actor in first.actors] == [actor.name for actor in second.actors]
     for one, other in zip(first.actors, second.actors, strict=True):
@@ -70,10 +77,11 @@ def test_meshes_are_well_formed(drives: list[Drive]) -> None:
             count = len(mesh.triangles)
             assert mesh.vertices.dtype == np.float32 and mesh.triangles.dtype == np.int32
             assert len(mesh.material) == len(mesh.category) == len(mesh.tint) == count
+            assert len(mesh.reflectance) == count and mesh.reflectance.min() > 0
             assert np.isfinite(mesh.vertices).all()
             assert mesh.triangles.min() >= 0 and mesh.triangles.max() < len(mesh.vertices)
             assert mesh.material.max() < len(MATERIALS)
-        assert len(drive.static.triangles) < 600_000
+        assert len(drive.static.triangles) < 1_000_000
         assert drive.lamps.dtype == np.float32 and drive.lamps.shape[1] == 3
 
 

@@ -55,7 +55,7 @@ class DriveLabels:
         self.drive, self.actor_poses = caster.drive, caster.actor_poses
         self.grid, self.lidar = grid, lidar
         viewpoints = _viewpoints(self.drive.world_from_ego, span_s, lidar)
-        self.points, self.labels = _visible_static(caster, viewpoints, grid, rng)
+        self.points, self.labels = _visible_static(caster, viewpoints, grid, rng, _view_deg(lidar))
         self.actors: list[tuple[np.ndarray, np.ndarray]] = []
         for actor in self.drive.actors:
             points, triangle = sample_surface(actor.mesh, ACTOR_SPACING_M, rng)
@@ -141,7 +141,11 @@ def _viewpoints(
 
 
 def _visible_static(
-    caster: RayCaster, viewpoints: np.ndarray, grid: VoxelGrid, rng: np.random.Generator
+    caster: RayCaster,
+    viewpoints: np.ndarray,
+    grid: VoxelGrid,
+    rng: np.random.Generator,
+    view_deg: tuple[float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Static samples visible from a viewpoint [V, 3], and their classes."""
     points, labels = _sample_static(caster.static, viewpoints, grid, rng)
@@ -150,7 +154,7 @@ def _visible_static(
     cell = np.floor((points - points.min(0)) / _CELL_M).astype(np.int64)
     flat_cell = np.ravel_multi_index(cell.T, cell.max(0) + 1)
     _, first, cell_of_point = np.unique(flat_cell, return_index=True, return_inverse=True)
-    visible = _visible(caster, viewpoints, points[first])[cell_of_point]
+    visible = _visible(caster, viewpoints, points[first], view_deg)[cell_of_point]
     return points[visible], labels[visible]
 
 
@@ -170,6 +174,7 @@ def _sample_static(
         mesh.material[nearby],
         mesh.category[nearby],
         mesh.tint[nearby],
+        mesh.reflectance[nearby],
     )
     points, triangle = sample_surface(part, STATIC_SPACING_M, rng)
     labels = CLASS_OF_CATEGORY[part.category[triangle]]
@@ -177,11 +182,22 @@ def _sample_static(
     return points[keep], labels[keep]
 
 
-def _visible(caster: RayCaster, viewpoints: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _view_deg(lidar: LidarSpec) -> tuple[float, float]:
+    """Lowest and highest elevation of what is labelled: at least that of nuScenes' LiDAR.
+
+    What is true does not depend on how few beams a sensor has.
+    """
+    fans = lidar.elevations_deg, LIDAR.elevations_deg
+    return min(float(fan[0]) for fan in fans), max(float(fan[-1]) for fan in fans)
+
+
+def _visible(
+    caster: RayCaster, viewpoints: np.ndarray, points: np.ndarray, view_deg: tuple[float, float]
+) -> np.ndarray:
     """Whether the LiDAR sees each of the points [N, 3] from a viewpoint, bool [N]."""
     visible = np.zeros(len(points), bool)
     remaining = np.arange(len(points))
-    lowest_deg, highest_deg = LIDAR.elevations_deg[[0, -1]]
+    lowest_deg, highest_deg = view_deg
     for viewpoint in viewpoints:
         ray = points[remaining] - viewpoint.astype(np.float32)
         distance = np.linalg.norm(ray, axis=1)

@@ -123,10 +123,20 @@ def _is_crossed(
     local -= shift
     distance = np.sqrt(np.einsum("ni,ni->n", local, local))
     elevation = np.arcsin(np.clip(local[:, 2] / np.maximum(distance, 1e-3), -1.0, 1.0))
+    beam, beam_elevation = _nearest_beam(elevation, lidar)
+    miss = np.abs(elevation - beam_elevation) * distance
+    return (miss < half_m) & (distance - half_m < ranges[column, beam])
+
+
+def _nearest_beam(elevation: np.ndarray, lidar: LidarSpec) -> tuple[np.ndarray, np.ndarray]:
+    """The ring nearest to each elevation in radians, and the elevation of that ring."""
+    if lidar.fan_deg:
+        fan = np.radians(lidar.elevations_deg).astype(np.float32)
+        beam = np.searchsorted((fan[1:] + fan[:-1]) / 2, elevation)
+        return beam, fan[beam]
     step, lowest = np.float32(np.radians(lidar.step_deg)), np.float32(np.radians(lidar.lowest_deg))
     beam = np.clip(np.round((elevation - lowest) / step), 0, lidar.beams - 1).astype(np.int32)
-    miss = np.abs(elevation - (lowest + beam * step)) * distance
-    return (miss < half_m) & (distance - half_m < ranges[column, beam])
+    return beam, lowest + beam * step
 
 
 def _column(azimuth: np.ndarray, lidar: LidarSpec) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 
-from training.world.nuscenes.scene_options import sweep_end_s
 from training.world.nuscenes.tables import token
 from training.world.sensors.rig import LIDAR
 
@@ -39,9 +38,9 @@ class SceneNames:
         """Name of the file of a sensor at a time in the drive."""
         return f"{self.log_name}__{channel}__{self.stamp_us(time_s)}.{suffix}"
 
-    def sweep_file_name(self, number: int) -> str:
-        """Name of the file of a LiDAR sweep."""
-        return self.file_name(LIDAR.channel, sweep_end_s(number), "pcd.bin")
+    def sweep_file_name(self, end_s: float) -> str:
+        """Name of the file of the LiDAR sweep that ends at this time."""
+        return self.file_name(LIDAR.channel, end_s, "pcd.bin")
 
     def sample_token(self, keyframe: int) -> str:
         """Token of the sample of a keyframe of the drive."""

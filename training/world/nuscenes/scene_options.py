@@ -1,13 +1,15 @@
-"""The part of a drive that becomes a nuScenes scene, and the times of its sweeps."""
+"""The part of a drive that becomes a nuScenes scene, and the times of its keyframes and sweeps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.world.sensors.rig import FULL_SIZE, LIDAR
+from training.world.sensors.rig import FULL_SIZE
 
-SWEEPS_PER_KEYFRAME = 10
-"""20 Hz sweeps, 2 Hz keyframes."""
+_KEYFRAME_US = 500_000
+"""2 Hz keyframes."""
+_FIRST_END_US = 50_000
+"""End of sweep 0, which is left out where a revolution takes longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,8 @@ class SceneOptions:
     """Height and width in pixels."""
     first: int = 0
     """The keyframe of the drive with which the scene begins."""
+    rig: int = 0
+    """Number of the sensors, where drives have sensors of their own."""
 
     def __post_init__(self) -> None:
         if self.keyframes < 1:
@@ -40,20 +44,43 @@ class SceneOptions:
 
     @property
     def begin_s(self) -> float:
-        """Start of the first sweep: ten sweeps precede each keyframe, the first one included."""
-        return self.first * SWEEPS_PER_KEYFRAME * LIDAR.period_us * 1e-6
+        """Start of the first sweep: half a second of sweeps precedes each keyframe."""
+        return self.first * _KEYFRAME_US * 1e-6
 
     @property
     def end_s(self) -> float:
         """End of the sweep of the last keyframe; the drive must not be shorter."""
-        return sweep_end_s(keyframe_sweep(self.last))
+        return ((self.last + 1) * _KEYFRAME_US + _FIRST_END_US) * 1e-6
 
 
-def keyframe_sweep(keyframe: int) -> int:
-    """Number of the sweep in a drive that belongs to a keyframe."""
-    return (keyframe + 1) * SWEEPS_PER_KEYFRAME
+@dataclass(frozen=True)
+class SweepClock:
+    """Numbers and times of the sweeps of a drive."""
 
+    period_us: int
+    """Duration of a revolution; keyframes are a whole number of revolutions apart."""
 
-def sweep_end_s(number: int) -> float:
-    """Time at which a sweep of a drive is complete; its file is stamped with it."""
-    return (number + 1) * LIDAR.period_us * 1e-6
+    def __post_init__(self) -> None:
+        if not 0 < self.period_us <= _KEYFRAME_US or _KEYFRAME_US % self.period_us:
+            raise ValueError(
+                f"period_us must divide the {_KEYFRAME_US} us between keyframes, got "
+                f"{self.period_us}"
+            )
+
+    @property
+    def per_keyframe(self) -> int:
+        """Sweeps between two keyframes, the second included."""
+        return _KEYFRAME_US // self.period_us
+
+    @property
+    def first_sweep(self) -> int:
+        """Number of the first sweep that does not begin before its drive."""
+        return 0 if self.period_us <= _FIRST_END_US else 1
+
+    def keyframe_sweep(self, keyframe: int) -> int:
+        """Number of the sweep in a drive that belongs to a keyframe."""
+        return (keyframe + 1) * self.per_keyframe
+
+    def end_s(self, number: int) -> float:
+        """Time at which a sweep of a drive is complete; its file is stamped with it."""
+        return (number * self.period_us + _FIRST_END_US) * 1e-6

@@ -10,17 +10,18 @@ from training.world.nuscenes.scene_names import VEHICLE, SceneNames
 from training.world.nuscenes.scene_options import SceneOptions
 from training.world.nuscenes.tables import Record, Records, token
 from training.world.scene import Actor, Drive
+from training.world.sensors.rig import Rig
 
 
 class SceneRecords:
     """Collects the records of a scene; ``finish`` adds those that depend on all others."""
 
     def __init__(
-        self, drive: Drive, names: SceneNames, map_frame: MapFrame, options: SceneOptions
+        self, drive: Drive, names: SceneNames, map_frame: MapFrame, options: SceneOptions, rig: Rig
     ) -> None:
         self.tables: Records = {name: [] for name in tables.DRIVE_TABLES}
         self._drive, self._names, self._options = drive, names, options
-        self._map_frame = map_frame
+        self._map_frame, self._rig = map_frame, rig
 
     def add_sample(self, keyframe: int, time_s: float) -> None:
         """Adds a keyframe."""
@@ -153,7 +154,7 @@ class SceneRecords:
             }
         )
         self.tables["calibrated_sensor"] = tables.calibration(
-            self._names.log_token, self._options.image_size
+            self._rig, self._names.log_token, self._options.image_size
         )
 
     def _add_instances(self) -> None:

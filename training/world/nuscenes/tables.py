@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from occ_core.files import write_atomically
 from occ_core.taxonomy import LIDARSEG_CATEGORIES
-from training.world.sensors.rig import CAMERAS, LIDAR
+from training.world.sensors.rig import CAMERAS, LIDAR, Rig
 
 Record = dict[str, Any]
 Records = dict[str, list[Record]]
@@ -109,13 +109,13 @@ def common_tables() -> Records:
     }
 
 
-def calibration(log_token: str, size: tuple[int, int]) -> list[Record]:
+def calibration(rig: Rig, log_token: str, size: tuple[int, int]) -> list[Record]:
     """The ``calibrated_sensor`` records of one log, for images of ``size`` (height, width)."""
     mounts = [
         (camera.channel, camera.ego_from_camera, camera.intrinsics(size).tolist())
-        for camera in CAMERAS
+        for camera in rig.cameras
     ]
-    mounts.append((LIDAR.channel, LIDAR.ego_from_lidar, []))
+    mounts.append((rig.lidar.channel, rig.lidar.ego_from_lidar, []))
     return [
         {
             "token": token(log_token, "calibrated_sensor", channel),

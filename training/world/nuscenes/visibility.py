@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from training.world.scene import Mesh
 from training.world.sensors.raycast import PosedActors, RayCaster
-from training.world.sensors.rig import CAMERAS, FULL_SIZE
+from training.world.sensors.rig import FULL_SIZE, CameraSpec
 
 _SURFACE_POINTS = 48
 """Points on the surface of an actor whose line of sight to each camera is tested."""
@@ -31,7 +33,11 @@ def count_points_in_box(
 
 
 def visible_fractions(
-    caster: RayCaster, actors: PosedActors, indices: np.ndarray, world_from_ego: np.ndarray
+    caster: RayCaster,
+    actors: PosedActors,
+    indices: np.ndarray,
+    world_from_ego: np.ndarray,
+    cameras: Sequence[CameraSpec],
 ) -> list[float]:
     """Fraction (0..1) of each actor's surface that is visible in its best camera.
 
@@ -40,6 +46,7 @@ def visible_fractions(
         actors: the actors, posed at the time.
         indices: int [K] of the actors in question.
         world_from_ego: [4, 4].
+        cameras: of the car.
     """
     best = np.zeros(len(indices))
     if not len(indices):
@@ -51,7 +58,7 @@ def visible_fractions(
         ]
     )
     owner = np.repeat(np.arange(len(indices)), _SURFACE_POINTS)
-    for camera in CAMERAS:
+    for camera in cameras:
         world_from_camera = world_from_ego @ camera.ego_from_camera
         local = (points - world_from_camera[:3, 3]) @ world_from_camera[:3, :3]
         ahead = np.flatnonzero(local[:, 2] > 0.5)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from training.world.scene import Mesh
+from training.world.things.meshes import place_copies
 from training.world.things.people import draw_pedestrian
 from training.world.things.props.barriers import draw_cone, draw_jersey_barrier, draw_works_barrier
 from training.world.things.vehicles.buses import draw_bus, draw_school_bus
@@ -30,8 +31,12 @@ _SINGAPORE_BUSES = ((0.25, 0.65, 0.25), (0.70, 0.12, 0.15), (0.45, 0.2, 0.5))
 class Catalogue:
     """Draws meshes; the frequent ones are drawn once and then repeated."""
 
-    def __init__(self, rng: np.random.Generator, tropical: bool) -> None:
+    def __init__(
+        self, rng: np.random.Generator, tropical: bool, traffic: Mapping[str, float] | None = None
+    ) -> None:
         self._rng, self._tropical = rng, tropical
+        usual = _SINGAPORE_TRAFFIC if tropical else _BOSTON_TRAFFIC
+        self._traffic = traffic or dict(zip(_TRAFFIC, usual, strict=True))
         self._templates: dict[str, Mesh] = {}
 
     def template(self, name: str, draw: Callable[[], Mesh]) -> Mesh:
@@ -53,6 +58,16 @@ class Catalogue:
         variant = int(self._rng.integers(8))
         return self.template(f"car {kind} {variant}", lambda: draw_car(self._rng, kind))
 
+    def tall_van(self) -> Mesh:
+        """One of four vans with a high roof, a ``vehicle.car``."""
+        variant = int(self._rng.integers(4))
+        return self.template(f"tall van {variant}", self._draw_tall_van)
+
+    def _draw_tall_van(self) -> Mesh:
+        scale = self._rng.uniform((1.1, 1.03, 1.12), (1.35, 1.12, 1.35))
+        van = draw_car(self._rng, "van")
+        return place_copies(van, np.zeros((1, 3)), np.zeros(1), scale[None])
+
     def bus(self) -> Mesh:
         """A school bus or city bus; in Singapore some have two decks."""
         rng = self._rng
@@ -70,8 +85,8 @@ class Catalogue:
     def traffic(self) -> Mesh:
         """A vehicle of the traffic on the roads; motorcycles have riders."""
         rng = self._rng
-        frequencies = _SINGAPORE_TRAFFIC if self._tropical else _BOSTON_TRAFFIC
-        match str(rng.choice(_TRAFFIC, p=frequencies)):
+        shares = np.array(list(self._traffic.values()))
+        match str(rng.choice(list(self._traffic), p=shares / shares.sum())):
             case "bus":
                 return self.bus()
             case "lorry":
@@ -81,6 +96,8 @@ class Catalogue:
                 return draw_pickup(rng)
             case "motorcycle":
                 return draw_motorcycle(rng, rider=True)
+            case "semi":
+                return draw_lorry(rng, "box", heavy=True)
         kind = str(rng.choice(CAR_KINDS, p=_SINGAPORE_CARS if self._tropical else _BOSTON_CARS))
         if rng.random() < 0.08:
             return draw_car(rng, kind, _SINGAPORE_TAXI if self._tropical else _BOSTON_TAXI)

@@ -15,16 +15,16 @@ _CELL_M = 0.5
 _ACCELERATION, _DECELERATION = 1.4, 2.0  # m/s^2
 
 
-def ego_route(plan: RoadPlan, lane: int, turn: int, cross: CrossStreet) -> Route:
+def ego_route(plan: RoadPlan, lane: int, turn: int, cross: CrossStreet | None) -> Route:
     """The route along a lane of the main road, and into the cross street if it turns.
 
     Args:
         lane: 0 is next to the middle of the road.
         turn: +1 left, -1 right, 0 straight on.
-        cross: where it turns.
+        cross: where it turns; None if it does not.
     """
     d = plan.lane_d(lane)
-    if not turn:
+    if not turn or cross is None:
         return straight_route(plan, (plan.s_range_m[0], d), (plan.s_range_m[1], d))
     near = turn == plan.driving_side
     lane_offset = cross.half_m - plan.lane_m / 2  # of the outermost lane

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.world.places.districts import PLAIN
 from training.world.places.stage import Stage
 from training.world.scene import Mesh
 from training.world.things.meshes import footprint_size
@@ -29,6 +30,9 @@ _FREQUENCIES = {
     "cones": 0.03,
 }
 
+_RARER = {use: share for use, share in _FREQUENCIES.items() if use not in ("car", "gap")}
+"""The uses of less than a tenth of the kerb."""
+
 
 @dataclass(frozen=True)
 class _Slot:
@@ -51,6 +55,11 @@ def use_kerb(stage: Stage, side: int) -> None:
     turn = 0.0 if side == plan.driving_side else np.pi
     middle_d = side * (plan.edge_m + plan.sides[side].bay_m / 2)
     required = list(rng.permutation(_REQUIRED))
+    frequencies = _FREQUENCIES
+    if stage.district is not PLAIN:
+        required = required[: int(rng.integers(1, 6))]
+        frequencies = _vary_uses(stage)
+    shares = np.array(list(frequencies.values()))
     near_start, near_end = stage.ego_sd[0, 0] - 10, stage.ego_sd[-1, 0] + 35
     for start, end in stage.stretches(margin_m=6.0):
         s = start + rng.uniform(0, 4)
@@ -58,8 +67,17 @@ def use_kerb(stage: Stage, side: int) -> None:
             if near_start < s < near_end and required and rng.random() < 0.6:
                 use = required.pop()
             else:
-                use = str(rng.choice(list(_FREQUENCIES), p=list(_FREQUENCIES.values())))
+                use = str(rng.choice(list(frequencies), p=shares / shares.sum()))
             s += _use(stage, use, _Slot(side, s, end, middle_d, turn))
+
+
+def _vary_uses(stage: Stage) -> dict[str, float]:
+    """Frequencies of the uses of one kerb; one of the rarer ones may be frequent here."""
+    rng = stage.rng
+    parked = float(rng.uniform(*stage.district.parked))
+    uses = {**_RARER, "car": 1.4 * parked, "van": 0.15 * parked, "gap": 0.7 * (1.0 - parked)}
+    uses[str(rng.choice(list(_RARER)))] *= float(rng.choice([1.0, 3.0, 9.0]))
+    return uses
 
 
 def _use(stage: Stage, use: str, slot: _Slot) -> float:
@@ -68,6 +86,8 @@ def _use(stage: Stage, use: str, slot: _Slot) -> float:
     match use:
         case "car":
             return _park(stage, slot, stage.catalogue.car())
+        case "van":
+            return _park(stage, slot, stage.catalogue.tall_van())
         case "gap":
             return float(rng.uniform(4, 14))
         case "lorry":
@@ -96,12 +116,18 @@ def _use(stage: Stage, use: str, slot: _Slot) -> float:
 def _park(stage: Stage, slot: _Slot, mesh: Mesh, attribute: str = "vehicle.parked") -> float:
     """Parks a vehicle if there is a bay and no driveway; returns the length that it takes."""
     rng, side = stage.rng, slot.side
-    length, _ = footprint_size(mesh)
+    parts = stage.plan.sides[side]
+    length, width = footprint_size(mesh)
+    across = 0.0
+    if parts.bay_m > 4.0 and length < parts.bay_m + 0.5:
+        across, length = rng.choice([-np.pi / 2, np.pi / 2]), width
     s = slot.s + length / 2
-    has_bay = stage.plan.sides[side].bay_m > 0
-    if has_bay and stage.no_driveway(s, slot.middle_d + side * 2.0, length / 2):
-        d, turn = slot.middle_d + rng.normal(0, 0.08), slot.turn + rng.normal(0, 0.015)
-        stage.add_actor(mesh, stage.on_road(s, d, turn), attribute)
+    has_bay = parts.bay_m > 0
+    if has_bay and stage.no_driveway(s, side * (stage.plan.kerb_m(side) + 0.75), length / 2):
+        d = slot.middle_d + rng.normal(0, 0.08)
+        turn = slot.turn + across + rng.normal(0, 0.015)
+        level_m = stage.ground.level_m(parts.bay)
+        stage.add_actor(mesh, stage.on_road(s, d, turn, level_m), attribute)
     return length + float(rng.uniform(0.7, 2.5))
 
 
@@ -144,11 +170,12 @@ def _bus_stop(stage: Stage, slot: _Slot) -> float:
     if slot.end - slot.s < 14 or not stage.no_driveway(s, side * (inner + 0.5), 6.0):
         return 1.0
     if outer - inner + plan.sides[side].forecourt_m >= 2.5:
-        d, turn = side * (outer - 0.3), -side * np.pi / 2
+        d, turn = side * max(outer - 0.3, inner + 1.2), -side * np.pi / 2
         stage.put("bus stop", lambda: draw_bus_stop(5.0), s, d, turn, blocks_m=2.2)
     _park(stage, slot, stage.catalogue.bus(), "vehicle.stopped")
     for _ in range(int(rng.integers(2, 6))):
-        stage.person(s + rng.uniform(-4, 4), side * rng.uniform(inner + 0.3, outer - 0.9))
+        along = rng.uniform(-4, 4)
+        stage.person(s + along, side * rng.uniform(inner + 0.3, max(outer - 0.9, inner + 0.3)))
     return 15.0
 
 
@@ -212,6 +239,6 @@ def _road_works(stage: Stage, slot: _Slot) -> float:
         stage.add_actor(machine, pose, "vehicle.parked", margin_m=-0.2)
     for _ in range(int(rng.integers(1, 4))):
         s = slot.s + rng.uniform(3, length - 3)
-        d = side * rng.uniform(inner + 0.9, outer - 0.3)
+        d = side * rng.uniform(inner + 0.9, max(outer - 0.3, inner + 0.9))
         stage.person(s, d, "construction_worker")
     return length + 2.0

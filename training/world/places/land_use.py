@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from training.world.places.green_plots import meadow, thicket, wood
+from training.world.places.homes import home
+from training.world.places.land_parts import block_walls, put_border
 from training.world.places.plots import Plot, divide_into_plots
 from training.world.places.stage import SCENERY_REACH_M, Stage
 from training.world.things.buildings import (
@@ -15,6 +18,7 @@ from training.world.things.buildings import (
     draw_building,
     draw_pavilion,
 )
+from training.world.things.greenery import draw_treeline
 from training.world.things.props.fences import draw_material_pile
 from training.world.things.props.furniture import draw_bench, draw_column, draw_planter
 from training.world.things.vehicles.cars import draw_pickup
@@ -25,7 +29,8 @@ from training.world.things.vehicles.trucks import draw_lorry, draw_trailer
 def fill_plots(stage: Stage) -> None:
     """Uses every plot within reach of the drive, and puts a background around the town.
 
-    The plots nearest to the drive include one each of the uses that a drive should not lack.
+    In the plain town, the plots nearest to the drive include one each of the uses that a drive
+    should not lack.
     """
     rng = stage.rng
     plots = [
@@ -37,18 +42,15 @@ def fill_plots(stage: Stage) -> None:
     on_street.sort(key=lambda plot: float(stage.distance(*plot.middle)))
     nearest = rng.permutation(np.array(on_street[:9], object))
     required = dict(zip(map(id, nearest), (_building_site, _car_park, _garden, _yard)))
-    uses: tuple[Callable[[Stage, Plot], None], ...] = (
-        _building,
-        _garden,
-        _car_park,
-        _plaza,
-        _yard,
-        _pavilion,
-    )
-    boston, singapore = (0.62, 0.14, 0.08, 0.06, 0.04, 0.06), (0.52, 0.22, 0.08, 0.07, 0.03, 0.08)
+    if stage.district.land:
+        required.clear()
+    shares = stage.district.land or (_SINGAPORE if stage.tropical else _BOSTON)
+    names, weights = list(shares), np.array(list(shares.values()))
     for plot in plots:
-        draw = int(rng.choice(len(uses), p=singapore if stage.tropical else boston))
-        required.get(id(plot), uses[draw])(stage, plot)
+        draw = int(rng.choice(len(names), p=weights / weights.sum()))
+        required.get(id(plot), USES[names[draw]])(stage, plot)
+        if plot.on_street and names[draw] in _GREEN:
+            _border(stage, plot)
     _background(stage)
 
 
@@ -67,24 +69,13 @@ def _building(stage: Stage, plot: Plot) -> None:
     stage.ground.paint("yard", (plot.s0, plot.s1), (front_d, rear_d))
     mesh = draw_building(rng, style, plot.width - 2 * gap, depth)
     stage.put_once(mesh, plot.middle[0], front_d, plot.turn)
-    _block_walls(stage, plot.s0 + gap, plot.s1 - gap, front_d, rear_d)
+    block_walls(stage, plot.s0 + gap, plot.s1 - gap, front_d, rear_d)
     for fraction in rng.uniform(0.1, 0.9, 3):
         if plot.depth - setback - depth > 5 and rng.random() < 0.7:
             stage.tree(plot.s0 + fraction * plot.width, plot.d_at(setback + depth + 3.0))
     if plot.on_street and setback >= 2:
         for fraction in rng.uniform(0.08, 0.92, int(rng.integers(0, 5))):
             stage.bush(plot.s0 + fraction * plot.width, plot.d_at(setback - 0.9))
-
-
-def _block_walls(stage: Stage, s0: float, s1: float, d0: float, d1: float) -> None:
-    """Blocks the outer 3 m of a building for actors; discs in its core would only cost time."""
-    s, d = np.meshgrid(
-        np.arange(s0 + 1, s1, 2.0),
-        np.linspace(d0, d1, max(2, int(abs(d1 - d0) / 2.0))),
-        indexing="ij",
-    )
-    outer = (s < s0 + 3) | (s > s1 - 3) | (np.abs(d - d0) < 3) | (np.abs(d - d1) < 3)
-    stage.clearance.block(stage.plan.world(s[outer], d[outer]), 1.3)
 
 
 def _garden(stage: Stage, plot: Plot) -> None:
@@ -145,7 +136,9 @@ def _park_row(stage: Stage, plot: Plot, spaces: np.ndarray, depth: float, facing
         turn = plot.side * facing * np.pi / 2 + backwards + rng.normal(0, 0.02)
         pickup = not stage.tropical and rng.random() < 0.12
         mesh = draw_pickup(rng) if pickup else stage.catalogue.car()
-        pose = stage.on_road(s, plot.d_at(depth + rng.normal(0, 0.15)), turn, level_m=0.04)
+        pose = stage.on_road(
+            s, plot.d_at(depth + rng.normal(0, 0.15)), turn, level_m=stage.ground.level_m("parking")
+        )
         stage.add_actor(mesh, pose, "vehicle.parked")
 
 
@@ -183,7 +176,11 @@ def _yard(stage: Stage, plot: Plot) -> None:
         else:
             load = str(rng.choice(["box", "flatbed", "canopy", "tipper"]))
             mesh = draw_lorry(rng, load, heavy=bool(rng.random() < 0.6))
-        stage.add_actor(mesh, stage.on_road(s, d, turn, level_m=0.04), "vehicle.parked")
+        stage.add_actor(
+            mesh,
+            stage.on_road(s, d, turn, level_m=stage.ground.level_m("parking")),
+            "vehicle.parked",
+        )
 
 
 def _building_site(stage: Stage, plot: Plot) -> None:
@@ -202,7 +199,7 @@ def _building_site(stage: Stage, plot: Plot) -> None:
     machines = (draw_excavator, draw_loader, draw_roller)
     for fraction, pick in zip((0.25, 0.5, 0.75), rng.permutation(3)):
         s, d = plot.s0 + fraction * plot.width, plot.d_at(rng.uniform(5, 9))
-        pose = stage.on_road(s, d, rng.uniform(0, 6.28), level_m=0.11)
+        pose = stage.on_road(s, d, rng.uniform(0, 6.28), level_m=stage.ground.level_m("soil"))
         stage.add_actor(machines[pick](rng), pose, "vehicle.parked")
     for _ in range(4):
         s = rng.uniform(plot.s0 + 2, plot.s1 - 2)
@@ -250,6 +247,9 @@ def _background(stage: Stage) -> None:
     """High blocks on the plain land around the town."""
     rng, plan = stage.rng, stage.plan
     (s0, s1), (d0, d1) = plan.s_range_m, plan.d_range_m
+    if stage.district.is_rural:
+        _far_woods(stage)
+        return
     for edge, turn in ((d1 + 6, 0.0), (d0 - 6, np.pi)):
         for s in np.arange(s0, s1, 30.0):
             if rng.random() < 0.75:
@@ -262,3 +262,49 @@ def _background(stage: Stage) -> None:
                 mesh = draw_background_block(rng, float(rng.uniform(14, 28)))
                 s = edge + np.sign(edge - s0) * rng.uniform(0, 10)
                 stage.put_once(mesh, s, d + 15, turn)
+
+
+def _far_woods(stage: Stage) -> None:
+    """Edges of woods on the plain land around the district, with gaps."""
+    rng, plan = stage.rng, stage.plan
+    (s0, s1), (d0, d1) = plan.s_range_m, plan.d_range_m
+    for s in np.arange(s0 - 30, s1 + 30, 30.0):
+        for edge, turn in ((d1 + 6, 0.0), (d0 - 6, np.pi)):
+            if rng.random() < 0.75:
+                mesh = draw_treeline(rng, 32.0, stage.season.tint())
+                stage.put_once(mesh, s + 15, edge + np.sign(edge) * rng.uniform(0, 25), turn)
+    for edge, turn in ((s1 + 12, -np.pi / 2), (s0 - 12, np.pi / 2)):
+        for d in np.arange(d0, d1, 30.0):
+            if abs(d + 15) > 24:  # not across the road
+                mesh = draw_treeline(rng, 32.0, stage.season.tint())
+                stage.put_once(mesh, edge, d + 15, turn)
+
+
+def _border(stage: Stage, plot: Plot) -> None:
+    """Separates a plot from the road as is usual in the district."""
+    borders = stage.district.borders
+    if borders:
+        shares = np.array(list(borders.values()))
+        kind = str(stage.rng.choice(list(borders), p=shares / shares.sum()))
+        put_border(stage, kind, (plot.s0, plot.d_at(0.3)), (plot.s1, plot.d_at(0.3)))
+
+
+USES: dict[str, Callable[[Stage, Plot], None]] = {
+    "building": _building,
+    "garden": _garden,
+    "car park": _car_park,
+    "plaza": _plaza,
+    "yard": _yard,
+    "pavilion": _pavilion,
+    "site": _building_site,
+    "home": home,
+    "wood": wood,
+    "meadow": meadow,
+    "thicket": thicket,
+}
+"""What a plot may be used for."""
+_GREEN = ("garden", "wood", "meadow", "thicket")
+_PLAIN_USES = ("building", "garden", "car park", "plaza", "yard", "pavilion")
+_BOSTON = dict(zip(_PLAIN_USES, (0.62, 0.14, 0.08, 0.06, 0.04, 0.06), strict=True))
+_SINGAPORE = dict(zip(_PLAIN_USES, (0.52, 0.22, 0.08, 0.07, 0.03, 0.08), strict=True))
+"""Shares of the plain town's uses by region."""

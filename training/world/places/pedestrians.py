@@ -25,7 +25,7 @@ def _pavements_of_main_road(stage: Stage) -> None:
     """Single walkers, and one in four times a group that stands together."""
     rng, plan = stage.rng, stage.plan
     s_min, s_max = stage.ego_sd[:, 0].min() - 40, stage.ego_sd[:, 0].max() + 60
-    for _ in range(int(rng.integers(60, 120))):
+    for _ in range(int(rng.integers(60, 120) * stage.district.people)):
         side = int(rng.choice([-1, 1]))
         inner, outer = plan.pavement_m(side)
         outer += min(plan.sides[side].forecourt_m, 1.0)

@@ -6,7 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from training.world.places.districts import PLAIN
+from training.world.places.look_alikes import put_look_alike
 from training.world.places.stage import Stage
+from training.world.places.verges import STREET_TREES, overgrow_verge
 from training.world.things.props.furniture import (
     draw_bench,
     draw_bin,
@@ -20,6 +23,8 @@ from training.world.things.props.signals import draw_direction_sign, draw_sign, 
 def add_signals(stage: Stage) -> None:
     """Puts traffic lights at all approaches to crossings, and a direction sign before the first."""
     plan = stage.plan
+    if not (plan.crossings and plan.has_signals):
+        return
     main_red = stage.manoeuvre == "stop"
     arm = 5.0 if plan.lanes > 1 else 0.0
     main = f"signal {arm} {main_red}", partial(draw_traffic_light, arm, main_red)
@@ -37,7 +42,8 @@ def add_signals(stage: Stage) -> None:
             stage.put(*cross, s, d, side * np.pi / 2, blocks_m=0.4)
     first, side = plan.crossings[0], plan.driving_side
     s, d = first.s_m - first.half_m - 40.0, plan.pavement_m(side)[1]
-    if stage.no_driveway(s, side * (d - 0.5), 2.0):
+    has_room = d - plan.kerb_m(side) >= 2.0
+    if has_room and stage.no_driveway(s, side * (d - 0.5), 2.0):
         stage.put("direction sign", draw_direction_sign, s, side * (d - 1.2), np.pi, blocks_m=1.3)
 
 
@@ -50,22 +56,30 @@ def furnish_roadside(stage: Stage, side: int) -> None:
     rng, plan = stage.rng, stage.plan
     parts, kerb = plan.sides[side], plan.kerb_m(side)
     has_verge = parts.verge_m >= 1.5
+    is_plain = stage.district is PLAIN
     d = side * (kerb + (parts.verge_m / 2 if has_verge else 0.45))
     spacing = float(rng.uniform(24, 32))
-    has_trees = rng.random() < 0.8
+    has_trees = rng.random() < stage.district.tree_share
+    has_lamps = is_plain or rng.random() < (0.35 if stage.district.is_rural else 0.9)
     for start, end in stage.stretches(margin_m=3.0):
         for number, position in enumerate(np.arange(start + 1, end, spacing / 4)):
             s = position + rng.uniform(-0.8, 0.8)
             if not (
-                stage.no_driveway(s, d, 1.0) and stage.ground.is_surface(s, d, "grass", "pavement")
+                stage.no_driveway(s, d, 1.0)
+                and stage.ground.is_surface(s, d, "grass", "pavement", "shoulder", "yard")
             ):
                 continue
-            if number % 4 == 0:
+            if number % 4 == 0 and has_lamps:
                 stage.lamp(s, d, -side * np.pi / 2)
-            elif has_trees and has_verge and rng.random() < 0.75:
-                stage.tree(s, d, None if parts.verge_m >= 2 else ("young", "columnar"))
-            else:
+            elif has_trees and (has_verge or not is_plain) and rng.random() < 0.75:
+                forms = None if parts.verge_m >= 2 else ("young", "columnar")
+                stage.tree(s, d, forms if is_plain else STREET_TREES)
+            elif is_plain or rng.random() < 0.35:
                 _put_furniture(stage, s, d, side)
+            else:
+                put_look_alike(stage, s, d, side)
+    if not is_plain:
+        overgrow_verge(stage, side)
     if parts.pavement_m >= 2.5 and rng.random() < 0.8:
         d = side * (plan.pavement_m(side)[1] - 0.45)
         for start, end in stage.stretches(margin_m=3.0):

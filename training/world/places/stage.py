@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from training.world.places.catalogue import Catalogue
 from training.world.places.clearance import Clearance
+from training.world.places.districts import PLAIN, District
 from training.world.places.road.ground import Ground
 from training.world.places.road.layout import RoadPlan
 from training.world.places.trajectories import RouteMotion, StaticPose
 from training.world.scene import Actor, Mesh
+from training.world.style import PlaceStyle
+from training.world.things.leaves import Season
 from training.world.things.meshes import (
     category_name,
     centre_on_footprint,
     footprint_size,
     place_copies,
 )
-from training.world.things.plants import TEMPERATE, TROPICAL, draw_bush, draw_hedge, draw_tree
+from training.world.things.plants import (
+    LEAFY,
+    TEMPERATE,
+    TROPICAL,
+    draw_bush,
+    draw_hedge,
+    draw_tree,
+)
 from training.world.things.props.fences import draw_fence
 from training.world.things.props.signals import draw_street_lamp
 
@@ -36,6 +48,7 @@ class Stage:
 
     Attributes:
         rng: random numbers of the whole town.
+        district: the kind of surroundings.
         actors: the actors so far; scenery is in ``scenery()``.
         ego_xy, ego_sd: ``[T, 2]``, world and road coordinates of the ego vehicle every 0.5 s.
         ends_s: ``[2]``, a time at the start and one after the end, for motions of constant speed.
@@ -50,8 +63,11 @@ class Stage:
         ego: RouteMotion,
         manoeuvre: str,
         duration_s: float,
+        district: District,
+        style: PlaceStyle,
     ) -> None:
         self.rng, self.plan, self.ground, self.ego = rng, plan, ground, ego
+        self.district, self._style = district, style
         self.manoeuvre, self.duration_s = manoeuvre, duration_s
         self.ends_s = np.array([0.0, duration_s + 1.0])
         self.actors: list[Actor] = []
@@ -60,11 +76,19 @@ class Stage:
         self.ego_xy, _ = ego.xy_yaw(times)
         self.ego_sd = ego.route.at(np.interp(times, ego.times_s, ego.distance_m))
         self.tropical = plan.driving_side > 0
-        self.catalogue = Catalogue(rng, self.tropical)
-        # By name: a template, and position, yaw, scale and tint of each copy.
+        self.catalogue = Catalogue(rng, self.tropical, district.traffic)
+        # By name: a template, and position, yaw, scale, tint and reflectance of each copy.
         self._copies: dict[str, tuple[Mesh, list[tuple[float, ...]]]] = {}
         self._unique: list[Mesh] = []
         self._lamps: list[tuple[float, float, float]] = []
+
+    @cached_property
+    def season(self) -> Season:
+        """Colours of the leaves, outside the plain town."""
+        return Season(self.rng, self._style.colour_spread)
+
+    def _leaf_tint(self) -> np.ndarray | None:
+        return None if self.district is PLAIN else self.season.tint()
 
     def distance(self, s: float | np.ndarray, d: float | np.ndarray) -> np.ndarray:
         """Distance in metres from the ego vehicle's path."""
@@ -106,7 +130,7 @@ class Stage:
         length, width = footprint_size(mesh)
         if not self.clearance.admit(motion, length + margin_m, width + margin_m):
             return False
-        mesh, size = centre_on_footprint(mesh)
+        mesh, size = centre_on_footprint(self._coat(mesh))
         category = category_name(mesh)
         name = f"{category}-{len(self.actors):03d}"
         self.actors.append(Actor(name, category, attribute, mesh, size, motion))
@@ -155,7 +179,7 @@ class Stage:
         _, copies = self._copies.setdefault(name, (self.catalogue.template(name, draw), []))
         x, y = self.plan.world(s, d)
         z, yaw = float(self.ground.height(s, d)), float(self.plan.heading(s)) + turn
-        copies.append((x, y, z, yaw, *scale, *tint))
+        copies.append((x, y, z, yaw, *scale, *tint, self._reflectance()))
         if blocks_m:
             self.clearance.block(np.array([[x, y]]), blocks_m)
 
@@ -184,17 +208,34 @@ class Stage:
         x, y = self.plan.world(s, d)
         position = np.array([[x, y, float(self.ground.height(s, d))]])
         yaw = np.array([float(self.plan.heading(s)) + turn])
-        self._unique.append(place_copies(mesh, position, yaw))
+        self._unique.append(place_copies(self._coat(mesh), position, yaw))
+
+    def _reflectance(self) -> float:
+        """A factor on the reflectivity of one object."""
+        spread = self._style.reflectance_spread
+        return float(np.exp(self.rng.normal(0.0, spread))) if spread else 1.0
+
+    def _coat(self, mesh: Mesh) -> Mesh:
+        """The mesh with a shade and reflectivity of its own."""
+        spread = self._style.colour_spread
+        if not spread:
+            return mesh
+        shade = np.exp(self.rng.normal(0.0, 0.5 * spread)) * np.exp(
+            self.rng.normal(0.0, 0.1 * spread, 3)
+        )
+        reflectance = mesh.reflectance * np.float32(self._reflectance())
+        return replace(mesh, tint=mesh.tint * shade.astype(np.float32), reflectance=reflectance)
 
     def tree(self, s: float, d: float, forms: tuple[str, ...] | None = None) -> None:
         """Puts a tree of one of the forms, by default of all that grow in the region."""
         rng = self.rng
-        form = str(rng.choice(forms or (TROPICAL if self.tropical else TEMPERATE)))
+        usual = TROPICAL if self.tropical else TEMPERATE
+        form = str(rng.choice(forms or (usual if self.district is PLAIN else LEAFY)))
         variant = int(rng.integers(3))
         tall, wide = rng.uniform(0.92, 1.25), rng.uniform(0.85, 1.15)
         self.put(
             f"tree {form} {variant}",
-            lambda: draw_tree(rng, form, self.tropical),
+            lambda: draw_tree(rng, form, self.tropical, self._leaf_tint()),
             s,
             d,
             turn=rng.uniform(0, 6.28),
@@ -209,7 +250,15 @@ class Stage:
         size = float(rng.uniform(0.6, 1.5))
         name = f"bush {int(rng.integers(3))}"
         turn, scale = rng.uniform(0, 6.28), (size, size, size)
-        self.put(name, lambda: draw_bush(rng, self.tropical), s, d, turn, scale, 0.75 * size)
+        self.put(
+            name,
+            lambda: draw_bush(rng, self.tropical, self._leaf_tint()),
+            s,
+            d,
+            turn,
+            scale,
+            0.75 * size,
+        )
 
     def hedge(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Puts a hedge between two points (s, d)."""
@@ -232,8 +281,11 @@ class Stage:
         """All scenery as meshes in the world frame."""
         meshes = list(self._unique)
         for template, copies in self._copies.values():
-            position, yaw, scale, tint = np.split(np.array(copies), (3, 4, 7), axis=1)
-            meshes.append(place_copies(template, position, yaw[:, 0], scale, tint))
+            parts = np.split(np.array(copies), (3, 4, 7, 10), axis=1)
+            position, yaw, scale, tint, reflectance = parts
+            meshes.append(
+                place_copies(template, position, yaw[:, 0], scale, tint, reflectance[:, 0])
+            )
         return meshes
 
     def lamps(self) -> np.ndarray:

@@ -53,7 +53,7 @@ def _drive_steadily(
     """
     mesh = stage.catalogue.traffic()
     half = _half_length(mesh)
-    middle = start_m + (half + float(stage.rng.uniform(*gap_m)))
+    middle = start_m + (half + float(stage.rng.uniform(*gap_m)) * stage.district.headway)
     times = stage.ends_s
     _drive(stage, mesh, route, times, middle + speed * times)
     return middle + half
@@ -68,7 +68,7 @@ def _ego_lane(stage: Stage) -> None:
         for _ in range(4):
             mesh = stage.catalogue.traffic()
             half = _half_length(mesh)
-            gap += half + float(rng.uniform(3.5, 18.0))
+            gap += half + float(rng.uniform(3.5, 18.0)) * stage.district.headway
             _drive(stage, mesh, ego.route, ego.times_s, ego.distance_m + ahead * gap)
             gap += half
         if articulated_bus and ahead < 0:
@@ -104,9 +104,9 @@ def _main_road_lane(stage: Stage, d: float, forward: bool) -> None:
     direction = 1 if forward else -1
     start_s, end_s = plan.s_range_m[::direction]
     route = straight_route(plan, (start_s, d), (end_s, d))
-    cross = plan.crossings[0]
-    border = cross.half_m + cross.corner_m
     if stage.manoeuvre == "stop" or (stage.manoeuvre == "far turn" and not forward):
+        cross = plan.crossings[0]
+        border = cross.half_m + cross.corner_m
         stop_line = (cross.s_m - direction * (border + 4.8), d)
         _queue(stage, stop_line, (direction, 0), led_by_bus=not forward)
         _leave(stage, route, (cross.s_m + direction * border, d))
@@ -181,7 +181,7 @@ def _cyclists(stage: Stage) -> None:
     """Bicycles with riders at the outer edges of the lanes, and on the pavements."""
     rng, plan = stage.rng, stage.plan
     reach = 150.0
-    for _ in range(14):
+    for _ in range(round(14 * min(stage.district.people, 1.0))):
         side = int(rng.choice([-1, 1]))
         direction = 1 if side == plan.driving_side else -1
         on_pavement = rng.random() < 0.5

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.world.sensors.exposure import metered_exposure
+from training.world.sensors.glare import add_lamp_glare
+from training.world.sensors.lens import blur, scatter_lights
 from training.world.sensors.lights import LampSet
 from training.world.sensors.optics import develop
 from training.world.sensors.raycast import Hits, PosedActors, RayCaster
@@ -28,6 +31,8 @@ _CHUNK_PIXELS = 32_768
 _HALF_LIGHT_MIN_WIDTH = 800
 """In images at least this wide, light is computed for every second pixel in both directions."""
 _LAMP_LIGHT = 6.0
+_NIGHT_SHUTTER = 4.0
+"""Exposure takes this many times longer in the dark."""
 _WINDOW_LIGHT = np.array([0.55, 0.42, 0.25], np.float32)
 
 
@@ -58,6 +63,7 @@ def render(
     size: tuple[int, int],
     world_from_camera: np.ndarray,
     rng: np.random.Generator,
+    lateral_mps: float = 0.0,
 ) -> RgbdImage:
     """The image of ``camera`` at ``size`` (height, width).
 
@@ -67,6 +73,7 @@ def render(
         size: height and width in pixels.
         world_from_camera: [4, 4].
         rng: of sensor noise, drops on the lens and the roughness of wet ground.
+        lateral_mps: speed of the camera to its own right.
     """
     height, width = size
     intrinsics = camera.intrinsics(size)
@@ -92,8 +99,41 @@ def render(
             pixel_angle,
             rng,
         )
-    image = develop(radiance.reshape(height, width, 3), scene.sky.exposure, scene.weather, rng)
-    return RgbdImage(image, (hits.range_m * cosine_to_axis).reshape(height, width))
+    depth_m = (hits.range_m * cosine_to_axis).reshape(height, width)
+    picture = radiance.reshape(height, width, 3)
+    image = _photograph(scene, camera, picture, depth_m, world_from_camera, rng, lateral_mps)
+    return RgbdImage(image, depth_m)
+
+
+def _photograph(
+    scene: LitScene,
+    camera: CameraSpec,
+    radiance: np.ndarray,
+    depth_m: np.ndarray,
+    world_from_camera: np.ndarray,
+    rng: np.random.Generator,
+    lateral_mps: float,
+) -> np.ndarray:
+    """The image uint8 [H, W, 3] that the camera makes of the light [H, W, 3]."""
+    weather, look = scene.weather, camera.look
+    intrinsics = camera.intrinsics(radiance.shape[:2])
+    is_dark = weather.is_dark
+    exposure = metered_exposure(radiance, scene.sky.exposure, look, is_dark=is_dark)
+    if weather.lamp_glare:
+        if weather.lamps_lit:
+            surroundings = scene.caster, scene.actors
+            add_lamp_glare(
+                radiance,
+                scene.lamps,
+                surroundings,
+                world_from_camera,
+                intrinsics,
+                weather.lamp_glare,
+            )
+        radiance = scatter_lights(radiance, exposure)
+    shutter_s = look.shutter_s * (_NIGHT_SHUTTER if is_dark else 1.0)
+    radiance = blur(radiance, depth_m, look, lateral_mps * shutter_s, intrinsics[0, 0])
+    return develop(radiance, exposure, weather, rng, look)
 
 
 def irradiance(scene: LitScene, points: np.ndarray, normal: np.ndarray) -> np.ndarray:

@@ -7,24 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.world.scene import Trajectory
+from training.world.sensors.lidar_losses import (
+    add_bloom,
+    add_ghosts,
+    dimming,
+    lose_beams,
+    lose_in_puddles,
+)
 from training.world.sensors.raycast import Hits, PosedActors, RayCaster
+from training.world.sensors.returns import NOISE_CATEGORY, Beams, Returns
 from training.world.sensors.rig import LIDAR, LidarSpec
+from training.world.sensors.spray import add_spray, plumes_at
 from training.world.things.materials import MATERIALS
 from training.world.weather import Weather
 
-NOISE_CATEGORY = 0
 EGO_CATEGORY = 31
 _FLAT_CATEGORIES = (24, 25, 26, 27)
 
-_ROOF_Z_M = -0.36
-"""Height of the car's own roof in the LiDAR frame."""
-_ROOF_X_M = (-0.52, 0.52)
-_ROOF_Y_M = (-0.90, 0.68)
-_ROOF_RETURNS = 0.72
-"""Fraction of the beams on the roof that return: its paint mirrors most of the others away."""
-
-_DETECTION_LIMIT = 1.4e-6
-"""Reflectivity x cosine^0.5 / range^2 at which half the beams return."""
 _REFLECTIVITY = np.array([material.reflectivity for material in MATERIALS])
 _TRANSMISSION = np.array([material.lidar_transmission for material in MATERIALS])
 _MAX_PANES = 2
@@ -46,20 +45,8 @@ class SimulatedSweep:
     """int32 [N], index of the actor that was hit, negative for none."""
     is_return: np.ndarray
     """bool [N]: whether the beam returned from the world, and not from the car's own roof."""
-
-
-@dataclass
-class _Returns:
-    """What the N beams of a sweep measure; each effect changes it in place."""
-
-    distance: np.ndarray
-    """float64 [N], metres."""
-    intensity: np.ndarray
-    """float64 [N]."""
-    category: np.ndarray
-    actor: np.ndarray
-    is_return: np.ndarray
-    """bool [N]."""
+    is_measured: np.ndarray
+    """bool [N]: whether the beam returned from anywhere."""
 
 
 def scan(
@@ -87,11 +74,16 @@ def scan(
     rotation = world_from_lidar[:, :3, :3]
     directions = np.einsum("cij,cbj->cbi", rotation, lidar.directions()).reshape(-1, 3)
     origins = np.repeat(world_from_lidar[:, :3, 3], lidar.beams, axis=0)
-    hits = _cast_through_glass(caster, origins, directions, actors, rng)
+    hits, panes = _cast_through_glass(caster, origins, directions, actors, rng)
     cosine = np.abs(np.einsum("ni,ni->n", hits.normal, directions.astype(np.float32)))
+    beams = Beams(origins, directions, hits, cosine, panes)
 
     returns = _surface_returns(hits, cosine, weather, rng, lidar)
-    _add_raindrops(returns, weather, rng)
+    _lose_and_mirror(returns, beams, (caster, actors), weather, rng, lidar)
+    _add_raindrops(returns, weather, rng, lidar)
+    if weather.spray_per_m:
+        plumes = plumes_at(caster, actors, world_from_ego, end_s)
+        add_spray(returns, beams, plumes, weather.spray_per_m, lidar.response, rng)
     on_roof = _add_own_roof(returns, rng, lidar)
     lost = ~returns.is_return
     # The intensities that a nuScenes file has for beams without return.
@@ -105,7 +97,7 @@ def scan(
     points[:, :3] = world @ lidar_from_world[:3, :3].T + lidar_from_world[:3, 3]
     points[:, 3] = np.clip(np.round(intensity), 0, 255)
     points[:, 4] = np.tile(np.arange(lidar.beams), lidar.columns)
-    return SimulatedSweep(points, returns.category, returns.actor, returns.is_return & ~on_roof)
+    return SimulatedSweep(points, returns.category, returns.actor, ~lost & ~on_roof, ~lost)
 
 
 def actors_during_sweep(
@@ -137,13 +129,16 @@ def _cast_through_glass(
     directions: np.ndarray,
     actors: PosedActors,
     rng: np.random.Generator,
-) -> Hits:
+) -> tuple[Hits, np.ndarray]:
+    """The hits behind glass, and the number of panes int64 [N] that each beam passed."""
     hits = caster.cast(origins, directions, actors)
+    panes = np.zeros(len(directions), np.int64)
     for _ in range(_MAX_PANES):
         is_through = hits.is_hit & (rng.random(len(directions)) < _TRANSMISSION[hits.material])
         through = np.flatnonzero(is_through)
         if not len(through):
             break
+        panes[through] += 1
         beyond = hits.range_m[through] + 0.01
         behind = caster.cast(
             origins[through] + directions[through] * beyond[:, None], directions[through], actors
@@ -151,65 +146,95 @@ def _cast_through_glass(
         hits.range_m[through] = behind.range_m + beyond
         hits.normal[through], hits.material[through] = behind.normal, behind.material
         hits.category[through], hits.tint[through] = behind.category, behind.tint
+        hits.reflectance[through] = behind.reflectance
         hits.actor[through] = behind.actor
-    return hits
+    return hits, panes
 
 
 def _surface_returns(
     hits: Hits, cosine: np.ndarray, weather: Weather, rng: np.random.Generator, lidar: LidarSpec
-) -> _Returns:
+) -> Returns:
     """Returns from the surfaces hit; ``cosine`` [N] is that of the angle of incidence."""
     count = len(cosine)
     flat = np.isin(hits.category, _FLAT_CATEGORIES)
-    reflectivity = _REFLECTIVITY[hits.material] * np.where(flat, 1.0 - 0.65 * weather.wetness, 1.0)
+    reflectivity = _REFLECTIVITY[hits.material] * hits.reflectance
+    reflectivity *= np.where(flat, 1.0 - 0.65 * weather.wetness, 1.0)
+    reflectivity *= dimming(hits, cosine, lidar.losses)
     distance = np.where(hits.is_hit, hits.range_m, 1e6).astype(np.float64)
     attenuation = np.exp(-2.0 * weather.extinction_per_m * distance)
     strength = reflectivity * np.sqrt(cosine) * attenuation / distance**2
     # A soft threshold: speckle lets some of the faint beams through and loses some of the strong
     # ones.
-    is_detected = strength * rng.lognormal(0.0, 0.7, count) > _DETECTION_LIMIT
+    is_detected = strength * rng.lognormal(0.0, 0.7, count) > lidar.detection_limit
     is_return = hits.is_hit & is_detected & (distance < lidar.max_range_m)
-    is_return &= rng.random(count) > 0.01
+    is_return &= rng.random(count) > lidar.dropout
     # A film of water mirrors away beams at grazing incidence.
-    is_return &= ~flat | (rng.random(count) > 0.6 * weather.wetness * (1.0 - cosine) ** 2)
+    is_return &= ~flat | (
+        rng.random(count) > weather.film_losses * weather.wetness * (1.0 - cosine) ** 2
+    )
     shading = 0.35 + 0.65 * cosine
-    intensity = 255.0 * reflectivity * shading * attenuation * rng.lognormal(0.0, 0.35, count)
+    speckle = rng.lognormal(0.0, lidar.response.speckle, count)
+    level = 255.0 * reflectivity * shading * attenuation * speckle
+    intensity = lidar.response.intensity(level, distance)
     distance = distance + rng.normal(0.0, lidar.range_noise_m, count)
-    return _Returns(distance, intensity, hits.category.copy(), hits.actor.copy(), is_return)
+    return Returns(distance, intensity, hits.category.copy(), hits.actor.copy(), is_return)
 
 
-def _add_raindrops(returns: _Returns, weather: Weather, rng: np.random.Generator) -> None:
+def _lose_and_mirror(
+    returns: Returns,
+    beams: Beams,
+    scene: tuple[RayCaster, PosedActors],
+    weather: Weather,
+    rng: np.random.Generator,
+    lidar: LidarSpec,
+) -> None:
+    """What dark and glossy surfaces, water and retroreflectors do to the beams."""
+    mirrored = lose_beams(returns, beams, lidar.losses, rng)
+    is_flat = np.isin(beams.hits.category, _FLAT_CATEGORIES)
+    mirrored |= lose_in_puddles(returns, beams, is_flat, weather, rng)
+    add_ghosts(returns, beams, mirrored, lidar.losses.ghosts, scene, lidar.max_range_m, rng)
+    add_bloom(returns, beams, lidar.beams, lidar.losses.bloom, rng)
+
+
+def _add_raindrops(
+    returns: Returns, weather: Weather, rng: np.random.Generator, lidar: LidarSpec
+) -> None:
     """Drops near the sensor reflect some beams before they reach a surface."""
     count = len(returns.distance)
     is_drop = rng.random(count) < weather.backscatter
     drop_range = 1.0 + rng.exponential(3.0, count)
     is_drop &= drop_range < np.where(returns.is_return, returns.distance, np.inf)
-    returns.distance = np.where(is_drop, drop_range, returns.distance)
-    returns.intensity = np.where(is_drop, rng.uniform(1.0, 6.0, count), returns.intensity)
-    returns.is_return |= is_drop
-    returns.category[is_drop], returns.actor[is_drop] = NOISE_CATEGORY, -1
+    level = lidar.response.intensity(rng.uniform(1.0, 6.0, count), drop_range)
+    drops = np.flatnonzero(is_drop)
+    returns.put_noise(drops, drop_range[drops], level[drops])
 
 
-def _add_own_roof(returns: _Returns, rng: np.random.Generator, lidar: LidarSpec) -> np.ndarray:
+def _add_own_roof(returns: Returns, rng: np.random.Generator, lidar: LidarSpec) -> np.ndarray:
     """Beams that meet the roof of the car end there; returns which, bool [N]."""
     count = len(returns.distance)
     roof_range = _roof_range_m(lidar).reshape(-1)
     on_roof = np.isfinite(roof_range)
     measured = roof_range + rng.normal(0.0, lidar.range_noise_m, count)
     returns.distance = np.where(on_roof, measured, returns.distance)
-    returns.intensity = np.where(on_roof, rng.lognormal(3.1, 0.8, count), returns.intensity)
-    returns.is_return = np.where(on_roof, rng.random(count) < _ROOF_RETURNS, returns.is_return)
+    level = lidar.response.intensity(rng.lognormal(3.1, 0.8, count), roof_range)
+    returns.intensity = np.where(on_roof, level, returns.intensity)
+    is_seen = rng.random(count) < lidar.roof.returns
+    returns.is_return = np.where(on_roof, is_seen, returns.is_return)
     returns.category[on_roof], returns.actor[on_roof] = EGO_CATEGORY, -1
     return on_roof
 
 
 def _roof_range_m(lidar: LidarSpec) -> np.ndarray:
     """Range at which each beam meets the roof, float64 [columns, beams]; inf where it does not."""
-    directions = lidar.directions()
+    directions, roof = lidar.directions(), lidar.roof
     with np.errstate(divide="ignore"):
-        distance = np.where(directions[..., 2] < 0, _ROOF_Z_M / directions[..., 2], np.inf)
+        distance = np.where(directions[..., 2] < 0, roof.z_m / directions[..., 2], np.inf)
     x, y = (
         np.where(np.isfinite(distance), distance, 0.0) * directions[..., axis] for axis in (0, 1)
     )
-    on_roof = (_ROOF_X_M[0] < x) & (x < _ROOF_X_M[1]) & (_ROOF_Y_M[0] < y) & (y < _ROOF_Y_M[1])
+    # To the right of the car and ahead of it.
+    turn = np.radians(lidar.yaw_deg + 90.0)
+    right, forward = np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y
+    on_roof = (roof.right_m[0] < right) & (right < roof.right_m[1])
+    on_roof &= (roof.forward_m[0] < forward) & (forward < roof.forward_m[1])
     return np.where(on_roof, distance, np.inf)

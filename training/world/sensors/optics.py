@@ -5,37 +5,50 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from training.world.sensors.camera_look import CameraLook
+from training.world.sensors.exposure import TONE_GAMMA, TONE_RATE, saturate, set_colours, sharpen
+from training.world.sensors.lens import wet
 from training.world.weather import Weather
 
-JPEG_QUALITY = 90
 _BAND_ROWS = 16
 _TONE_STEPS, _TONE_MAX = 4096, 3.0
 _TONE = (
-    (1.0 - np.exp(-1.15 * (np.arange(_TONE_STEPS) / _TONE_STEPS * _TONE_MAX) ** 2)) ** (1 / 2.2)
+    (1.0 - np.exp(-TONE_RATE * (np.arange(_TONE_STEPS) / _TONE_STEPS * _TONE_MAX) ** 2))
+    ** TONE_GAMMA
 ).astype(np.float32)
 """Display value over the square root of light, which spaces the steps evenly to the eye."""
 
 
 def develop(
-    radiance: np.ndarray, exposure: float, weather: Weather, rng: np.random.Generator
+    radiance: np.ndarray,
+    exposure: float,
+    weather: Weather,
+    rng: np.random.Generator,
+    look: CameraLook,
 ) -> np.ndarray:
     """An RGB image uint8 [H, W, 3] from linear light float32 [H, W, 3]."""
     height, width = radiance.shape[:2]
+    radiance = set_colours(radiance, exposure, look)
     # Bands of rows fit into the cache of the processor.
     bands = [slice(start, start + _BAND_ROWS) for start in range(0, height, _BAND_ROWS)]
-    gain = _vignette((height, width)) * np.float32(exposure)
+    gain = _vignette((height, width), look.vignetting) * np.float32(exposure)
     image = np.empty((height, width, 3), np.float32)
     for band in bands:
         root = np.sqrt(radiance[band] * gain[band, :, None]) * np.float32(_TONE_STEPS / _TONE_MAX)
         image[band] = _TONE[np.minimum(root, _TONE_STEPS - 1).astype(np.int32)]
+    image = sharpen(saturate(image, look), look)
     if weather.lens_drops:
+        if weather.lens_film:
+            image = wet(image, weather.lens_drops, rng)
         image = _add_lens_drops(image, weather.lens_drops, rng)
         grey = image.mean(axis=2, keepdims=True)
         image = image * 0.72 + grey * 0.28
     # Shot noise grows with the root of the signal above a noise floor. Every band reads the same
     # noise from a different start, which is much cheaper than fresh noise for every pixel.
     band_size = _BAND_ROWS * width * 3
-    noise = rng.standard_normal(2 * band_size, np.float32) * np.float32(weather.shot_noise)
+    noise = rng.standard_normal(2 * band_size, np.float32) * np.float32(
+        weather.shot_noise * look.noise
+    )
     starts = rng.integers(0, band_size, len(bands))
     developed = np.empty((height, width, 3), np.uint8)
     for start, band in zip(starts, bands, strict=True):
@@ -46,16 +59,16 @@ def develop(
     return developed
 
 
-def encode_jpeg(image: np.ndarray) -> bytes:
+def encode_jpeg(image: np.ndarray, quality: int = 90) -> bytes:
     """JPEG file of an RGB image uint8 [H, W, 3]."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], options)
     return encoded.tobytes()
 
 
-def _vignette(size: tuple[int, int]) -> np.ndarray:
+def _vignette(size: tuple[int, int], lost: float) -> np.ndarray:
     y, x = (np.linspace(-1.0, 1.0, count, dtype=np.float32) for count in size)
-    return 1.0 - 0.16 * (x[None] ** 2 + y[:, None] ** 2)
+    return 1.0 - lost * (x[None] ** 2 + y[:, None] ** 2)
 
 
 def _add_lens_drops(image: np.ndarray, mean_count: int, rng: np.random.Generator) -> np.ndarray:

@@ -34,6 +34,8 @@ class Hits:
     """uint8 [N], nuScenes-lidarseg index."""
     tint: np.ndarray
     """float32 [N, 3]."""
+    reflectance: np.ndarray
+    """float32 [N], factor on the LiDAR reflectivity of the material."""
     actor: np.ndarray
     """int32 [N], index into the actors of the drive, or ``STATIC``."""
 
@@ -70,6 +72,7 @@ class PosedActors:
         self.material = np.concatenate([mesh.material for mesh in meshes])
         self.category = np.concatenate([mesh.category for mesh in meshes])
         self.tint = np.concatenate([mesh.tint for mesh in meshes])
+        self.reflectance = np.concatenate([mesh.reflectance for mesh in meshes])
         self.index = np.repeat(
             np.asarray(indices, np.int32), [len(mesh.triangles) for mesh in meshes]
         )
@@ -112,10 +115,11 @@ class RayCaster:
         normal = result["primitive_normals"].numpy()
         if len(self.static.triangles):
             material, category = self.static.material[triangle], self.static.category[triangle]
-            tint = self.static.tint[triangle]
+            tint, reflectance = self.static.tint[triangle], self.static.reflectance[triangle]
         else:
             material = category = np.zeros(len(distance), np.uint8)
             tint = np.zeros((len(distance), 3), np.float32)
+            reflectance = np.zeros(len(distance), np.float32)
         actor = np.full(len(distance), STATIC, np.int32)
         if not actors.is_empty:
             result = actors.scene.cast_rays(rays, nthreads=1)
@@ -125,10 +129,11 @@ class RayCaster:
             normal[nearer] = result["primitive_normals"].numpy()[nearer]
             material[nearer] = actors.material[triangle]
             category[nearer] = actors.category[triangle]
-            tint[nearer], actor[nearer] = actors.tint[triangle], actors.index[triangle]
+            tint[nearer], reflectance[nearer] = actors.tint[triangle], actors.reflectance[triangle]
+            actor[nearer] = actors.index[triangle]
         facing_away = np.einsum("ni,ni->n", normal, directions.astype(np.float32)) > 0
         normal[facing_away] *= -1
-        return Hits(distance, normal, material, category, tint, actor)
+        return Hits(distance, normal, material, category, tint, reflectance, actor)
 
     def cast_image(
         self, eye: np.ndarray, directions: np.ndarray, size: tuple[int, int], actors: PosedActors

@@ -1,7 +1,7 @@
-"""The sensors of the car: six cameras and one LiDAR, mounted as on the nuScenes cars.
+"""The sensors of a car: six cameras and one LiDAR; ``NUSCENES_RIG`` has those of a nuScenes car.
 
-Positions and angles are rounded. Ego frame: x forward, y left, z up, origin on the ground below the
-rear axle. Camera frame: x right, y down, z forward. LiDAR frame: x right, y forward, z up.
+Its positions and angles are rounded. Ego frame: x forward, y left, z up, origin on the ground below
+the rear axle. Camera frame: x right, y down, z forward. LiDAR frame: x right, y forward, z up.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
+
+from training.world.sensors.camera_look import CameraLook
+from training.world.sensors.lidar_traits import IntensityResponse, LidarLosses, OwnRoof
 
 FULL_SIZE = (900, 1600)
 """Image height and width in pixels to which the intrinsics of the cameras refer."""
@@ -34,8 +37,12 @@ class CameraSpec:
     delay_us: int
     """Time of exposure relative to the end of the LiDAR sweep; never positive.
 
-    The LiDAR beam passes the camera at this time.
+    On the nuScenes cars, the LiDAR beam passes the camera at this time.
     """
+    roll_deg: float = 0.0
+    """Positive leans to the right."""
+    look: CameraLook = CameraLook()
+    """What its lens and its electronics do to the light."""
 
     @property
     def ego_from_camera(self) -> np.ndarray:
@@ -43,6 +50,7 @@ class CameraSpec:
         pose = np.eye(4)
         pose[:3, :3] = (
             Rotation.from_euler("ZY", [self.yaw_deg, self.pitch_deg], degrees=True).as_matrix()
+            @ Rotation.from_euler("X", self.roll_deg, degrees=True).as_matrix()
             @ _EGO_FROM_OPTICAL
         )
         pose[:3, 3] = self.position_m
@@ -77,7 +85,10 @@ The LiDAR beam passes front left, front, front right, back right, back, back lef
 
 @dataclass(frozen=True)
 class LidarSpec:
-    """A spinning 32-beam LiDAR (HDL-32E), clockwise seen from above, and its mount on the car."""
+    """A LiDAR that spins clockwise seen from above, and its mount on the car.
+
+    The defaults are those of the nuScenes cars (HDL-32E).
+    """
 
     channel: str = "LIDAR_TOP"
     position_m: tuple[float, float, float] = (0.94, 0.0, 1.84)
@@ -86,7 +97,9 @@ class LidarSpec:
     lowest_deg: float = -30.67
     """Elevation of ring 0."""
     step_deg: float = 4.0 / 3.0
-    """Elevation between two rings."""
+    """Elevation between two rings; 0 where it varies."""
+    fan_deg: tuple[float, ...] = ()
+    """Elevation of each ring, lowest first, where the step between two varies."""
     columns: int = 1084
     """Firings in one revolution."""
     period_us: int = 50_000
@@ -96,6 +109,19 @@ class LidarSpec:
     max_range_m: float = 100.0
     range_noise_m: float = 0.02
     """Standard deviation of a measured range."""
+    detection_limit: float = 1.4e-6
+    """Reflectivity x cosine^0.5 / range^2 at which half the beams return."""
+    dropout: float = 0.01
+    """Fraction of the returns that are lost for no reason."""
+    reports_lost: bool = True
+    """Whether its files hold the beams without return too, at the origin as in nuScenes."""
+    roof: OwnRoof = OwnRoof()
+    response: IntensityResponse = IntensityResponse()
+    losses: LidarLosses = LidarLosses()
+
+    def __post_init__(self) -> None:
+        if self.fan_deg and len(self.fan_deg) != self.beams:
+            raise ValueError(f"{self.beams} beams have {len(self.fan_deg)} elevations in fan_deg")
 
     @property
     def ego_from_lidar(self) -> np.ndarray:
@@ -108,6 +134,8 @@ class LidarSpec:
     @property
     def elevations_deg(self) -> np.ndarray:
         """float64 [beams], lowest first: ring r has ``elevations_deg[r]``."""
+        if self.fan_deg:
+            return np.array(self.fan_deg)
         return self.lowest_deg + self.step_deg * np.arange(self.beams)
 
     @property
@@ -129,3 +157,24 @@ class LidarSpec:
 
 
 LIDAR = LidarSpec()
+
+
+@dataclass(frozen=True)
+class Rig:
+    """All sensors of a car."""
+
+    cameras: tuple[CameraSpec, ...]
+    """In the order of the image batch."""
+    lidar: LidarSpec
+    follows_beam: bool = True
+    """Whether each camera fires when the LiDAR's beam passes it; otherwise all fire at once."""
+
+    @property
+    def seam_camera(self) -> str:
+        """Channel of the camera that looks to where a LiDAR revolution ends and the next begins."""
+        seam_deg = self.lidar.yaw_deg + 90.0 - self.lidar.first_azimuth_deg
+        away_deg = [(c.yaw_deg - seam_deg + 180.0) % 360.0 - 180.0 for c in self.cameras]
+        return self.cameras[int(np.argmin(np.abs(away_deg)))].channel
+
+
+NUSCENES_RIG = Rig(CAMERAS, LIDAR)

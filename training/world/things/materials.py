@@ -75,6 +75,12 @@ MATERIALS: tuple[Material, ...] = (
     Material("roof_tile", (0.45, 0.25, 0.19), 0.12, "brick"),
     Material("canvas", (0.85, 0.85, 0.85), 0.16),
     Material("hoarding", (0.80, 0.82, 0.80), 0.20),
+    Material("asphalt_cracked", (0.27, 0.27, 0.28), 0.06, "cracks"),
+    Material("cobbles", (0.42, 0.40, 0.38), 0.09, "cobbles"),
+    Material("litter", (0.36, 0.31, 0.17), 0.12, "litter"),
+    Material("tall_grass", (0.33, 0.38, 0.16), 0.15, "grass"),
+    Material("planks", (0.46, 0.35, 0.24), 0.14, "planks"),
+    Material("rubble", (0.50, 0.47, 0.42), 0.14, "rubble"),
 )
 
 MATERIAL_ID: dict[str, int] = {material.name: index for index, material in enumerate(MATERIALS)}

@@ -25,6 +25,7 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
         material=np.concatenate([mesh.material for mesh in meshes]),
         category=np.concatenate([mesh.category for mesh in meshes]),
         tint=np.concatenate([mesh.tint for mesh in meshes]),
+        reflectance=np.concatenate([mesh.reflectance for mesh in meshes]),
     )
 
 
@@ -34,6 +35,7 @@ def place_copies(
     yaw: np.ndarray,
     scale: np.ndarray | None = None,
     tint: np.ndarray | None = None,
+    reflectance: np.ndarray | None = None,
 ) -> Mesh:
     """Copies a mesh to several places: scaled along its own axes, turned about z, then moved.
 
@@ -42,6 +44,7 @@ def place_copies(
         yaw: ``[N]`` in radians.
         scale: ``[N, 3]``.
         tint: ``[N, 3]``, a factor on the template's own tint.
+        reflectance: ``[N]``, a factor on the template's own.
     """
     count = len(position)
     vertices = np.broadcast_to(template.vertices, (count, *template.vertices.shape))
@@ -54,6 +57,9 @@ def place_copies(
     colours = np.broadcast_to(template.tint, (count, *template.tint.shape))
     if tint is not None:
         colours = colours * tint[:, None].astype(np.float32)
+    reflectances = np.broadcast_to(template.reflectance, (count, len(template.reflectance)))
+    if reflectance is not None:
+        reflectances = reflectances * reflectance[:, None].astype(np.float32)
     offset = (np.arange(count, dtype=np.int32) * len(template.vertices))[:, None, None]
     return Mesh(
         vertices=moved.reshape(-1, 3),
@@ -61,6 +67,7 @@ def place_copies(
         material=np.tile(template.material, count),
         category=np.tile(template.category, count),
         tint=np.ascontiguousarray(colours.reshape(-1, 3)),
+        reflectance=np.ascontiguousarray(reflectances.reshape(-1)),
     )
 
 

@@ -12,18 +12,24 @@ from training.world.things.sketch import Sketch
 
 TEMPERATE = ("round", "young", "columnar")
 TROPICAL = ("round", "umbrella", "palm", "young", "columnar")
+LEAFY = ("broad", "broad", "old", "low", "round", "young", "columnar")
+"""Forms of gardens and old streets: crowns that hang over the road, or reach to the ground."""
 
 # Height in metres, fraction of it below the crown, radius of the trunk and of the crown in metres;
-# trunks are long enough for vehicles to pass beneath the crown.
+# trunks of street trees are long enough for vehicles to pass beneath the crown.
 _FORMS = {
     "round": (8.0, 0.42, 0.19, 3.1),
     "umbrella": (10.5, 0.48, 0.30, 5.0),
     "columnar": (8.5, 0.28, 0.16, 1.3),
     "young": (5.8, 0.58, 0.08, 1.4),
+    "broad": (9.0, 0.31, 0.28, 4.3),
+    "old": (12.0, 0.36, 0.45, 4.8),
+    "low": (4.5, 0.14, 0.11, 2.1),
+    "sapling": (3.4, 0.5, 0.03, 0.7),
 }
 
 
-def _draw_leaf_cards(
+def draw_leaf_cards(
     sketch: Sketch,
     rng: np.random.Generator,
     centres: np.ndarray,
@@ -49,7 +55,7 @@ def _draw_leaf_cards(
     sketch.add(corners.reshape(-1, 3), triangles, "foliage", shades)
 
 
-def _draw_clump(
+def draw_clump(
     sketch: Sketch,
     rng: np.random.Generator,
     centre: np.ndarray,
@@ -63,7 +69,7 @@ def _draw_clump(
     direction = rng.normal(size=(cards, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     centres = centre + direction * radii * rng.uniform(0.5, 1.0, (cards, 1))
-    _draw_leaf_cards(sketch, rng, centres, size, tint)
+    draw_leaf_cards(sketch, rng, centres, size, tint)
 
 
 def _green(rng: np.random.Generator, tropical: bool) -> np.ndarray:
@@ -71,10 +77,17 @@ def _green(rng: np.random.Generator, tropical: bool) -> np.ndarray:
     return base * rng.uniform(0.75, 1.25) + rng.normal(0, 0.05, 3)
 
 
-def draw_tree(rng: np.random.Generator, form: str, tropical: bool) -> Mesh:
-    """Draws a tree with its trunk at the origin; ``form`` is of ``TEMPERATE`` or ``TROPICAL``."""
+def draw_tree(
+    rng: np.random.Generator, form: str, tropical: bool, tint: np.ndarray | None = None
+) -> Mesh:
+    """Draws a tree with its trunk at the origin.
+
+    Args:
+        form: of ``TEMPERATE`` or ``TROPICAL``, or of ``LEAFY``.
+        tint: factor on the colour of its leaves; a random green if None.
+    """
     sketch = Sketch("static.vegetation")
-    tint = _green(rng, tropical)
+    tint = _green(rng, tropical) if tint is None else tint
     if form == "palm":
         return _palm(sketch, rng, tint)
     height, bare, trunk, reach = _FORMS[form]
@@ -84,7 +97,7 @@ def draw_tree(rng: np.random.Generator, form: str, tropical: bool) -> Mesh:
     sketch.tube([(0, 0, -0.2), bend, fork], [trunk * 1.25, trunk, trunk * 0.85], "bark", sides=7)
     crown_height = height - fork[2]
     columnar = form == "columnar"
-    clumps = 4 if form in ("young", "columnar") else 8
+    clumps = 4 if form in ("young", "columnar", "sapling") else 8
     for index in range(clumps):
         # 2.4 rad is nearly the golden angle: no two clumps stand one above the other.
         angle = index * 2.4 + rng.uniform(-0.4, 0.4)
@@ -97,7 +110,7 @@ def draw_tree(rng: np.random.Generator, form: str, tropical: bool) -> Mesh:
         radii = np.array([size, size, size * (0.55 if form == "umbrella" else 0.85)])
         branch = [fork - (0, 0, 0.1), fork * 0.5 + centre * 0.5 - (0, 0, 0.2), centre]
         sketch.tube(branch, [trunk * 0.6, trunk * 0.42, 0.03], "bark", sides=5)
-        _draw_clump(sketch, rng, centre, radii, int(24 + 20 * size), (0.35, 0.95), tint)
+        draw_clump(sketch, rng, centre, radii, int(24 + 20 * size), (0.35, 0.95), tint)
     return sketch.mesh()
 
 
@@ -125,14 +138,14 @@ def _palm(sketch: Sketch, rng: np.random.Generator, tint: np.ndarray) -> Mesh:
     return sketch.mesh()
 
 
-def draw_bush(rng: np.random.Generator, tropical: bool) -> Mesh:
-    """Draws a bush about 1.4 m wide and 1 m high."""
+def draw_bush(rng: np.random.Generator, tropical: bool, tint: np.ndarray | None = None) -> Mesh:
+    """Draws a bush about 1.4 m wide and 1 m high; ``tint`` as for a tree."""
     sketch = Sketch("static.vegetation")
-    tint = _green(rng, tropical)
+    tint = _green(rng, tropical) if tint is None else tint
     for _ in range(3):
         centre = np.array([*rng.uniform(-0.35, 0.35, 2), rng.uniform(0.35, 0.55)])
         radii = rng.uniform((0.4, 0.4, 0.4), (0.6, 0.6, 0.6))
-        _draw_clump(sketch, rng, centre, radii, 22, (0.16, 0.36), tint)
+        draw_clump(sketch, rng, centre, radii, 22, (0.16, 0.36), tint)
     return sketch.mesh()
 
 
@@ -148,5 +161,5 @@ def draw_hedge(rng: np.random.Generator, tropical: bool) -> Mesh:
     centres[face == 0, 2] = rng.uniform(0.85, 1.0, (face == 0).sum())
     centres[face == 1, 1] = rng.uniform(0.28, 0.4, (face == 1).sum())
     centres[face == 2, 1] = -rng.uniform(0.28, 0.4, (face == 2).sum())
-    _draw_leaf_cards(sketch, rng, centres, (0.16, 0.34), tint)
+    draw_leaf_cards(sketch, rng, centres, (0.16, 0.34), tint)
     return sketch.mesh()

@@ -155,6 +155,7 @@ class Sketch:
             material=np.concatenate(self._material),
             category=np.full(len(triangles), self._category, np.uint8),
             tint=np.concatenate(self._tint),
+            reflectance=np.ones(len(triangles), np.float32),
         )
 
 

@@ -7,13 +7,16 @@ from functools import cache
 import cv2
 import numpy as np
 
-TEXTURES = ("none", "asphalt", "brick", "windows", "foliage", "paving", "grass", "bark")
+TEXTURES = (
+    *("none", "asphalt", "brick", "windows", "foliage", "paving", "grass", "bark"),
+    *("cracks", "cobbles", "litter", "planks", "rubble"),
+)
 TEXTURE_ID = {name: index for index, name in enumerate(TEXTURES)}
 
 _TEXELS = 512
 _LEVELS = 10  # 512, 256, ..., 1
 # Edge of each texture's tile in metres; the tile repeats beyond it.
-_TILE_M = np.array([8.0, 8.0, 4.0, 25.6, 4.0, 4.8, 4.0, 4.0], np.float32)
+_TILE_M = np.array([8.0, 8.0, 4.0, 25.6, 4.0, 4.8, 4.0, 4.0, 16.0, 3.2, 4.0, 3.2, 4.0], np.float32)
 _OFFSET = np.concatenate([[0], np.cumsum([(_TEXELS >> level) ** 2 for level in range(_LEVELS)])])
 _PER_TEXTURE = int(_OFFSET[-1])
 COLOUR, LIGHT = slice(0, 3), 3
@@ -113,6 +116,39 @@ def _tiles(rng: np.random.Generator) -> list[np.ndarray]:
     # Leaves and grass vary from green to yellowish: their red channel has noise of its own.
     tiles[TEXTURE_ID["foliage"]][..., 0] *= 0.85 + 0.3 * _fractal(24, (4, 8))
     tiles[TEXTURE_ID["grass"]][..., 0] *= 0.9 + 0.5 * _fractal(25, (2, 4, 8))
+    return tiles + _weathered_tiles(rng)
+
+
+def _weathered_tiles(rng: np.random.Generator) -> list[np.ndarray]:
+    """Asphalt with tarred cracks, cobbles, leaf litter, boards and rubble walls."""
+    fine = rng.random((_TEXELS, _TEXELS), np.float32)
+    row, column = np.mgrid[0:_TEXELS, 0:_TEXELS]
+
+    # Cracks follow the level lines of smooth noise; 3 cm a texel.
+    cracks = 0.84 + 0.26 * _fractal(27, (2, 4, 8, 16)) + 0.2 * (fine - 0.5)
+    for seed in (28, 29):
+        cloud = _fractal(seed, (4, 8, 16))
+        slope = np.hypot(*np.gradient(cloud)) + 1e-4
+        is_crack = (np.abs(cloud - 0.5) < 0.6 * slope) & (_fractal(seed + 10, (2, 8)) > 0.5)
+        cracks = np.where(is_crack, 0.55, cracks)
+
+    # Cobbles of 10 x 10 cm, 16 texels, each course shifted by half a stone.
+    course = row // 16
+    shifted = column + 8 * (course % 2)
+    stone = 0.8 + 0.4 * rng.random((32, 33), np.float32)[course, shifted // 16]
+    stone = np.where((row % 16 < 2) | (shifted % 16 < 2), 0.55, stone)
+    cobbles = stone + 0.12 * (fine - 0.5)
+
+    litter = 0.35 + 1.1 * _fractal(30, (32, 64, 128)) + 0.5 * (fine - 0.5)
+
+    # Upright boards 10 cm wide, with gaps of 1 cm.
+    board = 0.75 + 0.5 * rng.random(33, np.float32)[column // 16]
+    planks = np.where(column % 16 < 1, 0.3, board) * (0.9 + 0.2 * _fractal(31, (4, 64)))
+
+    cell = _fractal(32, (16, 32))
+    rubble = np.where(np.abs(np.sin(cell * 40)) < 0.2, 0.55, 0.75 + 0.6 * _fractal(33, (8, 16)))
+    tiles = [_grey(tile) for tile in (cracks, cobbles, litter, planks, rubble)]
+    tiles[2][..., 0] *= 0.8 + 0.6 * _fractal(34, (16, 64))
     return tiles
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,27 +31,53 @@ SURFACES: dict[str, Surface] = {
     "yard": Surface("flat.other", "concrete", 0.15),
     "island": Surface("flat.other", "concrete", 0.14),
     "gravel": Surface("flat.other", "gravel", 0.12),
+    "shoulder": Surface("flat.terrain", "gravel", 0.03),
+    "field": Surface("flat.terrain", "soil", 0.12),
+    "drive": Surface("flat.driveable_surface", "paving", 0.06),
 }
 SURFACE_ID: dict[str, int] = {name: index for index, name in enumerate(SURFACES)}
-LEVELS_M = np.array([surface.level_m for surface in SURFACES.values()], np.float32)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the sensors see of a patch of ground."""
+
+    material: str
+    tint: np.ndarray
+    """``[3]``, factor on the material's colour."""
+    reflectance: float
+    """Factor on the material's reflectivity."""
 
 
 class Ground:
     """The surface of every cell of ``CELL_M`` over (s, d), grass at first.
 
+    Args:
+        plan: the streets.
+        levels_m: heights by the names of ``SURFACES``, where they differ from those.
+
     Attributes:
         plan: the streets, whose road coordinates the raster uses.
         surface: uint8 ``[S, D]``, index into ``SURFACES``.
+        region: uint16 ``[S, D]``, the number of the call of ``paint`` that painted the cell, or 0.
+        levels_m: float32, the height of each of ``SURFACES`` above the carriageway.
+        look: uint16 ``[S, D]``, index into ``looks``; 0 is what ``SURFACES`` says.
+        looks: of patches that differ from it.
         vertices_sd: ``[S + 1, D + 1, 2]``, road coordinates of the cells' corners.
         moved: bool ``[S + 1, D + 1]``, corners that ``round_corner`` has moved off the raster.
     """
 
-    def __init__(self, plan: RoadPlan) -> None:
+    def __init__(self, plan: RoadPlan, levels_m: Mapping[str, float] | None = None) -> None:
         self.plan = plan
+        self._levels_m = {name: surface.level_m for name, surface in SURFACES.items()}
+        self._levels_m |= levels_m or {}
+        self.levels_m = np.array(list(self._levels_m.values()), np.float32)
         self._origin = np.array([plan.s_range_m[0], plan.d_range_m[0]])
         extent = np.array([plan.s_range_m[1], plan.d_range_m[1]]) - self._origin
         cells = np.round(extent / CELL_M).astype(int)
         self.surface = np.full(cells, SURFACE_ID["grass"], np.uint8)
+        self.region, self._regions = np.zeros(cells, np.uint16), 0
+        self.look, self.looks = np.zeros(cells, np.uint16), [Look("asphalt", np.ones(3), 1.0)]
         self.vertices_sd = np.indices(cells + 1).transpose(1, 2, 0) * CELL_M + self._origin
         self.moved = np.zeros(cells + 1, bool)
 
@@ -65,7 +92,21 @@ class Ground:
 
     def paint(self, name: str, s: tuple[float, float], d: tuple[float, float]) -> None:
         """Covers the rectangle between two values of s and two of d, each pair in any order."""
-        self.surface[self._window(s, d)] = SURFACE_ID[name]
+        window = self._window(s, d)
+        self.surface[window] = SURFACE_ID[name]
+        self._regions += 1
+        self.region[window] = self._regions
+
+    def add_look(self, look: Look) -> int:
+        """Adds a look; returns its number for ``look``."""
+        self.looks.append(look)
+        return len(self.looks) - 1
+
+    def cover(self, number: int, s: tuple[float, float], d: tuple[float, float], *on: str) -> None:
+        """Gives a rectangle a look of ``looks`` where its surface is one of ``on``."""
+        window = self._window(s, d)
+        named = np.isin(self.surface[window], [SURFACE_ID[name] for name in on])
+        self.look[window][named] = number
 
     def round_corner(
         self, corner: tuple[float, float], towards: tuple[int, int], radius_m: float
@@ -85,6 +126,7 @@ class Ground:
         middle = vertices[:-1, :-1] + CELL_M / 2
         outside = np.linalg.norm(middle - centre, axis=-1) > radius_m
         self.surface[window][outside] = SURFACE_ID["road"]
+        self.region[window][outside] = self._regions
         # Vertices between inside and outside move onto the arc, so that the kerb is smooth; but by
         # less than half a cell's diagonal, or else their cells would turn inside out.
         around = np.pad(outside, 1, mode="edge")
@@ -114,4 +156,8 @@ class Ground:
 
     def height(self, s: np.ndarray | float, d: np.ndarray | float) -> np.ndarray:
         """Height of the ground in metres, without the unevenness of terrain."""
-        return self.plan.base_height(s, d) + LEVELS_M[self.surface_at(s, d)]
+        return self.plan.base_height(s, d) + self.levels_m[self.surface_at(s, d)]
+
+    def level_m(self, name: str) -> float:
+        """Height of one of ``SURFACES`` above the carriageway."""
+        return self._levels_m[name]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.world.places.road.ground import LEVELS_M, SURFACE_ID, SURFACES, Ground
+from training.world.places.road.ground import SURFACE_ID, SURFACES, Ground
 from training.world.places.road.layout import RoadPlan
 from training.world.scene import Mesh
 from training.world.things.materials import MATERIAL_ID
@@ -32,25 +32,30 @@ class _Quads(NamedTuple):
     """``[N]``, index into ``SURFACES``."""
     stripe: np.ndarray
     """``[N]``: 1 and 2 by turns along a kerb, each a metre long; 0 where there is no kerb."""
+    look: np.ndarray
+    """``[N]``, index into ``Ground.looks``."""
 
 
 def ground_mesh(ground: Ground) -> Mesh:
     """The ground of the whole raster and of the plain land around it, in the world frame."""
     lattice = _lattice(ground)
-    parts = [*_squares(ground, lattice), _surrounding_land(ground.plan), _kerbs(ground, lattice)]
-    corners, surface, stripe = (np.concatenate(part) for part in zip(*parts, strict=True))
+    parts = [*_squares(ground, lattice), _surrounding_land(ground), _kerbs(ground, lattice)]
+    corners, surface, stripe, look = (np.concatenate(part) for part in zip(*parts, strict=True))
     stone = (stripe > 0) & (_CATEGORIES[surface] == CATEGORY_ID["flat.sidewalk"])
-    material = np.where(stone, MATERIAL_ID["kerb"], _MATERIALS[surface]).astype(np.uint8)
-    tint = np.ones((len(surface), 3), np.float32)
+    tint = np.array([each.tint for each in ground.looks], np.float32)[look]
+    looks = np.array([MATERIAL_ID[each.material] for each in ground.looks], np.uint8)[look]
+    material = np.where(stone, MATERIAL_ID["kerb"], np.where(look, looks, _MATERIALS[surface]))
+    reflectance = np.array([each.reflectance for each in ground.looks], np.float32)[look]
     if ground.plan.driving_side > 0:  # Singapore paints its kerbs black and white
         tint[stone & (stripe == 2)] = 0.35
     quads = np.arange(4 * len(surface)).reshape(-1, 4)
     return Mesh(
         vertices=corners.reshape(-1, 3).astype(np.float32),
         triangles=np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32),
-        material=np.tile(material, 2),
+        material=np.tile(material.astype(np.uint8), 2),
         category=np.tile(_CATEGORIES[surface], 2),
         tint=np.tile(tint, (2, 1)),
+        reflectance=np.tile(reflectance, 2),
     )
 
 
@@ -92,6 +97,7 @@ def _refine(values: np.ndarray, factor: int) -> np.ndarray:
 def _squares(ground: Ground, lattice: np.ndarray) -> list[_Quads]:
     """The level ground, one part for each size of squares, the largest first."""
     moved, surfaces = ground.moved, ground.surface
+    kind = ground.look.astype(np.int32) * len(SURFACES) + surfaces
     regular = ~(moved[:-1, :-1] | moved[1:, :-1] | moved[:-1, 1:] | moved[1:, 1:])
     left = np.ones_like(surfaces, bool)
     parts = []
@@ -99,7 +105,8 @@ def _squares(ground: Ground, lattice: np.ndarray) -> list[_Quads]:
         rows, columns = (count // size for count in surfaces.shape)
         shape = (rows, size, columns, size)
         blocks = surfaces.reshape(shape)
-        uniform = (blocks == blocks[:, :1, :, :1]).all((1, 3)) & regular.reshape(shape).all((1, 3))
+        kinds = kind.reshape(shape)
+        uniform = (kinds == kinds[:, :1, :, :1]).all((1, 3)) & regular.reshape(shape).all((1, 3))
         take = left.reshape(shape).all((1, 3)) & (uniform | (size == 1))
         if size == _BLOCK:
             take &= ~_IS_TERRAIN[blocks[:, 0, :, 0]]  # too coarse for uneven ground
@@ -111,13 +118,17 @@ def _squares(ground: Ground, lattice: np.ndarray) -> list[_Quads]:
         points = lattice[corner_s, corner_d]  # [N, 4, 4]
         surface = blocks[row, 0, column, 0]
         corners = points[..., :3].copy()
-        corners[..., 2] += points[..., 3] * _IS_TERRAIN[surface, None] + LEVELS_M[surface, None]
-        parts.append(_Quads(corners, surface, np.zeros(len(surface), np.uint8)))
+        corners[..., 2] += (
+            points[..., 3] * _IS_TERRAIN[surface, None] + ground.levels_m[surface, None]
+        )
+        look = ground.look.reshape(shape)[row, 0, column, 0]
+        parts.append(_Quads(corners, surface, np.zeros(len(surface), np.uint8), look))
     return parts
 
 
-def _surrounding_land(plan: RoadPlan) -> _Quads:
-    """Large squares of grass around the raster."""
+def _surrounding_land(ground: Ground) -> _Quads:
+    """Large squares of grass around the raster, which look like its first corner."""
+    plan = ground.plan
     (s0, s1), (d0, d1) = plan.s_range_m, plan.d_range_m
     s, d = np.meshgrid(
         np.arange(s0 - _LAND_M, s1 + _LAND_M, _LAND_SQUARE_M),
@@ -129,25 +140,32 @@ def _surrounding_land(plan: RoadPlan) -> _Quads:
     square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * _LAND_SQUARE_M
     corners = _world_points(plan, low[:, None] + square)
     grass = SURFACE_ID["grass"]
-    corners[..., 2] += LEVELS_M[grass]
-    return _Quads(corners, np.full(len(low), grass, np.uint8), np.zeros(len(low), np.uint8))
+    corners[..., 2] += ground.levels_m[grass]
+    count = len(low)
+    look = np.full(count, ground.look[0, 0])
+    return _Quads(corners, np.full(count, grass, np.uint8), np.zeros(count, np.uint8), look)
 
 
 def _kerbs(ground: Ground, lattice: np.ndarray) -> _Quads:
     """Upright faces between neighbouring cells of different level."""
-    level = LEVELS_M[ground.surface]
+    levels_m = ground.levels_m
+    level = levels_m[ground.surface]
     faces = []
     for axis, (s, d) in ((0, (1, 0)), (1, (0, 1))):
         row, column = np.nonzero(np.abs(np.diff(level, axis=axis)) > 1e-4)
         cells = ground.surface[row, column], ground.surface[row + s, column + d]
-        first_higher = LEVELS_M[cells[0]] > LEVELS_M[cells[1]]
+        first_higher = levels_m[cells[0]] > levels_m[cells[1]]
         start, end = lattice[row + s, column + d, :3], lattice[row + 1, column + 1, :3]
         upper, lower = np.where(first_higher, *cells), np.where(first_higher, *cells[::-1])
-        faces.append((start, end, upper, lower, 1 + (row + column) // 2 % 2))
-    start, end, upper, lower, stripe = (np.concatenate(part) for part in zip(*faces, strict=True))
+        look = np.where(first_higher, ground.look[row, column], ground.look[row + s, column + d])
+        faces.append((start, end, upper, lower, 1 + (row + column) // 2 % 2, look))
+    start, end, upper, lower, stripe, look = (
+        np.concatenate(part) for part in zip(*faces, strict=True)
+    )
     down, up = np.zeros((len(upper), 3)), np.zeros((len(upper), 3))
     # 2 cm into the ground: no gap shows where it is uneven.
-    down[:, 2], up[:, 2] = LEVELS_M[lower] - 0.02, LEVELS_M[upper]
+    down[:, 2], up[:, 2] = levels_m[lower] - 0.02, levels_m[upper]
     corners = np.stack([start + down, end + down, end + up, start + up], axis=1)
-    is_kerb = LEVELS_M[upper] - LEVELS_M[lower] > 0.05
-    return _Quads(corners, upper, np.where(is_kerb, stripe, 0).astype(np.uint8))
+    is_kerb = levels_m[upper] - levels_m[lower] > 0.05
+    stripe = np.where(is_kerb, stripe, 0).astype(np.uint8)
+    return _Quads(corners, upper, stripe, look)

@@ -13,6 +13,18 @@ import numpy as np
 CELL_M = 0.5
 """Edge of a cell of the ground raster; all widths of the plan are multiples of it."""
 
+_BANK_END_M = 25.0
+"""Way along the road in which a bank runs out towards a cross street."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A slope beside the road, which keeps its height beyond it."""
+
+    rise_m: float
+    """Height of the land beyond it above the road; negative where the road lies on a dam."""
+    width_m: float
+
 
 @dataclass(frozen=True)
 class RoadSide:
@@ -23,6 +35,14 @@ class RoadSide:
     verge_m: float
     pavement_m: float
     forecourt_m: float
+    verge: str = "grass"
+    """Surface of the verge."""
+    pavement: str = "pavement"
+    """Surface of the pavement; terrain where there is none."""
+    bay: str = "road"
+    """Surface of the parking bay."""
+    bank: Bank = Bank(0.0, 0.0)
+    """It begins behind the pavement."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +80,10 @@ class RoadPlan:
     relief: np.ndarray
     """float64 [W, 4]: amplitude, wave number along s, along d, phase of each swell of the ground.
     """
+    is_marked: bool = True
+    """Whether lines are painted on the roads."""
+    has_signals: bool = True
+    """Whether the crossings have traffic lights."""
 
     @property
     def edge_m(self) -> float:
@@ -136,7 +160,25 @@ class RoadPlan:
         height = -0.0012 * np.minimum(np.abs(d), self.edge_m) ** 2
         for amplitude, along, across, phase in self.relief:
             height = height + amplitude * np.sin(along * s + across * d + phase)
+        for side, parts in self.sides.items():
+            if parts.bank.rise_m:
+                height = height + self._bank_height(side, s, d)
         return height
+
+    def _bank_height(self, side: int, s: np.ndarray, d: np.ndarray) -> np.ndarray:
+        """What the bank of one side adds to the height; near cross streets it runs out."""
+        bank = self.sides[side].bank
+        height = bank.rise_m * _ease((side * d - self.pavement_m(side)[1]) / bank.width_m)
+        for cross in self.crossings:
+            outer = cross.half_m + cross.pavement_m
+            height = height * _ease((np.abs(s - cross.s_m) - outer) / _BANK_END_M)
+        return height
+
+
+def _ease(fraction: np.ndarray) -> np.ndarray:
+    """Rises smoothly from 0 to 1 while the fraction does, without kinks at its ends."""
+    inside = np.clip(fraction, 0.0, 1.0)
+    return inside * inside * (3.0 - 2.0 * inside)
 
 
 def cut_out(

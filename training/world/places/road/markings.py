@@ -19,11 +19,15 @@ _Rectangle = tuple[float, float, float, float, str]
 """Two values of s, two of d, and a material."""
 
 
-def draw_markings(plan: RoadPlan) -> Mesh:
-    """Draws all markings as one mesh of driveable surface, in the world frame."""
-    marks = _main_road(plan)
-    for cross in plan.crossings:
+def draw_markings(plan: RoadPlan) -> list[Mesh]:
+    """Draws all markings as meshes of driveable surface, in the world frame; one at most."""
+    marks = _main_road(plan) if plan.is_marked else []
+    for cross in plan.crossings if plan.is_marked or plan.has_signals else ():
         marks += _crossing(plan, cross)
+    return [_flat_mesh(plan, marks)] if marks else []
+
+
+def _flat_mesh(plan: RoadPlan, marks: list[_Rectangle]) -> Mesh:
     bounds = np.array([[min(a, b), max(a, b), min(c, d), max(c, d)] for a, b, c, d, _ in marks])
     corner_s, corner_d = bounds[:, [0, 1, 1, 0]], bounds[:, [2, 2, 3, 3]]
     z = plan.base_height(corner_s, corner_d) + _LIFT_M
@@ -37,6 +41,7 @@ def draw_markings(plan: RoadPlan) -> Mesh:
         material=np.tile(material, 2),
         category=np.full(len(triangles), CATEGORY_ID["flat.driveable_surface"], np.uint8),
         tint=np.ones((len(triangles), 3), np.float32),
+        reflectance=np.ones(len(triangles), np.float32),
     )
 
 

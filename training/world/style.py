@@ -1,0 +1,64 @@
+"""What kind of world is generated: the plain town, or the harder one that needs both sensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PlaceStyle:
+    """What stands where, and what it is made of."""
+
+    districts: bool = False
+    """Whether every drive lies in a district of its own, such as a suburb, a wood or a highway;
+    otherwise in the plain town.
+    """
+    flush_share: float = 0.0
+    """Share of the drives in which all ground lies within 3 cm of the carriageway."""
+    reflectance_spread: float = 0.0
+    """Standard deviation of the logarithm of the LiDAR reflectivity of objects and patches."""
+    colour_spread: float = 0.0
+    """The same of their colours."""
+    max_grade: float = 0.0
+    """Steepest rise of the road, as a fraction."""
+
+
+@dataclass(frozen=True)
+class SensingStyle:
+    """The sensors, their mounts, and what the weather does to them."""
+
+    varied_rigs: bool = False
+    """Whether every drive has sensors of its own, with faults; otherwise those of one nuScenes car.
+    """
+    harsh_weather: bool = False
+    """Whether rain, night and haze cost the sensors what they cost real ones."""
+
+
+@dataclass(frozen=True)
+class WorldStyle:
+    """Everything in which the worlds differ."""
+
+    places: PlaceStyle = PlaceStyle()
+    sensing: SensingStyle = SensingStyle()
+    label_span_s: float = 0.0
+    """Shortest part of a drive, in seconds from the first sweep of a scene, from which the labels
+    see the static world: a scene of few keyframes then has labels as complete as a longer one.
+    """
+
+
+TOWN = WorldStyle()
+"""Flat, tidy, with one nuScenes car; the accuracy goals are stated on it."""
+HARD = WorldStyle(
+    places=PlaceStyle(
+        districts=True,
+        flush_share=0.55,
+        reflectance_spread=0.42,
+        colour_spread=0.22,
+        max_grade=0.06,
+    ),
+    sensing=SensingStyle(varied_rigs=True, harsh_weather=True),
+    label_span_s=6.0,
+)
+"""Look-alikes, woods, flush kerbs, real weather, and another rig in every drive."""
+
+WORLDS = {"town": TOWN, "hard": HARD}
