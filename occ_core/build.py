@@ -9,6 +9,7 @@ from occ_core.baselines.surroundocc import SurroundOcc
 from occ_core.baselines.tpvformer import TPVFormer
 from occ_core.config import OccupancyConfig
 from occ_core.fusion import SIMPLE_FUSIONS, NoFusion
+from occ_core.ground_height import GroundHeight, NoGroundHeight
 from occ_core.head import OccupancyHead
 from occ_core.image_encoder import ImageEncoder, NoImageEncoder
 from occ_core.instance_attention import InstanceAttention, NoInstanceAttention
@@ -39,9 +40,11 @@ def build_occupancy_model(config: OccupancyConfig) -> OccupancyModel:
     The parts are built in the order of the figure: a seed then always gives the same weights.
     """
     image_encoder, view_transform = build_image_branch(config)
+    ground_height = build_ground_height(config)
     return OccupancyModel(
         config,
         image_encoder=image_encoder,
+        image_classes=build_image_classes(config),
         view_transform=view_transform,
         lidar_encoder=build_lidar_encoder(config),
         prompts=NoPrompts() if config.language is None else PromptTable(config.language.width),
@@ -49,6 +52,7 @@ def build_occupancy_model(config: OccupancyConfig) -> OccupancyModel:
         lidar_attention=build_attention(config, has_sensor=config.lidar),
         weather_fusion=build_weather_fusion(config),
         fusion=build_fusion(config),
+        ground_height=ground_height,
         volume_encoder=VolumeEncoder(
             config.channels, config.volume_blocks, factorised=config.factorised_convolutions
         ),
@@ -57,6 +61,7 @@ def build_occupancy_model(config: OccupancyConfig) -> OccupancyModel:
             config.channels,
             lidar_channels=config.channels if config.lidar else 0,
             image_channels=config.image_encoder.out_channels if config.camera else 0,
+            height_features=ground_height.features,
             classes=NUM_CLASSES,
             fine=config.grid,
             ratio=config.cascade_ratio,
@@ -75,8 +80,20 @@ def build_image_branch(
         return NoImageEncoder(), NoViewTransform(config.coarse_grid)
     encoder = config.image_encoder
     return ImageEncoder(encoder), ViewTransform(
-        encoder.out_channels, config.channels, config.depth, config.coarse_grid, encoder.stride
+        encoder.out_channels,
+        config.channels,
+        config.depth,
+        config.coarse_grid,
+        encoder.stride,
+        normalised=config.normalised_lift,
     )
+
+
+def build_image_classes(config: OccupancyConfig) -> nn.Module | None:
+    """The classification of the cells of the feature maps."""
+    if not (config.camera and config.image_classes):
+        return None
+    return nn.Conv2d(config.image_encoder.out_channels, NUM_CLASSES, 1)
 
 
 def build_lidar_encoder(config: OccupancyConfig) -> LidarEncoder | NoLidarEncoder:
@@ -110,6 +127,13 @@ def build_fusion(config: OccupancyConfig) -> nn.Module:
     if config.adaptive_fusion is not None:
         return AdaptiveFusion(config.channels, config.adaptive_fusion)
     return SIMPLE_FUSIONS[config.fusion](config.channels)
+
+
+def build_ground_height(config: OccupancyConfig) -> GroundHeight | NoGroundHeight:
+    """The part that tells voxels their height above the ground."""
+    if not config.ground_height:
+        return NoGroundHeight()
+    return GroundHeight(config.channels, config.coarse_grid)
 
 
 def build_temporal(config: OccupancyConfig) -> TemporalAggregator | NoTemporalAggregator:

@@ -100,9 +100,16 @@ class OccupancyConfig:
     channels: int = 32
     """Channels of every volume."""
     image_encoder: ImageEncoderConfig = ImageEncoderConfig()
+    image_classes: bool = False
+    """Classify every cell of the feature maps, so that training can supervise the images directly.
+    """
     depth: DepthBins = DepthBins()
+    normalised_lift: bool = False
+    """Divide the image volume by the number of rays that pass a voxel; see ``ViewTransform``."""
     lidar_voxel_m: float = 0.5
     """Edge length of the voxels that points are gathered in before the sparse convolutions."""
+    ground_height: bool = False
+    """Tell every voxel its height above the local ground."""
     fusion: Literal["add", "concat", "conv"] = "concat"
     """How image and LiDAR volume are joined without ``adaptive_fusion``."""
     adaptive_fusion: AdaptiveFusionConfig | None = None

@@ -3,7 +3,7 @@ occupancy head").
 
 Every coarse voxel is classified. Those that may be occupied are split into ``ratio**3`` children,
 and each child is classified from the features *at its own centre*: the volume's (trilinear), the
-images' (bilinear), and those of its own voxel in the LiDAR branch.
+images' (bilinear), those of its own voxel in the LiDAR branch, and its height above the ground.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from occ_core.ops.linear_index import linear_index
 from occ_core.ops.sparse import SparseVolume
 from occ_core.taxonomy import EMPTY
 from occ_core.types import HeadOutput
-from occ_core.view_transform import SampleImages
+from occ_core.view_transform import SamplePoints, no_features
 from occ_core.volume_encoder import Pointwise
 from occ_core.voxel_filter import PreviousLogits, VoxelFilter
 from occ_core.voxel_grid import VoxelGrid
@@ -41,6 +41,7 @@ class OccupancyHead(nn.Module):
         channels: channels of the volume.
         lidar_channels: channels of the LiDAR features of the fine voxels; 0 without LiDAR.
         image_channels: channels of the image features; 0 without cameras.
+        height_features: features of a point's height above the ground; 0 without.
         classes: number of classes, including empty.
         fine: the grid that is predicted.
         ratio: fine voxels per coarse voxel, along each axis.
@@ -62,6 +63,7 @@ class OccupancyHead(nn.Module):
         refine_above: float,
         max_refined: int,
         *,
+        height_features: int = 0,
         filter_voxels: bool = False,
     ) -> None:
         super().__init__()
@@ -74,7 +76,9 @@ class OccupancyHead(nn.Module):
             self.coarse.bias[EMPTY] = math.log(odds)
         hidden = 2 * channels
         self.refine = nn.Sequential(
-            nn.Linear(channels + lidar_channels + image_channels + ratio**3, hidden),
+            nn.Linear(
+                channels + lidar_channels + image_channels + ratio**3 + height_features, hidden
+            ),
             nn.LayerNorm(hidden),
             nn.ReLU(inplace=True),
             nn.Linear(hidden, classes),
@@ -85,7 +89,8 @@ class OccupancyHead(nn.Module):
         self,
         volume: Float[Tensor, "batch channel x y z"],
         lidar: SparseVolume,
-        sample_images: SampleImages,
+        sample_images: SamplePoints,
+        sample_heights: SamplePoints = no_features,
         previous: PreviousLogits | None = None,
     ) -> HeadOutput:
         """Logits of the coarse voxels and of the children.
@@ -93,6 +98,7 @@ class OccupancyHead(nn.Module):
         Args:
             lidar: LiDAR features of the fine voxels.
             sample_images: looks up the image features at points.
+            sample_heights: computes features of the points' heights above the ground.
             previous: logits of the previous frame; None in a first frame.
         """
         coarse = self.coarse(volume)
@@ -103,11 +109,13 @@ class OccupancyHead(nn.Module):
         one_hot = torch.eye(self.ratio**3, dtype=volume.dtype, device=volume.device)
         fine = [coarse.new_zeros(0, self.classes)]
         for part, part_corner in zip(children.split(CHUNK), corner.split(CHUNK), strict=True):
+            centres, sample = self.fine.centres(part[:, 1:]), part[:, 0]
             features = [
                 self.sample_volume(volume, part),
                 one_hot.index_select(0, part_corner),
                 self.look_up(lidar, rows, part),
-                sample_images(self.fine.centres(part[:, 1:]), part[:, 0]),
+                sample_images(centres, sample),
+                sample_heights(centres, sample),
             ]
             hidden = self.refine[:-1](torch.cat(features, dim=1))
             logits = self.refine[-1](hidden)

@@ -1,10 +1,9 @@
-"""Images -> one feature map per camera: ResNet and FPN (TACOcc, section III: "image encoder")."""
+"""Images -> one feature map per camera: backbone and FPN (TACOcc, section III: "image encoder")."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -12,17 +11,17 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from transformers import ResNetConfig, ResNetModel
 
-# ImageNet statistics in 0..255, which every published ResNet expects
-_MEAN = (123.675, 116.28, 103.53)
-_STD = (58.395, 57.12, 57.375)
+from occ_core.backbones.efficientnet_lite import EfficientNetLite
+from occ_core.backbones.resnet import ResNet
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoderConfig:
     """Shape of the backbone and of the feature map that is passed on."""
 
+    backbone: Literal["efficientnet_lite0"] | None = None
+    """None: a ResNet, whose shape the next three fields describe."""
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)
     """Blocks per stage: (2, 2, 2, 2) is ResNet-18, (3, 4, 6, 3) ResNet-50, (3, 4, 23, 3)
     ResNet-101.
@@ -38,53 +37,28 @@ class ImageEncoderConfig:
 
 
 class ImageEncoder(nn.Module):
-    """A ResNet whose last stages are merged top-down into one map (FPN) at ``config.stride``.
+    """A backbone whose last stages are merged top-down into one map (FPN) at ``config.stride``.
 
-    Images are uint8 RGB. ``load_backbone`` loads weights from a local Hugging Face folder.
+    Images are uint8 RGB.
     """
 
     def __init__(self, config: ImageEncoderConfig) -> None:
         super().__init__()
-        self.backbone = ResNetModel(
-            ResNetConfig(
-                embedding_size=config.widths[0] if config.block == "basic" else 64,
-                hidden_sizes=list(config.widths),
-                depths=list(config.depths),
-                layer_type=config.block,
-            )
-        )
+        self.backbone: EfficientNetLite | ResNet
+        if config.backbone == "efficientnet_lite0":
+            self.backbone = EfficientNetLite()
+        else:
+            self.backbone = ResNet(config.depths, config.widths, config.block)
         self.config = config
-        first = {8: 1, 16: 2}[config.stride]  # stages 0..3 have strides 4, 8, 16, 32
-        self.stages = tuple(range(first, 4))
+        channels = self.backbone.channels
+        self.strides = tuple(stride for stride in channels if stride >= config.stride)
         self.lateral = nn.ModuleList(
-            nn.Conv2d(config.widths[stage], config.out_channels, 1) for stage in self.stages
+            nn.Conv2d(channels[stride], config.out_channels, 1) for stride in self.strides
         )
         self.out = nn.Sequential(
             nn.Conv2d(config.out_channels, config.out_channels, 3, padding=1, bias=False),
             nn.GroupNorm(8, config.out_channels),
             nn.ReLU(inplace=True),
-        )
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
-
-    def load_backbone(self, folder: Path) -> None:
-        """Loads backbone weights, of ImageNet for example, from a local folder; downloads nothing.
-
-        Args:
-            folder: a ResNetModel that Hugging Face's transformers saved.
-
-        Raises:
-            FileNotFoundError: the folder does not exist.
-        """
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"backbone weights '{folder}' do not exist; give the folder of a saved "
-                "transformers ResNetModel"
-            )
-        self.backbone.load_state_dict(
-            ResNetModel.from_pretrained(folder, local_files_only=True).state_dict()
         )
 
     def fold(self) -> None:
@@ -112,18 +86,13 @@ class ImageEncoder(nn.Module):
         self, images: UInt8[Tensor, "image 3 height width"]
     ) -> list[Float[Tensor, "image channel _ _"]]:
         """The levels of the FPN before its last convolution, finest first."""
-        normalised = (images.float() - self.mean) / self.std
-        # channels last: a fifth faster on a CPU
-        normalised = normalised.contiguous(memory_format=torch.channels_last)
-        states = self.backbone(normalised, output_hidden_states=True).hidden_states
-        stages = states[1:]  # strides 4, 8, 16, 32
-        levels = [self.lateral[-1](stages[self.stages[-1]])]
-        for lateral, stage in zip(
-            reversed(self.lateral[:-1]), reversed(self.stages[:-1]), strict=True
-        ):
-            finer = lateral(stages[stage])
-            coarser = F.interpolate(levels[0], size=finer.shape[-2:], mode="nearest")
-            levels.insert(0, finer + coarser)
+        stages = self.backbone.stages(images)
+        levels: list[Tensor] = []
+        for lateral, stride in zip(reversed(self.lateral), reversed(self.strides), strict=True):
+            level = lateral(stages[stride])
+            if levels:
+                level = level + F.interpolate(levels[0], size=level.shape[-2:], mode="nearest")
+            levels.insert(0, level)
         return levels
 
     def empty_map(
@@ -131,7 +100,8 @@ class ImageEncoder(nn.Module):
     ) -> Float[Tensor, "image channel h w"]:
         """The feature map of no images at all, which batch norm refuses in training."""
         height, width = (-(-side // stride) for side in images.shape[2:])
-        return self.mean.new_zeros(0, self.config.out_channels, height, width)
+        weight = next(self.out.parameters())
+        return weight.new_zeros(0, self.config.out_channels, height, width)
 
 
 class ImagePyramid(ImageEncoder):
@@ -152,7 +122,7 @@ class ImagePyramid(ImageEncoder):
                 f"{levels}"
             )
         self.count = levels
-        self.outs = nn.ModuleList(copy.deepcopy(self.out) for _ in self.stages[1:levels])
+        self.outs = nn.ModuleList(copy.deepcopy(self.out) for _ in self.strides[1:levels])
 
     def levels(
         self, images: UInt8[Tensor, "image 3 height width"]
@@ -169,9 +139,6 @@ class ImagePyramid(ImageEncoder):
 
 class NoImageEncoder(nn.Module):
     """The image encoder of a model without cameras: feature maps without channels."""
-
-    def load_backbone(self, folder: Path) -> None:
-        """Does nothing, as there is no backbone."""
 
     def fold(self) -> None:
         """Does nothing, as there is no batch norm."""

@@ -55,6 +55,10 @@ class Prediction(NamedTuple):
     """The volume that the head reads: fused, encoded, and aggregated over time."""
     sensor_volumes: tuple[Float[Tensor, "batch _ x y z"], ...] = ()
     """Image volume and LiDAR volume before fusion; that of an absent sensor has no channels."""
+    cameras: CameraFeatures | None = None
+    """Feature maps of the visible cameras; those of a model without cameras have no channels."""
+    image_logits: Float[Tensor, "image class h w"] | None = None
+    """Class logits of the cells of the feature maps; None without ``image_classes``."""
     depth_logits: Float[Tensor, "image bin h w"] | None = None
     """Logits over the depth bins of the visible cameras; None without cameras."""
     neighbourhoods: Int[Tensor, "retrieval candidate"] | None = None

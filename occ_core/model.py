@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from occ_core.config import OccupancyConfig
+from occ_core.ground_height import GroundHeight, NoGroundHeight
 from occ_core.head import OccupancyHead
 from occ_core.image_encoder import ImageEncoder, NoImageEncoder
 from occ_core.instance_attention import InstanceAttention, NoInstanceAttention
@@ -18,7 +19,7 @@ from occ_core.lidar_encoder import LidarEncoder, NoLidarEncoder
 from occ_core.prompts import NoPrompts, PromptTable, classes_seen
 from occ_core.temporal import NoTemporalAggregator, TemporalAggregator, memory_if_continuous
 from occ_core.types import Frame, HeadOutput, TemporalMemory, TemporalState
-from occ_core.view_transform import NoViewTransform, SampleImages, ViewTransform
+from occ_core.view_transform import NoViewTransform, SamplePoints, ViewTransform
 from occ_core.volume_encoder import VolumeEncoder
 from occ_core.voxel_filter import PreviousLogits
 from occ_core.weather_fusion import NoWeatherFusion, WeatherFusion
@@ -27,9 +28,11 @@ from occ_core.weather_fusion import NoWeatherFusion, WeatherFusion
 class ImageFeatures(NamedTuple):
     """What the cameras contribute, as ``LidarFeatures`` does for the LiDAR."""
 
+    cameras: CameraFeatures
+    logits: Float[Tensor, "image class h w"] | None
     volume: Float[Tensor, "batch channel x y z"]
     depth_logits: Float[Tensor, "image bin h w"] | None
-    sampler: SampleImages
+    sampler: SamplePoints
     """Looks up image features at points, for the head."""
 
 
@@ -42,6 +45,7 @@ class OccupancyModel(VoxelModel):
         self,
         config: OccupancyConfig,
         image_encoder: ImageEncoder | NoImageEncoder,
+        image_classes: nn.Module | None,
         view_transform: ViewTransform | NoViewTransform,
         lidar_encoder: LidarEncoder | NoLidarEncoder,
         prompts: PromptTable | NoPrompts,
@@ -49,11 +53,13 @@ class OccupancyModel(VoxelModel):
         lidar_attention: InstanceAttention | NoInstanceAttention,
         weather_fusion: WeatherFusion | NoWeatherFusion,
         fusion: nn.Module,
+        ground_height: GroundHeight | NoGroundHeight,
         volume_encoder: VolumeEncoder,
         temporal: TemporalAggregator | NoTemporalAggregator,
         head: OccupancyHead,
     ) -> None:
         super().__init__(config, image_encoder)
+        self.image_classes = image_classes
         self.view_transform = view_transform
         self.lidar_encoder = lidar_encoder
         self.prompts = prompts
@@ -61,6 +67,7 @@ class OccupancyModel(VoxelModel):
         self.lidar_attention = lidar_attention
         self.weather_fusion = weather_fusion
         self.fusion = fusion
+        self.ground_height = ground_height
         self.volume_encoder = volume_encoder
         self.temporal = temporal
         self.head = head
@@ -87,13 +94,18 @@ class OccupancyModel(VoxelModel):
             frame.sensors_with_data(),
         )
         fused = self.fusion(weighted.image_volume, weighted.lidar_volume)
-        encoded = self.volume_encoder(fused.volume)  # [B, C, X, Y, Z], as every volume
+        grounded = self.ground_height(fused.volume, frame.points)
+        encoded = self.volume_encoder(grounded.volume)  # [B, C, X, Y, Z], as every volume
         volume, state = self.temporal(encoded, frame, past)
-        head = self.head(volume, lidar.fine, image.sampler, self.previous_logits(past, frame))
+        head = self.head(
+            volume, lidar.fine, image.sampler, grounded.sampler, self.previous_logits(past, frame)
+        )
         return Prediction(
             head,
             volume,
             sensor_volumes=(image.volume, lidar.volume),
+            cameras=image.cameras,
+            image_logits=image.logits,
             depth_logits=image.depth_logits,
             neighbourhoods=fused.neighbourhoods,
             sensor_weights=weighted.weights,
@@ -104,7 +116,9 @@ class OccupancyModel(VoxelModel):
         """Encodes the images and lifts their features into a volume."""
         cameras = self.encode_images(frame)
         volume, depth_logits = self.view_transform(*cameras, frame.batch_size)
-        return ImageFeatures(volume, depth_logits, self.view_transform.sampler(*cameras))
+        sampler = self.view_transform.sampler(*cameras)
+        logits = None if self.image_classes is None else self.image_classes(cameras.features)
+        return ImageFeatures(cameras, logits, volume, depth_logits, sampler)
 
     def encode_images(self, frame: Frame) -> CameraFeatures:
         """Feature maps of the visible cameras."""

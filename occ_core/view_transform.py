@@ -16,9 +16,9 @@ from occ_core.ops.sample_images import sample_images
 from occ_core.ops.splat import splat
 from occ_core.voxel_grid import VoxelGrid
 
-SampleImages = Callable[[Tensor, Tensor], Tensor]
+SamplePoints = Callable[[Tensor, Tensor], Tensor]
 """Points [P, 3] in metres in the grid frame, and the sample of the batch that each belongs to
-[P] -> image features [P, C].
+[P] -> features [P, C].
 """
 
 
@@ -60,13 +60,25 @@ class ViewTransform(nn.Module):
         bins: depths that a feature may lie at.
         grid: grid of the resulting volume.
         stride: width of a feature cell in pixels.
+        normalised: make a voxel's features the mean over the rays that pass it instead of LSS's
+            sum, and its last channel the mass, the sum of the rays' depth probabilities. A sum is
+            faint wherever the depth is uncertain or few rays pass, which is where no LiDAR point
+            is.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, bins: DepthBins, grid: VoxelGrid, stride: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        bins: DepthBins,
+        grid: VoxelGrid,
+        stride: int,
+        *,
+        normalised: bool = False,
     ) -> None:
         super().__init__()
         self.bins, self.grid, self.stride, self.out_channels = bins, grid, stride, out_channels
+        self.normalised = normalised
         # how far away a thing of some size in the image is depends on the lens (BEVDepth)
         self.camera = nn.Linear(4, in_channels)
         self.depth = nn.Sequential(
@@ -75,7 +87,7 @@ class ViewTransform(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(in_channels, bins.count, 1),
         )
-        self.context = nn.Conv2d(in_channels, out_channels, 1)
+        self.context = nn.Conv2d(in_channels, out_channels - normalised, 1)
 
     def forward(
         self,
@@ -97,16 +109,20 @@ class ViewTransform(nn.Module):
         scale = torch.sigmoid(self.camera(lens))[:, :, None, None]
         depth_logits = self.depth(features * scale)  # [K, D, h, w]
         context = self.context(features)  # [K, C, h, w]
+        if self.normalised:
+            context = torch.cat([context, torch.ones_like(context[:, :1])], dim=1)
         volume = splat(
             context,
             weight=depth_logits.softmax(dim=1),
-            rays=self.rays(intrinsics, grid_from_camera, (h, w)),
+            rays=cell_rays(intrinsics, grid_from_camera, (h, w), self.stride),
             origins=grid_from_camera[:, :3, 3],
             depth_m=self.bins.centres(intrinsics.device),
             sample=sample,
             grid=self.grid,
             batch_size=batch_size,
         ).to(context.dtype)
+        if self.normalised:
+            volume = mean_and_mass(volume)
         volume = volume.view(batch_size, *self.grid.shape, self.out_channels)
         return volume.permute(0, 4, 1, 2, 3), depth_logits
 
@@ -116,33 +132,54 @@ class ViewTransform(nn.Module):
         intrinsics: Float[Tensor, "image 3 3"],
         grid_from_camera: Float[Tensor, "image 4 4"],
         sample: Int[Tensor, " image"],
-    ) -> SampleImages:
+    ) -> SamplePoints:
         """The function that looks up the image features at points in space: ``sample_images``."""
         camera_from_grid = torch.linalg.inv(grid_from_camera)
         return partial(sample_images, features, intrinsics, camera_from_grid, sample, self.stride)
 
-    @torch.autocast("cpu", enabled=False)  # bfloat16 would move points by decimetres
-    @torch.autocast("cuda", enabled=False)
-    def rays(
-        self,
-        intrinsics: Float[Tensor, "image 3 3"],
-        grid_from_camera: Float[Tensor, "image 4 4"],
-        size: tuple[int, int],
-    ) -> Float[Tensor, "image h w 3"]:
-        """Rays through the centres of the feature cells, in the grid frame, at depth 1.
 
-        Args:
-            size: (height, width) of a feature image.
-        """
-        h, w = size
-        device = intrinsics.device
-        # in pixels, whose centres lie at integers
-        u = (torch.arange(w, device=device) + 0.5) * self.stride - 0.5
-        v = (torch.arange(h, device=device) + 0.5) * self.stride - 0.5
-        one = torch.ones(1, 1, device=device)
-        pixels = torch.stack(torch.broadcast_tensors(u[None, :], v[:, None], one), dim=-1)
-        grid_from_pixel = grid_from_camera[:, :3, :3] @ torch.linalg.inv(intrinsics)
-        return torch.einsum("kij,hwj->khwi", grid_from_pixel, pixels)
+@torch.autocast("cpu", enabled=False)  # bfloat16 would move points by decimetres
+@torch.autocast("cuda", enabled=False)
+def cell_rays(
+    intrinsics: Float[Tensor, "image 3 3"],
+    grid_from_camera: Float[Tensor, "image 4 4"],
+    size: tuple[int, int],
+    stride: int,
+) -> Float[Tensor, "image h w 3"]:
+    """Rays through the centres of the feature cells, in the grid frame, at depth 1.
+
+    Args:
+        intrinsics: in pixels of the images.
+        size: (height, width) of a feature map.
+        stride: width of a feature cell in pixels.
+    """
+    h, w = size
+    device = intrinsics.device
+    # in pixels, whose centres lie at integers
+    u = (torch.arange(w, device=device) + 0.5) * stride - 0.5
+    v = (torch.arange(h, device=device) + 0.5) * stride - 0.5
+    one = torch.ones(1, 1, device=device)
+    pixels = torch.stack(torch.broadcast_tensors(u[None, :], v[:, None], one), dim=-1)
+    grid_from_pixel = grid_from_camera[:, :3, :3] @ torch.linalg.inv(intrinsics)
+    return torch.einsum("kij,hwj->khwi", grid_from_pixel, pixels)
+
+
+FAINT_MASS = 0.03
+"""Mass of a voxel at which its mean features count half: less is chance, not evidence."""
+
+
+def mean_and_mass(sums: Float[Tensor, "voxel channel"]) -> Float[Tensor, "voxel channel"]:
+    """Divides summed features by their mass, which fades out the features of voxels with next to
+    none.
+
+    Args:
+        sums: sums of weighted features; the last channel is the sum of the weights.
+
+    Returns:
+        The means, and as last channel ``log(1 + mass / FAINT_MASS)``.
+    """
+    mass = sums[:, -1:]
+    return torch.cat([sums[:, :-1] / (mass + FAINT_MASS), torch.log1p(mass / FAINT_MASS)], dim=1)
 
 
 class NoViewTransform(nn.Module):
@@ -163,6 +200,11 @@ class NoViewTransform(nn.Module):
         """An image volume without channels, and no depth logits."""
         return intrinsics.new_zeros(batch_size, 0, *self.grid.shape), None
 
-    def sampler(self, *cameras: Tensor) -> SampleImages:
+    def sampler(self, *cameras: Tensor) -> SamplePoints:
         """The function that gives every point features without channels."""
-        return lambda points, point_sample: points.new_zeros(len(points), 0)
+        return no_features
+
+
+def no_features(points_m: Float[Tensor, "p 3"], sample: Tensor) -> Float[Tensor, "p 0"]:
+    """Features without channels, of a sensor or part that a model lacks."""
+    return points_m.new_zeros(len(points_m), 0)

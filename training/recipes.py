@@ -13,9 +13,11 @@ from occ_core.checkpoint import SHIPPED
 from occ_core.config import debug as debug_model
 from occ_core.config import nano as nano_model
 from occ_core.config import tiny as tiny_model
+from occ_core.image_encoder import ImageEncoderConfig
 from occ_core.losses.gauss_render.loss import GaussRenderConfig
 from occ_core.prompts import LanguageConfig
 from occ_core.temporal import TemporalConfig
+from training.learning.augment import other_sensors
 from training.learning.config import TrainConfig
 from training.learning.objective import LossWeights
 from training.learning.prompt_noise import LanguageTraining
@@ -64,6 +66,36 @@ def tiny_town() -> TrainConfig:
         out=Path("out/train/tiny_town"),
         steps=5000,
         learning_rate=1.5e-3,
+    )
+
+
+def tiny_hard() -> TrainConfig:
+    """The model for real streets: a pretrained image backbone that is taught classes directly, on
+    drives through the hard world with another rig in each.
+    """
+    model = replace(
+        tiny_model(),
+        image_encoder=ImageEncoderConfig(backbone="efficientnet_lite0", out_channels=32, stride=8),
+        image_classes=True,
+        normalised_lift=True,
+        ground_height=True,
+        lidar_voxel_m=0.25,
+        volume_blocks=(1, 1, 2),
+    )
+    return TrainConfig(
+        model=model,
+        data=Path("data/hard_train"),
+        out=Path("out/train/tiny_hard"),
+        steps=16_000,
+        epoch_steps=400,
+        learning_rate=1.5e-3,
+        warmup_steps=300,
+        augment=other_sensors(),
+        losses=LossWeights(image_classes=0.5),
+        backbone_weights="imagenet",
+        backbone_rate=0.3,
+        validation_scenes=6,
+        validation_frames=30,
     )
 
 
@@ -137,6 +169,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     debug,
     nano_town,
     tiny_town,
+    tiny_hard,
     shipped_town,
     tacocc_town,
     whole_town,

@@ -33,15 +33,17 @@ from occ_core.losses.gauss_render.truth_cache import TruthCache
 from occ_core.losses.sequential.renderer import SequentialRenderer
 from occ_core.ops.allocator import keep_freed_memory
 from occ_core.prompts import PROMPTS
-from training.evaluate import score_frames
 from training.figures.keyframe import keyframe_picture, write_picture
 from training.learning.config import TrainConfig
 from training.learning.examples import count_voxels
 from training.learning.loader import load_clips, split_frames
 from training.learning.passthrough import FabricPassthrough
+from training.learning.pretrained import load_backbone, parameter_groups
+from training.learning.processes import MeanGradientStrategy
 from training.learning.state import TrainingState
 from training.learning.step import StepResult, StepSetup, optimise
 from training.learning.text_encoder import text_encoder, trainable_state
+from training.learning.validation import validate
 from training.recipes import RECIPES
 
 LOG_STEPS = 20
@@ -67,12 +69,16 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             "--out"
         )
     fabric = _launch(config)
-    _write_config(config)
+    if fabric.is_global_zero:
+        _write_config(config)
     training, validation = split_frames(config)
     state, setup = _set_up(config, fabric, training)
     stored = fabric.load(state_path) if state_path.exists() else None
     clips = load_clips(
-        training, config, fabric.global_rank, first_step=0 if stored is None else stored["step"]
+        training,
+        config,
+        first_step=0 if stored is None else stored["step"],
+        share=(fabric.global_rank, fabric.world_size),
     )
     if stored is not None:  # after the loader, which has drawn a random number
         state.load_state_dict(stored)
@@ -86,7 +92,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         disable=not fabric.is_global_zero,
     )
     if state.step >= config.steps:  # stopped between its last state and its last report
-        _report(state, validation, config, writer)
+        _report(state, validation, config, fabric, writer)
     for clip in clips:
         result = optimise(state, clip, setup)
         bar.update()
@@ -98,7 +104,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             fabric.save(part, state.state_dict())
             if fabric.is_global_zero:
                 part.replace(state_path)
-                _report(state, validation, config, writer)
+            _report(state, validation, config, fabric, writer)
     bar.close()
     writer.close()
     return config.out / "model.safetensors"
@@ -108,12 +114,17 @@ def _launch(config: TrainConfig) -> Fabric:
     """Devices and precision."""
     device = best_device() if config.device == "auto" else torch.device(config.device)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast(device))
+    processes = config.processes or 1
+    several = processes > 1 or (device.type != "cpu" and torch.cuda.device_count() > 1)
     fabric = Fabric(
         accelerator=device.type,
-        devices="auto" if device.type != "cpu" else 1,
+        devices="auto" if device.type != "cpu" else processes,
+        strategy=MeanGradientStrategy() if several else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
     )
     fabric.launch()
+    if processes > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     # On the CPU too, threads may add up some gradients in any order; a resumed run could then not
     # be the same to the last bit.
     torch.use_deterministic_algorithms(fabric.device.type == "cpu")
@@ -145,7 +156,7 @@ def _initial_state(config: TrainConfig, fabric: Fabric) -> tuple[TrainingState, 
     torch.manual_seed(config.seed)
     model = build_model(config.model)
     if config.backbone_weights is not None:
-        model.image_encoder.load_backbone(config.backbone_weights)
+        load_backbone(model, config.backbone_weights)
     if config.start_from is not None:
         start_from(model, config.start_from)
     encoder = None if config.language is None else text_encoder(config.language.clip)
@@ -158,11 +169,12 @@ def _initial_state(config: TrainConfig, fabric: Fabric) -> tuple[TrainingState, 
     if config.rendering is not None:
         channels, grid = config.model.channels, config.model.coarse_grid
         renderer = SequentialRenderer(channels, grid, config.rendering).to(fabric.device)
-    parameters = [*model.parameters(), *(renderer.parameters() if renderer is not None else ())]
+    others = [] if renderer is None else list(renderer.parameters())
     if encoder is not None:
-        parameters += [weight for weight in encoder.parameters() if weight.requires_grad]  # LoRA's
+        others += [weight for weight in encoder.parameters() if weight.requires_grad]  # LoRA's
     optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        parameter_groups(model, others, config.learning_rate, config.backbone_rate),
+        weight_decay=config.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_warmup_cosine, config))
     trained_encoder = encoder if trainable_state(encoder) else None
@@ -210,14 +222,25 @@ def _log(
 
 
 def _report(
-    state: TrainingState, validation: NuScenesFrames, config: TrainConfig, writer: SummaryWriter
+    state: TrainingState,
+    validation: NuScenesFrames,
+    config: TrainConfig,
+    fabric: Fabric,
+    writer: SummaryWriter,
 ) -> None:
-    """Validates the averaged model; writes its checkpoint, scores and a picture."""
+    """Validates the averaged model, every process on its share of the keyframes; the first one
+    writes checkpoint, scores and a picture.
+    """
     model = cast(VoxelModel, state.average.module)
     was_training = model.training
     engine = OccupancyEngine(model, next(model.parameters()).device, config.precision)
-    chosen = _validation_indices(len(validation), config)
-    scores = score_frames(engine, validation, chosen)
+    chosen = np.array_split(_validation_indices(len(validation), config), fabric.world_size)[
+        fabric.global_rank
+    ].tolist()
+    scores = validate(engine, validation, chosen)
+    if not fabric.is_global_zero:
+        model.train(was_training)
+        return
     for name in ("iou", "miou"):
         writer.add_scalar(f"validation/{name}", scores[name], state.step)
     save_checkpoint(config.out / "model.safetensors", model, _made_by(state, config, scores))
@@ -229,8 +252,7 @@ def _report(
     picture = keyframe_picture(images, prediction, truth, config.model.grid, title=title)
     write_picture(picture, config.out / "pictures" / f"step_{state.step:06d}.png")
     tqdm.write(
-        f"step {state.step}: IoU {scores['iou']:.3f}, mIoU {scores['miou']:.3f} over "
-        f"{scores['frames']} validation keyframes"
+        f"step {state.step}: IoU {scores['iou']:.3f}, mIoU {scores['miou']:.3f} in validation"
     )
     model.train(was_training)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from occ_core.view_transform import DepthBins, ViewTransform
+from occ_core.view_transform import FAINT_MASS, DepthBins, ViewTransform, cell_rays, mean_and_mass
 from occ_core.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((-8.0, 0.0, -4.0, 8.0, 16.0, 4.0), 1.0)
@@ -28,7 +28,7 @@ def test_bins():
 
 
 def test_rays_go_through_their_pixels(transform: ViewTransform):
-    rays = transform.rays(INTRINSICS[None], GRID_FROM_CAMERA[None], (4, 4))  # [1, 4, 4, 3]
+    rays = cell_rays(INTRINSICS[None], GRID_FROM_CAMERA[None], (4, 4), STRIDE)  # [1, 4, 4, 3]
     # cell (row 0, column 3): centre pixel v = 0.5 * 8 - 0.5 = 3.5, u = 3.5 * 8 - 0.5 = 27.5
     # x = (27.5 - 15.5) / 32 = 0.375; down = (3.5 - 15.5) / 32 = -0.375, so z = +0.375; y is the
     # depth, 1
@@ -68,6 +68,34 @@ def test_no_camera_gives_a_zero_volume(transform: ViewTransform):
 def test_rays_stay_exact_under_autocast(transform: ViewTransform):
     """A product in sixteen bits would move points at 15 m by centimetres."""
     cameras = (INTRINSICS[None], GRID_FROM_CAMERA[None])
-    exact = transform.rays(*cameras, (4, 4))
+    exact = cell_rays(*cameras, (4, 4), STRIDE)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(transform.rays(*cameras, (4, 4)), exact)
+        assert torch.equal(cell_rays(*cameras, (4, 4), STRIDE), exact)
+
+
+def test_a_normalised_volume_is_a_mean_over_rays():
+    """All depth probability in one bin: where one ray of mass 1 ends, the feature is the context
+    divided by 1 + FAINT_MASS and the last channel log(1 + 1 / FAINT_MASS); elsewhere all is 0.
+    """
+    torch.manual_seed(0)
+    bins = DepthBins(min_m=1.0, max_m=15.0, step_m=1.0)
+    transform = ViewTransform(8, 8, bins, GRID, STRIDE, normalised=True)
+    with torch.no_grad():
+        transform.depth[-1].weight.zero_()
+        transform.depth[-1].bias.fill_(-100.0)
+        transform.depth[-1].bias[4] = 100.0
+    features = torch.randn(1, 8, 4, 4, generator=torch.Generator().manual_seed(1))
+    volume, _ = transform(features, INTRINSICS[None], GRID_FROM_CAMERA[None], torch.tensor([0]), 1)
+    context = transform.context(features)
+    assert volume.shape[1] == 8 and context.shape[1] == 7
+    torch.testing.assert_close(volume[0, :7, 10, 5, 6], context[0, :, 0, 3] / (1 + FAINT_MASS))
+    torch.testing.assert_close(volume[0, 7, 10, 5, 6], torch.tensor(1 + 1 / FAINT_MASS).log())
+    assert volume[0].abs().sum(0).nonzero()[:, 1].unique().tolist() == [5]
+
+
+def test_a_mean_does_not_grow_with_the_number_of_rays():
+    """Two rays of masses 0.6 and 0.4 with features 2 and 7: (0.6 * 2 + 0.4 * 7) / (1 + 0.03)."""
+    sums = torch.tensor([[0.6 * 2 + 0.4 * 7, 1.0], [0.0, 0.0]])
+    expected = torch.tensor([[4.0 / (1 + FAINT_MASS), 0.0], [0.0, 0.0]])
+    expected[0, 1] = torch.tensor(1 + 1 / FAINT_MASS).log()
+    torch.testing.assert_close(mean_and_mass(sums), expected)

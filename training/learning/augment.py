@@ -1,7 +1,10 @@
-"""Random variations of training frames; varied LiDAR also prepares a model for other sensors."""
+"""Random variations of training frames. The fields of ``AugmentConfig`` itself vary a frame mildly;
+what it holds in ``lidar`` and ``images`` makes it one of other sensors.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +13,10 @@ from torch import Tensor
 
 from occ_core.geometry.points import NEWEST_S
 from occ_core.types import Frame
+from occ_core.voxel_grid import VoxelGrid
+from training.learning.augment_images import ImageAugmentConfig, vary_images
+from training.learning.augment_lidar import LidarAugmentConfig, SweepPose, vary_lidar
+from training.learning.symmetries import Labelled, check_symmetric, flip, lift, quarter_turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,48 +45,94 @@ class AugmentConfig:
     """All points are dropped."""
     brightness: float = 0.2
     """Largest deviation from 1 of the factors on brightness and on contrast."""
+    quarter_turn: float | None = None
+    """The frame is turned about the vertical by 90, 180 or 270 degrees; 0.75 makes every yaw, and
+    with ``flip`` each of the eight symmetries, equally frequent.
+    """
+    lift_voxels: int | None = None
+    """Largest number of voxels by which the grid is raised or lowered, as if the LiDAR were mounted
+    at another height.
+    """
+    lidar: LidarAugmentConfig | None = None
+    """LiDAR of other sensors."""
+    images: ImageAugmentConfig | None = None
+    """Images of other rigs."""
+
+    def __post_init__(self) -> None:
+        if self.quarter_turn is not None and not 0 <= self.quarter_turn <= 1:
+            raise ValueError(
+                f"AugmentConfig.quarter_turn must be in [0, 1], got {self.quarter_turn}"
+            )
+        if self.lift_voxels is not None and self.lift_voxels < 1:
+            raise ValueError(
+                f"AugmentConfig.lift_voxels must be at least 1 or None, got {self.lift_voxels}"
+            )
+
+
+def other_sensors() -> AugmentConfig:
+    """Strong variation, for a model that is to work with sensors that it was not trained on."""
+    return AugmentConfig(
+        fewer_sweeps=0,  # LidarAugmentConfig does these three
+        drop_points=0,
+        range_noise_m=0,
+        drop_intensity=0.3,
+        drop_lidar=0.1,
+        quarter_turn=0.75,
+        lift_voxels=1,
+        lidar=LidarAugmentConfig(),
+        images=ImageAugmentConfig(),
+    )
 
 
 def augment(
     frame: Frame,
     labels: Tensor,
+    grid: VoxelGrid,
+    sweeps: Sequence[SweepPose],
     config: AugmentConfig,
     rng: np.random.Generator,
-    mirrors: np.random.Generator,
-) -> tuple[Frame, Tensor]:
-    """Varies a frame of batch 1 and its labels; the grid must be symmetric about 0 in x and y.
+    drive_rng: np.random.Generator,
+) -> Labelled:
+    """Varies a frame of batch 1 and its labels.
 
     Args:
-        labels: class ids uint8 ``[X, Y, Z]``.
-        rng: source of all random numbers but the flips.
-        mirrors: source of the flips; may be the same generator.
+        labels: class ids uint8 ``[X, Y, Z]`` on ``grid``.
+        sweeps: poses of the sweeps in ``frame.points``; only ``config.lidar`` reads them.
+        rng: source of all random numbers but the grid's.
+        drive_rng: source of how the grid is mirrored, turned and lifted; may be the same generator.
+
+    Raises:
+        ValueError: the grid does not map onto itself as it is mirrored or turned.
     """
-    for axis in (0, 1):
-        if mirrors.random() < config.flip:
-            frame, labels = flip(frame, axis), labels.flip(axis)
-    return replace(
+    if config.lidar is not None:
+        points = vary_lidar(frame.points[0], sweeps, config.lidar, rng)
+        frame = replace(frame, points=(points,))
+    frame, labels = _grid(frame, labels, grid, config, drive_rng)
+    frame = replace(
         frame,
         images=_photometric(frame.images, config, rng),
         camera_mask=_camera_mask(frame.camera_mask, config, rng),
         points=(_points(frame.points[0], config, rng),),
-    ), labels
+    )
+    if config.images is not None:
+        frame = vary_images(frame, config.images, rng)
+    return frame, labels
 
 
-def flip(frame: Frame, axis: int) -> Frame:
-    """Mirrors the grid along ``axis`` (0: x, 1: y). Images stay as they are; their cameras are
-    mirrored.
-    """
-    mirror = torch.eye(4)
-    mirror[axis, axis] = -1
-    points = tuple(
-        cloud * torch.cat([mirror.diagonal()[:3], torch.ones(2)]) for cloud in frame.points
-    )
-    return replace(
-        frame,
-        grid_from_camera=mirror @ frame.grid_from_camera,
-        points=points,
-        world_from_grid=frame.world_from_grid @ mirror.double(),
-    )
+def _grid(
+    frame: Frame, labels: Tensor, grid: VoxelGrid, config: AugmentConfig, rng: np.random.Generator
+) -> Labelled:
+    if config.flip or config.quarter_turn:
+        check_symmetric(grid, square=bool(config.quarter_turn))
+    for axis in (0, 1):
+        if rng.random() < config.flip:
+            frame, labels = flip(frame, labels, axis)
+    if config.quarter_turn is not None and rng.random() < config.quarter_turn:
+        frame, labels = quarter_turns(frame, labels, int(rng.integers(1, 4)))
+    if config.lift_voxels is not None:
+        voxels = int(rng.integers(-config.lift_voxels, config.lift_voxels, endpoint=True))
+        frame, labels = lift(frame, labels, voxels, grid.voxel_size_m)
+    return frame, labels
 
 
 def _points(points: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
@@ -90,10 +143,13 @@ def _points(points: Tensor, config: AugmentConfig, rng: np.random.Generator) -> 
         points = points[points[:, 4] < NEWEST_S]
     elif draw < config.single_sweep + config.fewer_sweeps:
         points = points[points[:, 4] < rng.uniform(0.03, 0.5)]
-    kept = torch.from_numpy(rng.random(len(points)) >= rng.uniform(0, config.drop_points))
-    points = points[kept].clone()
-    noise_m = rng.normal(0, config.range_noise_m, (len(points), 3)).astype(np.float32)
-    points[:, :3] += torch.from_numpy(noise_m)
+    points = points.clone()
+    if config.drop_points:
+        kept = torch.from_numpy(rng.random(len(points)) >= rng.uniform(0, config.drop_points))
+        points = points[kept]
+    if config.range_noise_m:
+        noise_m = rng.normal(0, config.range_noise_m, (len(points), 3)).astype(np.float32)
+        points[:, :3] += torch.from_numpy(noise_m)
     factor = 0.0
     if rng.random() >= config.drop_intensity:
         factor = config.scale_intensity ** rng.uniform(-1, 1)

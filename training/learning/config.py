@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from occ_core.config import OccupancyConfig
 from occ_core.engine import Precision
@@ -37,6 +38,14 @@ class TrainConfig:
     batch_size: int = 1
     """Keyframes per step; with a memory or ``by_drive``, the number of drives from which a step
     takes a clip each.
+    """
+    accumulate: int | None = None
+    """Batches per step, each with a forward and a backward pass of its own; None is 1. For models
+    without a memory.
+    """
+    processes: int | None = None
+    """Processes on this machine's CPU that share each step's work, every one with batches of its
+    own; None is 1. A step of two is that of one with twice the ``accumulate``.
     """
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -82,6 +91,11 @@ class TrainConfig:
     """Draw keyframes drive by drive even without a memory: ``streams`` and ``clip`` apply, and each
     keyframe gets a forward pass of its own.
     """
+    repeat_rare: float | None = None
+    """Draws keyframes that are rich in rare classes more often, up to four times an epoch; with a
+    memory or ``by_drive``, drives. It is the exponent of their richness, such as 2; see
+    training/learning/repeat_factors.py.
+    """
     seed: int = 1
     workers: int = 1
     """Number of data-loading processes; 0 loads in the training process."""
@@ -92,8 +106,12 @@ class TrainConfig:
     """Checkpoint to start from; its model may lack parts of this one, such as the fuser or the
     memory.
     """
-    backbone_weights: Path | None = None
-    """Local Hugging Face folder of a ResNet with which the image encoder is initialised."""
+    backbone_weights: Path | Literal["imagenet"] | None = None
+    """What the image backbone is initialised with: ``imagenet`` for an EfficientNet-Lite0 (its pip
+    package contains the weights), or the local Hugging Face folder of a ResNet.
+    """
+    backbone_rate: float | None = None
+    """Factor on the learning rate of a pretrained backbone; None is 1."""
 
     def __post_init__(self) -> None:
         self._check_ranges()
@@ -106,10 +124,19 @@ class TrainConfig:
                 raise ValueError(
                     f"TrainConfig.{name} must be at least 1, got {getattr(self, name)}"
                 )
+        for name in ("accumulate", "processes"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(
+                    f"TrainConfig.{name} must be at least 1 or None, got {getattr(self, name)}"
+                )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
         if self.forget is not None and not 0 <= self.forget <= 1:
             raise ValueError(f"TrainConfig.forget must be in [0, 1], got {self.forget}")
+        if self.repeat_rare is not None and not 0 < self.repeat_rare <= 4:
+            raise ValueError(
+                f"TrainConfig.repeat_rare must be in (0, 4] or None, got {self.repeat_rare}"
+            )
 
     def _check_model_parts(self) -> None:
         """Refuses options that the model cannot follow."""
@@ -118,10 +145,25 @@ class TrainConfig:
                 f"TrainConfig.streams must be at least batch_size {self.batch_size}, got "
                 f"{self.streams}"
             )
+        if self.accumulate is not None and (self.model.temporal is not None or self.by_drive):
+            raise ValueError(
+                f"TrainConfig.accumulate is {self.accumulate}, but clips of drives (a memory, or "
+                "by_drive) are not accumulated; use clip and batch_size"
+            )
         if self.losses.daga and not (self.model.camera and self.model.lidar):
             raise ValueError(
                 f"LossWeights.daga {self.losses.daga} aligns camera and LiDAR, but the model has "
                 "only one of them"
+            )
+        if self.losses.image_classes is not None and not self.model.image_classes:
+            raise ValueError(
+                f"LossWeights.image_classes is {self.losses.image_classes}, but the model does not "
+                "classify image features (OccupancyConfig.image_classes)"
+            )
+        if self.rendering is not None and self.augment is not None and self.augment.images:
+            raise ValueError(
+                "TrainConfig.rendering draws the images as they were taken, not as augment.images "
+                "varies them; leave out one of the two"
             )
         if self.forget is not None and self.model.temporal is None:
             raise ValueError(
@@ -146,6 +188,11 @@ class TrainConfig:
                     raise ValueError(
                         f"TrainConfig.{name} needs TrainConfig.gauss_render, which is not given"
                     )
+        if self.truth_renders is not None and self.augment is not None and self.augment.images:
+            raise ValueError(
+                "TrainConfig.truth_renders keeps views for the next epoch, but with augment.images "
+                "the cameras look elsewhere in every epoch; leave out one of the two"
+            )
         if self.gauss_render_from is not None and not 0 <= self.gauss_render_from < 1:
             raise ValueError(
                 f"TrainConfig.gauss_render_from must be in [0, 1), got {self.gauss_render_from}"

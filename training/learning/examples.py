@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.nuscenes import Keyframe
 from occ_core.datasets.surroundocc import coarsen_labels
+from occ_core.geometry.poses import invert_pose
 from occ_core.taxonomy import IGNORE, NUM_CLASSES
 from occ_core.types import Frame, collate_frames
 from occ_core.voxel_grid import VoxelGrid
 from training.learning.augment import AugmentConfig, augment
+from training.learning.augment_lidar import SweepPose
 from training.learning.sequential_rendering import SkyAndMotion, sky_and_motion
 
 
@@ -28,7 +31,7 @@ class Example(NamedTuple):
     coarse_labels: UInt8[Tensor, "batch _ _ _"]
     """The same on the coarse grid."""
     drive: tuple[int, int] = (0, 0)
-    """(epoch, index of the drive's first keyframe): the key of the drive's memory."""
+    """(pass, index of the drive's first keyframe): the key of the drive's memory."""
     ends_drive: bool = False
     """Whether this is the drive's last keyframe."""
     extras: tuple[SkyAndMotion, ...] = ()
@@ -45,12 +48,14 @@ class Example(NamedTuple):
 
 
 class TrainingExamples(Dataset[Example]):
-    """Augmented examples by (epoch, index); the same key always gives the same example.
+    """Augmented examples by (pass, index); the same key always gives the same example, and every
+    pass another variation.
 
     Args:
         cascade_ratio: voxels of the predicted grid per coarse voxel and axis.
         config: augmentation; None leaves frames as they are.
-        whole_drives: mirror all keyframes of a drive alike in an epoch, as a memory requires.
+        whole_drives: mirror, turn and lift all keyframes of a drive alike in a pass, as a memory
+            requires.
         rendered: grid of the volume that is rendered; None adds no ``extras``.
 
     Raises:
@@ -87,19 +92,22 @@ class TrainingExamples(Dataset[Example]):
         original = frame
         if self.config is not None:
             rng = np.random.default_rng([self.seed, epoch, index])
-            mirrors = rng
+            drive_rng = rng
             if self.whole_drives:
-                mirrors = np.random.default_rng([self.seed, epoch, self.first_of_drive[index]])
-            frame, labels = augment(frame, labels, self.config, rng, mirrors)
+                drive_rng = np.random.default_rng([self.seed, epoch, self.first_of_drive[index]])
+            sweeps = sweep_poses(self.frames.keyframes[index])
+            frame, labels = augment(
+                frame, labels, self.frames.grid, sweeps, self.config, rng, drive_rng
+            )
         coarse = torch.from_numpy(coarsen_labels(labels.numpy(), self.cascade_ratio))
         extras: tuple[SkyAndMotion, ...] = ()
         if self.rendered is not None:
-            rotation, mirrored = (
-                original.world_from_grid[0, :3, :3],
-                frame.world_from_grid[0, :3, :3],
+            poses = [each.world_from_grid[0].numpy() for each in (frame, original)]
+            # Whole metres and halves, and quarter turns: 6 digits take away the rounding errors.
+            grid_from_stored = np.round(invert_pose(poses[0]) @ poses[1], 6)
+            extras = (
+                sky_and_motion(self.frames, index, original, grid_from_stored, self.rendered),
             )
-            signs = (rotation.T @ mirrored).diagonal().round()
-            extras = (sky_and_motion(self.frames, index, original, signs, self.rendered),)
         drive = self.first_of_drive[index]
         ends_drive = self.first_of_drive[index + 1 : index + 2] != [drive]
         return Example(frame, labels[None], coarse[None], (epoch, drive), ends_drive, extras)
@@ -119,6 +127,18 @@ def drives(frames: NuScenesFrames) -> list[list[int]]:
     for index, keyframe in enumerate(frames.keyframes):
         scenes.setdefault(keyframe.scene_name, []).append(index)
     return list(scenes.values())
+
+
+def sweep_poses(keyframe: Keyframe) -> list[SweepPose]:
+    """Poses of a keyframe's sweeps in its frame, in which the newest one is the grid."""
+    grid_from_world = invert_pose(keyframe.lidar.world_from_lidar)
+    return [
+        SweepPose(
+            (keyframe.lidar.stamp_ns - sweep.stamp_ns) * 1e-9,
+            grid_from_world @ sweep.world_from_lidar,
+        )
+        for sweep in (keyframe.lidar, *keyframe.sweeps)
+    ]
 
 
 def count_voxels(frames: NuScenesFrames, at_most: int = 64) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
 from training.learning.config import TrainConfig
 from training.learning.examples import Example, TrainingExamples, collate, drives
+from training.learning.repeat_factors import mean_voxels, repeat_factors
 from training.learning.samplers import ClipSampler, StepSampler
 
 
@@ -51,12 +53,15 @@ def _split(config: TrainConfig) -> tuple[list[str], list[str]]:
 
 
 def load_clips(
-    frames: NuScenesFrames, config: TrainConfig, rank: int, first_step: int
+    frames: NuScenesFrames, config: TrainConfig, first_step: int, share: tuple[int, int] = (0, 1)
 ) -> Iterator[list[Example]]:
     """One clip per step from ``first_step`` on.
 
     Drive by drive, a clip holds consecutive keyframes in the order of their forward passes;
-    otherwise it holds a single example with a batch of keyframes.
+    otherwise it holds ``config.accumulate`` examples with a batch of keyframes each.
+
+    Args:
+        share: (rank, processes) of a process that trains together with others.
     """
     by_drive = config.model.temporal is not None or config.by_drive
     examples = TrainingExamples(
@@ -67,30 +72,35 @@ def load_clips(
         whole_drives=by_drive,
         rendered=None if config.rendering is None else config.model.coarse_grid,
     )
-    # every process draws its own order, so that DDP needs no further sampler
-    seed = config.seed + 1000 * rank
-    steps, batch_size = config.steps, config.batch_size
+    steps, batch_size, seed = config.steps, config.batch_size, config.seed
+    units = drives(frames) if by_drive else [[index] for index in range(len(frames))]
+    repeats = None
+    if config.repeat_rare is not None:
+        repeats = repeat_factors(mean_voxels(frames, units), config.repeat_rare)
     sampler: Sampler[list[tuple[int, int]]]
     if by_drive:
+        seed += 1000 * share[0]  # every process has drives of its own under way
         sampler = ClipSampler(
-            drives(frames), config.streams, batch_size, config.clip, steps, seed, first_step
+            units, config.streams, batch_size, config.clip, steps, seed, first_step, repeats
         )
     else:
-        sampler = StepSampler(len(frames), batch_size, steps, seed, first_step)
+        of_step = batch_size * (config.accumulate or 1)
+        sampler = StepSampler(len(units), of_step, steps, seed, first_step, repeats, share)
     loader: DataLoader[Any] = DataLoader(
         examples,
         batch_sampler=sampler,
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
-        collate_fn=list if by_drive else _single,
+        collate_fn=list if by_drive else partial(_batches, batch_size),
         worker_init_fn=_one_thread,
     )
     return iter(loader)
 
 
-def _single(examples: list[Example]) -> list[Example]:
-    return [collate(examples)]
+def _batches(size: int, examples: list[Example]) -> list[Example]:
+    return [collate(examples[start : start + size]) for start in range(0, len(examples), size)]
 
 
 def _one_thread(_: int) -> None:
+    # Not cv2's: after a fork its setNumThreads may wait forever for threads that are gone.
     torch.set_num_threads(1)

@@ -15,6 +15,7 @@ from occ_core.interface import Prediction
 from occ_core.losses.cross_entropy import cross_entropy
 from occ_core.losses.daga import daga_loss
 from occ_core.losses.depth import depth_loss, depth_targets
+from occ_core.losses.image_classes import image_class_loss, image_class_targets
 from occ_core.losses.lovasz import lovasz_softmax
 from occ_core.types import Frame
 
@@ -28,6 +29,10 @@ class LossWeights:
     depth: float = 0.2
     """Weight of the cross entropy over depth bins, which guides the image branch and must not
     outweigh the voxels.
+    """
+    image_classes: float | None = None
+    """Weight of the cross entropy over the cells of the feature maps (``image_classes`` of the
+    model).
     """
     daga: float = 0.0
     """Weight of VLMFusionOcc3D's alignment of image and LiDAR volumes; 0.2 in the paper."""
@@ -81,8 +86,20 @@ def objective(
         + weights.lovasz * torch.stack(list(lovaszes.values())).sum()
         + weights.depth * depth
     )
+    if weights.image_classes is not None and prediction.image_logits is not None:
+        losses["image_classes"] = _image_classes(prediction, labels, class_weights, config)
+        losses["total"] = losses["total"] + weights.image_classes * losses["image_classes"]
     if weights.daga:
         image_volume, lidar_volume = prediction.sensor_volumes
         losses["daga"] = daga_loss(image_volume, lidar_volume)
         losses["total"] = losses["total"] + weights.daga * losses["daga"]
     return losses
+
+
+def _image_classes(
+    prediction: Prediction, labels: Tensor, class_weights: Tensor, config: OccupancyConfig
+) -> Tensor:
+    assert prediction.image_logits is not None and prediction.cameras is not None
+    stride = config.image_encoder.stride
+    target = image_class_targets(labels, config.grid, prediction.cameras, stride)
+    return image_class_loss(prediction.image_logits, target, class_weights)

@@ -3,54 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count, islice
 
 import numpy as np
+from jaxtyping import Float
 from torch.utils.data import Sampler
 
 EMPTY_SET = "the training set is empty; check the data root and that it holds the split's scenes"
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) keys; every epoch is a seeded permutation of its own.
+    """Batches of (pass, index) keys; every epoch is a seeded permutation of its own.
 
     Args:
         length: number of examples.
         steps: number of batches of the whole training.
         first_step: number of batches to leave out, those before a stop.
+        repeats: how often each example is drawn in an epoch, on average; None: once.
+        share: (rank, processes) of a process that trains together with others: of each step's
+            ``processes`` batches it gets the one at its rank.
 
     Raises:
-        ValueError: there are no examples.
+        ValueError: there are no examples, or not a number of repeats for each.
     """
 
     def __init__(
-        self, length: int, batch_size: int, steps: int, seed: int, first_step: int = 0
+        self,
+        length: int,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        first_step: int = 0,
+        repeats: Float[np.ndarray, " example"] | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         if length < 1:
             raise ValueError(EMPTY_SET)
+        self.repeats = _checked(repeats, length)
         self.length = length
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
         self.first_step = first_step
+        self.rank, self.processes = share
 
     def __len__(self) -> int:
         return self.steps - self.first_step
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, order = -1, np.empty(0, dtype=np.int64)
-        for step in range(self.first_step, self.steps):
-            batch = []
-            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
-                if position // self.length != epoch:
-                    epoch = position // self.length
-                    order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
-                batch.append((epoch, int(order[position % self.length])))
-            yield batch
+        keys = chain.from_iterable(_epochs(self.repeats, self.seed))
+        for step in range(self.steps):
+            of_all = list(islice(keys, self.batch_size * self.processes))
+            if step >= self.first_step:
+                yield of_all[self.rank * self.batch_size :][: self.batch_size]
 
 
 class ClipSampler(Sampler[list[tuple[int, int]]]):
-    """Clips of consecutive keyframes as (epoch, index) keys, ``batch_size`` clips per step.
+    """Clips of consecutive keyframes as (pass, index) keys, ``batch_size`` clips per step.
 
     Several drives are under way at once, and each step advances the next few of them by a clip, so
     that successive steps differ. A stream finishes one drive before it starts the next; every epoch
@@ -62,9 +71,10 @@ class ClipSampler(Sampler[list[tuple[int, int]]]):
         clip: number of keyframes per clip; the last clip of a drive may be shorter.
         steps: number of steps of the whole training.
         first_step: number of steps to leave out, those before a stop.
+        repeats: how often each drive is driven in an epoch, on average; None: once.
 
     Raises:
-        ValueError: there are no drives.
+        ValueError: there are no drives, or not a number of repeats for each.
     """
 
     def __init__(
@@ -76,9 +86,11 @@ class ClipSampler(Sampler[list[tuple[int, int]]]):
         steps: int,
         seed: int,
         first_step: int = 0,
+        repeats: Float[np.ndarray, " drive"] | None = None,
     ) -> None:
         if not drives:
             raise ValueError(EMPTY_SET)
+        self.repeats = _checked(repeats, len(drives))
         self.drives = drives
         self.streams = min(streams, len(drives))
         self.batch_size = min(batch_size, self.streams)
@@ -99,9 +111,38 @@ class ClipSampler(Sampler[list[tuple[int, int]]]):
                 yield [key for clip in clips for key in clip]
 
     def _clips(self, stream: int) -> Iterator[list[tuple[int, int]]]:
-        for epoch in count():
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.drives))
-            for number in order[stream :: self.streams]:
-                drive = self.drives[number]
+        for epoch in _epochs(self.repeats, self.seed):
+            for number, chosen in epoch[stream :: self.streams]:
+                drive = self.drives[chosen]
                 for start in range(0, len(drive), self.clip):
-                    yield [(epoch, index) for index in drive[start : start + self.clip]]
+                    yield [(number, index) for index in drive[start : start + self.clip]]
+
+
+def _checked(repeats: Float[np.ndarray, " unit"] | None, length: int) -> Float[np.ndarray, " unit"]:
+    if repeats is None:
+        return np.ones(length)
+    if len(repeats) != length or not (repeats >= 1).all():
+        raise ValueError(
+            f"repeats must hold {length} numbers of at least 1, got {repeats.tolist()[:5]} of "
+            f"{len(repeats)}"
+        )
+    return repeats
+
+
+def _epochs(repeats: Float[np.ndarray, " unit"], seed: int) -> Iterator[list[tuple[int, int]]]:
+    """(pass, index) keys of one epoch after the other, forever.
+
+    A pass counts the times that the index has been drawn before, so that no key comes twice;
+    without repeats it is the number of the epoch.
+    """
+    passes = [0] * len(repeats)
+    for epoch in count():
+        rng = np.random.default_rng([seed, epoch])
+        (chances,) = rng.spawn(1)
+        # Rounded up or down at random, so that the mean over epochs is exact.
+        copies = np.floor(repeats) + (chances.random(len(repeats)) < repeats % 1)
+        keys = []
+        for index in rng.permutation(np.repeat(np.arange(len(repeats)), copies.astype(int))):
+            keys.append((passes[index], int(index)))
+            passes[index] += 1
+        yield keys

@@ -60,14 +60,18 @@ class Past(NamedTuple):
 
 
 def sky_and_motion(
-    frames: NuScenesFrames, index: int, frame: Frame, mirrors: Float[Tensor, " 3"], grid: VoxelGrid
+    frames: NuScenesFrames,
+    index: int,
+    frame: Frame,
+    grid_from_stored: Float[np.ndarray, "4 4"],
+    grid: VoxelGrid,
 ) -> SkyAndMotion:
     """Sky masks and speeds of a keyframe, computed once and cached in ``preprocessed/`` in the data
     root.
 
     Args:
         frame: the keyframe as stored, not augmented.
-        mirrors: signs of x, y, z by which the grid is mirrored in this epoch.
+        grid_from_stored: how the grid is mirrored, turned and lifted in this epoch.
         grid: grid of the volume that is rendered.
     """
     height, width = frame.images.shape[-2:]
@@ -80,9 +84,8 @@ def sky_and_motion(
         np.savez_compressed(part, sky=_sky(frame), positions=positions, velocities=velocities)
         part.replace(cached)
     with np.load(cached, allow_pickle=False) as archive:
-        speed = voxel_speed(
-            archive["positions"] * mirrors.numpy().astype(np.float32), archive["velocities"], grid
-        )
+        positions = transform_points(grid_from_stored, archive["positions"])
+        speed = voxel_speed(positions, archive["velocities"], grid)
         return SkyAndMotion(torch.from_numpy(archive["sky"]), speed)
 
 

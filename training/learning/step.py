@@ -20,6 +20,7 @@ from training.learning.config import TrainConfig
 from training.learning.examples import Example
 from training.learning.objective import objective
 from training.learning.passthrough import FrameInput, FrameOutput, Opaque
+from training.learning.processes import average_gradients, average_losses
 from training.learning.prompt_noise import perturb_context
 from training.learning.random_streams import Purpose, random_stream
 from training.learning.sequential_rendering import Past, total_loss
@@ -45,7 +46,7 @@ class StepResult(NamedTuple):
     """What a step reports."""
 
     losses: Losses
-    """Means over the frames of the clip."""
+    """Means over the frames of the clip and over all processes."""
     prediction: Prediction
     """The last frame's, without its memory."""
 
@@ -60,10 +61,14 @@ def optimise(state: TrainingState, clip: list[Example], setup: StepSetup) -> Ste
     step = state.step + 1
     setup.wrapped.train()
     anneal(state.model, step / config.steps)
+    state.optimiser.zero_grad()
     per_frame = []
     for number, example in enumerate(clip):
         memory, past = state.memories.pop(example.drive, None), state.pasts.pop(example.drive, None)
         losses, output = _forward(example.to(fabric.device), memory, past, step, number, setup)
+        if config.accumulate is not None:  # nothing links the frames: free each one's graph at once
+            fabric.backward(losses["total"] / len(clip))
+            losses = {name: loss.detach() for name, loss in losses.items()}
         per_frame.append(losses)
         memory, past = output.memory.value, output.past.value
         goes_on = config.model.temporal is not None and not example.ends_drive
@@ -73,17 +78,19 @@ def optimise(state: TrainingState, clip: list[Example], setup: StepSetup) -> Ste
             state.pasts[example.drive] = past
     state.memories = {drive: memory.detach() for drive, memory in state.memories.items()}
     means = {name: torch.stack([each[name] for each in per_frame]).mean() for name in per_frame[0]}
-    if not torch.isfinite(means["total"]):
-        values = {name: loss.item() for name, loss in means.items()}
+    shared = average_losses(fabric, means)
+    if not torch.isfinite(shared["total"]):
+        values = {name: loss.item() for name, loss in shared.items()}
         raise FloatingPointError(f"the loss of step {step} is not finite: {values}")
-    state.optimiser.zero_grad()
-    fabric.backward(means["total"])
+    if config.accumulate is None:
+        fabric.backward(means["total"])
+    average_gradients(fabric, setup.wrapped.parameters())
     fabric.clip_gradients(setup.wrapped, state.optimiser, max_norm=config.clip_norm)
     state.optimiser.step()
     state.schedule.step()
     state.average.update_parameters(state.model)
     state.step = step
-    return StepResult(means, output.prediction)
+    return StepResult(shared, output.prediction)
 
 
 def _forward(

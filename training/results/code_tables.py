@@ -98,7 +98,7 @@ def _yaml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"[{', '.join(map(str, value))}]"
+        return f"[{', '.join(map(_yaml, value))}]"
     return str(value) if value != "" else '""'
 
 

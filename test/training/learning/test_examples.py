@@ -6,8 +6,8 @@ import torch
 
 from occ_core.config import debug
 from occ_core.datasets.frames import NuScenesFrames
-from training.learning.augment import AugmentConfig
-from training.learning.examples import TrainingExamples, collate, count_voxels, drives
+from training.learning.augment import AugmentConfig, other_sensors
+from training.learning.examples import TrainingExamples, collate, count_voxels, drives, sweep_poses
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +37,66 @@ def test_keyframes_of_a_drive_are_mirrored_alike(frames: NuScenesFrames):
     assert [examples[0, index].ends_drive for index in range(6)] == [False, True] * 3
 
 
-def test_a_key_always_gives_the_same_example(frames: NuScenesFrames):
-    examples = TrainingExamples(frames, 2, AugmentConfig(), seed=5)
-    first, again, other_epoch = examples[0, 1], examples[0, 1], examples[1, 1]
-    assert torch.equal(first.frame.points[0], again.frame.points[0]) and torch.equal(
-        first.labels, again.labels
+def test_the_grid_of_a_drive_is_turned_and_lifted_as_one(frames: NuScenesFrames):
+    config = AugmentConfig(quarter_turn=0.75, lift_voxels=1)
+    examples = TrainingExamples(frames, 2, config, seed=5, whole_drives=True)
+    found = set()
+    for number in range(12):
+        moves = []
+        for index in (0, 1):
+            stored, varied = frames[index][0], examples[number, index].frame
+            move = torch.linalg.inv(stored.world_from_grid[0]) @ varied.world_from_grid[0]
+            moves.append(tuple((move * 10).round().flatten().tolist()))
+        assert moves[0] == moves[1]
+        found.add(moves[0])
+    assert len(found) > 6  # of 8 symmetries x 3 heights
+
+
+@pytest.mark.parametrize("config", [AugmentConfig(), other_sensors()])
+def test_a_key_always_gives_the_same_example(frames: NuScenesFrames, config: AugmentConfig):
+    examples = TrainingExamples(frames, 2, config, seed=5)
+    first, again, other_pass = examples[0, 1], examples[0, 1], examples[1, 1]
+    for name in ("images", "camera_mask", "intrinsics", "grid_from_camera", "world_from_grid"):
+        assert torch.equal(getattr(first.frame, name), getattr(again.frame, name))
+    assert torch.equal(first.frame.points[0], again.frame.points[0])
+    assert torch.equal(first.labels, again.labels)
+    assert not torch.equal(first.frame.images, other_pass.frame.images)
+    other_seed = TrainingExamples(frames, 2, config, seed=6)
+    assert not torch.equal(first.frame.images, other_seed[0, 1].frame.images)
+
+
+def test_sweeps_were_measured_where_the_car_was(frames: NuScenesFrames):
+    """The car of the first drive goes at 2 m/s: a sweep of age t was taken 2 t behind."""
+    keyframe = frames.keyframes[1]
+    newest, *earlier = sweep_poses(keyframe)
+    assert newest.age_s == 0 and len(earlier) == len(keyframe.sweeps) > 0
+    np.testing.assert_allclose(newest.grid_from_sensor, np.eye(4), atol=1e-9)
+    for age_s, pose in earlier:
+        assert np.linalg.norm(pose[:3, 3]) == pytest.approx(2 * age_s, rel=0.05)
+    ages_s = {0.0, *(round(each.age_s, 3) for each in earlier)}
+    assert set(np.unique(frames[1][0].points[0][:, 4].numpy().round(3))) <= {
+        np.float32(age_s) for age_s in ages_s
+    }
+
+
+def test_speeds_follow_the_grid_of_the_example(
+    frames: NuScenesFrames, monkeypatch: pytest.MonkeyPatch
+):
+    """The renderer gets how the grid was mirrored, turned and lifted since it was stored."""
+    received = []
+    monkeypatch.setattr(
+        "training.learning.examples.sky_and_motion",
+        lambda _frames, _index, _frame, grid_from_stored, _grid: received.append(grid_from_stored),
     )
-    assert torch.equal(first.frame.images, again.frame.images)
-    assert not torch.equal(first.frame.images, other_epoch.frame.images)
+    config = AugmentConfig(quarter_turn=0.75, lift_voxels=1, drop_lidar=0, drop_camera=0)
+    examples = TrainingExamples(frames, 2, config, seed=5, rendered=debug().coarse_grid)
+    for number in range(6):
+        varied = examples[number, 0].frame
+        stored = frames[0][0]
+        expected = varied.grid_from_camera[0, 0] @ torch.linalg.inv(stored.grid_from_camera[0, 0])
+        np.testing.assert_allclose(received[-1], expected.numpy(), atol=1e-4)
+        assert set(np.unique(np.abs(received[-1][:3, :3]))) == {0.0, 1.0}
+        assert received[-1][2, 3] in (-1.0, 0.0, 1.0)  # voxels of 1 m
 
 
 def test_shapes_of_a_batch(frames: NuScenesFrames):

@@ -10,9 +10,9 @@ from occ_core.prompts import PROMPTS, LanguageConfig
 from occ_core.taxonomy import CLASS_ID, NUM_CLASSES
 from occ_core.temporal import TemporalConfig
 from occ_core.types import DriveContext, Frame, collate_frames
-from training.learning.augment import flip
 from training.learning.config import TrainConfig
 from training.learning.prompt_noise import LanguageTraining, perturb_context
+from training.learning.symmetries import flip
 from training.learning.text_encoder import ClipTextEncoder, text_encoder
 from training.train import train
 
@@ -49,9 +49,10 @@ def test_without_noise_prompts_are_true():
 
 def test_the_region_of_a_mirrored_town_is_unknown():
     """Mirrored once, traffic drives on the wrong side; mirrored twice, the town is only turned."""
-    once, twice = (flip(frame(1), 0), flip(flip(frame(1), 0), 1))
+    once = flip(frame(1), labels(1)[0], 0)
+    twice = flip(*once, 1)
     perturbed, _ = perturb_context(
-        collate_frames([once, twice]), labels(2), TRUTHFUL, np.random.default_rng(0)
+        collate_frames([once[0], twice[0]]), labels(2), TRUTHFUL, np.random.default_rng(0)
     )
     assert [context.region for context in perturbed.context] == ["unknown", "boston-seaport"]
 

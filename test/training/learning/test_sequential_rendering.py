@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,8 +50,7 @@ def renderer() -> SequentialRenderer:
 
 def extras(frames: NuScenesFrames, index: int) -> tuple[SkyAndMotion]:
     frame, _ = frames[index]
-    signs = torch.ones(3, dtype=torch.float64)
-    return (sky_and_motion(frames, index, frame, signs, debug().coarse_grid),)
+    return (sky_and_motion(frames, index, frame, np.eye(4), debug().coarse_grid),)
 
 
 def test_sky_and_motion_are_computed_once(frames: NuScenesFrames, monkeypatch: pytest.MonkeyPatch):
@@ -71,11 +71,7 @@ def test_speeds_are_mirrored_with_the_grid(frames: NuScenesFrames, monkeypatch: 
     frame = replace(frame, images=frame.images[..., :1, :1])  # a file of its own
     plain, mirrored = (
         sky_and_motion(
-            frames,
-            1,
-            frame,
-            torch.tensor([sign, 1.0, 1.0], dtype=torch.float64),
-            debug().coarse_grid,
+            frames, 1, frame, np.diag([sign, 1.0, 1.0, 1.0]), debug().coarse_grid
         ).speed_mps
         for sign in (1.0, -1.0)
     )

@@ -1,0 +1,1 @@
+"""Image backbones: images in, one feature map per stride out."""

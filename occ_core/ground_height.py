@@ -1,0 +1,188 @@
+"""Points -> height of every voxel above the local ground.
+
+LiDARs are mounted at heights of 1 to 2.5 m and roads have slopes, so the height in the grid frame
+says little about what stands on the ground; the height above the ground itself does.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from occ_core.view_transform import SamplePoints, no_features
+from occ_core.voxel_grid import VoxelGrid
+
+CELL_M = 2.0
+"""Side of a ground cell."""
+BIN_M = 0.25
+"""Width of a bin of the cells' height histograms."""
+KNOTS_M = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+"""Heights above the ground at which a feature peaks; between two of them both are positive."""
+MAX_RISE_M = 1.0
+"""A cell whose lowest returns lie this far above those of a cell within 4 m saw no ground, but the
+crown of a tree or the wall of a house.
+"""
+
+
+class GroundMap(NamedTuple):
+    """Height of the ground in square cells, over the range of a grid."""
+
+    height_m: Float[Tensor, "batch x y"]
+    """In the grid frame; the first cell begins at the minimum corner."""
+    is_known: Bool[Tensor, " batch"]
+    """False for a sample without points on the ground."""
+
+
+class Grounded(NamedTuple):
+    """A volume that knows heights above the ground, and the same for single points."""
+
+    volume: Float[Tensor, "batch channel x y z"]
+    sampler: SamplePoints
+    """Features of the height of points, for the head."""
+
+
+class GroundHeight(nn.Module):
+    """Features of the height above the ground, for voxels and for single points.
+
+    Args:
+        channels: number of channels of the volume that the features are added to.
+        grid: grid of that volume.
+    """
+
+    features = len(KNOTS_M)
+
+    def __init__(self, channels: int, grid: VoxelGrid) -> None:
+        super().__init__()
+        self.grid = grid
+        self.embed = nn.Linear(self.features, channels, bias=False)
+        nn.init.zeros_(self.embed.weight)  # at first the volume stays as it is
+
+    def forward(
+        self, volume: Float[Tensor, "batch channel x y z"], points: tuple[Float[Tensor, "_ 5"], ...]
+    ) -> Grounded:
+        """Adds an embedding of every voxel's height above the ground to the volume.
+
+        Args:
+            points: as in ``Frame.points``.
+        """
+        ground = estimate_ground(points, self.grid)
+        batch, shape = len(volume), self.grid.shape
+        centres = self.grid.all_centres(volume.device).view(-1, 3)
+        samples = torch.arange(batch, device=volume.device).repeat_interleave(len(centres))
+        features = self.at_points(ground, centres.repeat(batch, 1), samples)
+        embedded = self.embed(features).view(batch, *shape, -1).permute(0, 4, 1, 2, 3)
+        return Grounded(volume + embedded.to(volume.dtype), partial(self.at_points, ground))
+
+    @torch.autocast("cpu", enabled=False)  # bfloat16 would move heights by centimetres
+    @torch.autocast("cuda", enabled=False)
+    def at_points(
+        self, ground: GroundMap, points_m: Float[Tensor, "p 3"], sample: Int[Tensor, " p"]
+    ) -> Float[Tensor, "p feature"]:
+        """Features of points: their height above the ground, linear between ``KNOTS_M``; zero where
+        the ground is unknown.
+        """
+        above = points_m[:, 2] - sample_ground(ground, self.grid, points_m, sample)
+        knots = points_m.new_tensor(KNOTS_M)
+        position = torch.bucketize(above.clamp(knots[0], knots[-1]), knots[1:-1])
+        low, high = knots[position], knots[position + 1]
+        upper = ((above - low) / (high - low)).clamp(0, 1)
+        features = points_m.new_zeros(len(points_m), len(knots))
+        features.scatter_(1, position[:, None], (1 - upper)[:, None])
+        features.scatter_(1, position[:, None] + 1, upper[:, None])
+        return features * ground.is_known[sample, None]
+
+
+class NoGroundHeight(nn.Module):
+    """The part of a model that does not use heights above the ground: no features."""
+
+    features = 0
+
+    def forward(
+        self, volume: Float[Tensor, "batch channel x y z"], points: tuple[Tensor, ...]
+    ) -> Grounded:
+        """The volume as it is."""
+        return Grounded(volume, no_features)
+
+
+@torch.no_grad()
+def estimate_ground(points: tuple[Float[Tensor, "_ 5"], ...], grid: VoxelGrid) -> GroundMap:
+    """The height of the ground in cells of ``CELL_M`` over a grid, from its LiDAR points.
+
+    The lowest returns of a cell are its ground, unless they lie far above those of cells near by.
+    Cells without ground get the mean of their neighbours, and so on outwards.
+    """
+    heights = [lowest_returns(cloud[:, :3], grid) for cloud in points]
+    height = torch.stack(heights)[:, None]  # [B, 1, X, Y], infinite without a return
+    lowest_nearby = -F.max_pool2d(-height, 5, stride=1, padding=2)
+    known = torch.isfinite(height) & (height <= lowest_nearby + MAX_RISE_M)
+    filled = _fill(torch.where(known, height, 0.0), known)
+    return GroundMap(filled[:, 0], known.flatten(1).any(dim=1))
+
+
+def lowest_returns(points_m: Float[Tensor, "p 3"], grid: VoxelGrid) -> Float[Tensor, "x y"]:
+    """The mean height of the lowest returns of each cell, infinite for a cell without any.
+
+    They are those of the first bin of the cell's height histogram by which at least two points, and
+    2 % of the cell's, lie at or below it: single points below the ground are mirror images.
+    """
+    low, high = points_m.new_tensor(grid.range_m[:3]), points_m.new_tensor(grid.range_m[3:])
+    points_m = points_m[((points_m >= low) & (points_m < high)).all(dim=1)]
+    cells = [_cells(grid.range_m[axis + 3] - grid.range_m[axis]) for axis in (0, 1)]
+    bins = max(1, round((grid.range_m[5] - grid.range_m[2]) / BIN_M))
+    x, y = ((points_m[:, axis] - low[axis]) / CELL_M for axis in (0, 1))
+    cell = x.long().clamp(max=cells[0] - 1) * cells[1] + y.long().clamp(max=cells[1] - 1)
+    bin_ = ((points_m[:, 2] - low[2]) / BIN_M).long().clamp(max=bins - 1)
+    slot = cell * bins + bin_
+    size = cells[0] * cells[1] * bins
+    count = torch.bincount(slot, minlength=size).view(-1, bins)
+    total = torch.zeros(size, dtype=points_m.dtype, device=points_m.device)
+    total = total.index_add(0, slot, points_m[:, 2]).view(-1, bins)
+    needed = (0.02 * count.sum(dim=1, keepdim=True)).clamp(min=2)
+    is_ground = count.cumsum(dim=1) >= needed
+    first = is_ground.int().argmax(dim=1, keepdim=True)
+    mean = (total / count.clamp(min=1)).gather(1, first)[:, 0]
+    return torch.where(is_ground.any(dim=1), mean, torch.inf).view(*cells)
+
+
+def sample_ground(
+    ground: GroundMap, grid: VoxelGrid, points_m: Float[Tensor, "p 3"], sample: Int[Tensor, " p"]
+) -> Float[Tensor, " p"]:
+    """Height of the ground below points, bilinear between the centres of the cells."""
+    cells = points_m.new_tensor(ground.height_m.shape[1:])
+    position = (points_m[:, :2] - points_m.new_tensor(grid.min_m[:2])) / CELL_M - 0.5
+    position = torch.minimum(position.clamp(min=0), cells - 1)
+    first = torch.minimum(position.floor(), (cells - 2).clamp(min=0)).long()
+    weight = position - first
+    last = torch.minimum(first + 1, (cells - 1).long())
+    x0, y0, x1, y1 = first[:, 0], first[:, 1], last[:, 0], last[:, 1]
+    wx, wy = weight[:, 0], weight[:, 1]
+    height = ground.height_m
+    near = height[sample, x0, y0] * (1 - wx) + height[sample, x1, y0] * wx
+    far = height[sample, x0, y1] * (1 - wx) + height[sample, x1, y1] * wx
+    return near * (1 - wy) + far * wy
+
+
+def _cells(extent_m: float) -> int:
+    """Number of cells along an extent; the last one may reach beyond it."""
+    return max(1, -int(-extent_m // CELL_M))
+
+
+def _fill(
+    height: Float[Tensor, "batch 1 x y"], known: Bool[Tensor, "batch 1 x y"]
+) -> Float[Tensor, "batch 1 x y"]:
+    """Heights everywhere: unknown cells take the mean of their known neighbours, ring by ring."""
+    weight = known.to(height.dtype)
+    for _ in range(max(height.shape[2:])):
+        if bool((weight > 0).flatten(1).all(dim=1).logical_or(~known.flatten(1).any(dim=1)).all()):
+            break
+        summed = F.avg_pool2d(height * weight, 3, stride=1, padding=1)
+        share = F.avg_pool2d(weight, 3, stride=1, padding=1)
+        grown = torch.where(share > 0, summed / share.clamp(min=1e-6), 0.0)
+        height = torch.where(weight > 0, height, grown)
+        weight = torch.where((weight > 0) | (share > 0), 1.0, 0.0)
+    return height

@@ -1,0 +1,35 @@
+"""Scores of a model in training, by which its course is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from occ_core.datasets.frames import NuScenesFrames
+from occ_core.engine import OccupancyEngine
+from occ_core.metrics.occupancy import OccupancyScore
+
+
+def validate(
+    engine: OccupancyEngine, frames: NuScenesFrames, indices: Sequence[int]
+) -> dict[str, Any]:
+    """IoU and mIoU over the labelled keyframes at ``indices``, those of all processes together.
+
+    Returns:
+        As ``OccupancyScore.compute``, and ``frames``, the number of keyframes of this process.
+
+    Raises:
+        FileNotFoundError: a keyframe has no labels.
+    """
+    score = OccupancyScore()
+    for index in tqdm(indices, desc="validate", unit="frame", leave=False):
+        frame, truth = frames[index]
+        if truth is None:
+            raise FileNotFoundError(
+                f"validation keyframe {index} has no occupancy labels; training needs "
+                "nuscenes_occ/ in the data root"
+            )
+        score.update(engine.step(frame).labels[0], truth)
+    return {**score.compute(), "frames": len(indices)}
