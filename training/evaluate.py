@@ -3,8 +3,8 @@
 Benchmarks:
     surroundocc: labelled keyframes: IoU and mIoU over the data set, the IoU of the voxelised LiDAR
         points for comparison, RayIoU, flicker, and scores through cameras.
-    real: real drives: LiDAR points against their labels (a SemanticKITTI folder) or against boxes
-        (a folder in nuScenes layout).
+    real: drives without voxel labels: LiDAR points against their classes (a SemanticKITTI folder,
+        nuScenes-lidarseg) and against boxes (a folder in nuScenes layout).
     keyframe: keyframes without labels, such as real ones, against their LiDAR points and boxes.
     preprocessing: sky masks and the LiDAR filter, without a model, against the truth of generated
         towns.
@@ -12,7 +12,6 @@ Benchmarks:
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
 from occ_core.engine import OccupancyEngine, Precision
+from occ_core.files import write_atomically
 from occ_core.geometry.points import NEWEST_S
 from occ_core.metrics import (
     BevScore,
@@ -48,8 +48,10 @@ from occ_core.taxonomy import EMPTY, IGNORE, WEATHERS
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 from training.figures.keyframe import write_frame_picture
+from training.results.stored import to_json
 from training.score_preprocessing import score_preprocessing
-from training.score_real import score_boxes, score_labelled_scans
+from training.score_real import score_keyframes, score_labelled_scans
+from training.scoring.labelled_drives import lidar_positions
 
 _BOX_SIDES_M = (25, 50, 100)
 """Sides of the squares around the vehicle that are also scored separately."""
@@ -100,7 +102,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         config.data, config.version, scenes, model.image_size, config.sweeps, model.grid
     )
     if config.benchmark == "real":
-        return score_boxes(engine, frames, config.pictures)
+        return score_keyframes(engine, frames, config.pictures)
     if config.benchmark == "keyframe":
         return _score_keyframes(engine, frames, config.pictures)
     indices = range(len(frames))
@@ -231,13 +233,7 @@ class _FrameScores:
             side: (_central_columns(grid, side), OccupancyScore()) for side in _BOX_SIDES_M
         }
         self.by_weather: dict[str, OccupancyScore] = {}
-        positions: dict[str, list[np.ndarray]] = {}
-        for keyframe in frames.keyframes:
-            position = keyframe.lidar.world_from_lidar[:3, 3]
-            positions.setdefault(keyframe.scene_name, []).append(position)
-        self.lidar_m = {
-            scene: torch.from_numpy(np.stack(positions)) for scene, positions in positions.items()
-        }
+        self.lidar_m = lidar_positions(frames)
 
     def update(self, index: int, frame: Frame, prediction: Tensor, truth: Tensor) -> None:
         """Adds a keyframe; ``prediction`` and ``truth`` are class ids uint8 ``[X, Y, Z]``."""
@@ -311,11 +307,10 @@ def main() -> None:
         scores = evaluate(config)
     except (FileNotFoundError, ValueError) as err:
         sys.exit(f"training.evaluate: {err}")
-    text = json.dumps(scores, indent=2)
+    text = to_json(scores)
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(text + "\n")
-    print(text)
+        write_atomically(config.json, text)
+    print(text, end="")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import tyro
 from torch import Tensor
 from tqdm import tqdm
@@ -29,6 +28,7 @@ from training.benchmarks.timing import describe_machine
 from training.figures.robustness import draw_curves
 from training.learning.examples import drives
 from training.results.statistics import compare, signed_percent
+from training.scoring.sensors import without_cameras, without_lidar
 
 WRONG_WEATHER = {
     "clear": "rain at night",
@@ -90,19 +90,11 @@ def _fail_in(share: float, fail: Callable[[Frame], Frame], frame: Frame, drawn: 
     return fail(frame) if drawn < share else frame
 
 
-def _without_cameras(frame: Frame) -> Frame:
-    return replace(frame, camera_mask=torch.zeros_like(frame.camera_mask))
-
-
-def _without_lidar(frame: Frame) -> Frame:
-    return replace(frame, points=tuple(points[:0] for points in frame.points))
-
-
 UNCHANGED = "as it is"
 GENERAL_PROMPT = "general prompt"
 FAILURES: dict[str, Callable[[Frame], Frame]] = {
-    "cameras fail": _without_cameras,
-    "LiDAR fails": _without_lidar,
+    "cameras fail": without_cameras,
+    "LiDAR fails": without_lidar,
 }
 
 

@@ -1,7 +1,8 @@
 """Scores on real drives: how far a model's semantics hold on sensors that it was not trained on.
 
 SemanticKITTI folders have a class for every LiDAR point, folders in nuScenes layout annotated
-boxes. A point counts as the class of the voxel that contains it.
+boxes, and with nuScenes-lidarseg classes too. A point's prediction is the class of the voxel that
+contains it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from tqdm import tqdm
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.semantic_kitti import SemanticKittiFrames
 from occ_core.engine import OccupancyEngine
-from occ_core.geometry.points import NEWEST_S
 from occ_core.metrics.point_scores import BoxPointScore, LabelledPointScore
 from training.figures.confusion import draw_confusion
 from training.figures.keyframe import write_frame_picture
+from training.scoring.sensors import newest_sweep
 
 
 def score_labelled_scans(
@@ -48,15 +49,21 @@ def score_labelled_scans(
     return {"frames": len(scored), **score.compute()}
 
 
-def score_boxes(
+def score_keyframes(
     engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None = None
 ) -> dict[str, Any]:
-    """``BoxPointScore`` over the keyframes of a folder in nuScenes layout.
+    """``BoxPointScore`` over the keyframes of a folder in nuScenes layout. With nuScenes-lidarseg,
+    ``point_miou``, ``per_class``, ``accuracy`` and ``recall_as`` of ``LabelledPointScore`` too.
 
     Args:
-        pictures: folder for a picture of each keyframe.
+        pictures: folder for a picture of each keyframe and ``confusion.png``: of the labelled
+            points, or without these of the points in boxes.
+
+    Raises:
+        FileNotFoundError: the folder has ``lidarseg.json``, but not all of its files.
+        ValueError: the classes of a sweep do not fit its points.
     """
-    score = BoxPointScore(frames.grid)
+    boxes, classes = BoxPointScore(frames.grid), LabelledPointScore(frames.grid)
     scene = None
     for index in tqdm(range(len(frames)), desc="evaluate", unit="frame", leave=False):
         frame, _ = frames[index]
@@ -65,9 +72,14 @@ def score_boxes(
             engine.reset("a new scene")
             scene = keyframe.scene_name
         prediction = engine.step(frame).labels[0].numpy()
-        points = frame.points[0]
-        newest = points[points[:, 4] < NEWEST_S].numpy()
-        score.update(prediction, newest[:, :3], keyframe.boxes)
+        boxes.update(prediction, newest_sweep(frame).points[0][:, :3].numpy(), keyframe.boxes)
+        if (keyframe.source.folder / "lidarseg.json").is_file():
+            classes.update(prediction, keyframe.lidar.read()[:, :3], keyframe.read_lidarseg())
         if pictures is not None:
             write_frame_picture(pictures, index, frame, prediction, None, frames.grid)
-    return {"frames": len(frames), **score.compute()}
+    is_labelled = bool(classes.confusion.any())
+    confusion = classes.confusion if is_labelled else boxes.confusion
+    if pictures is not None and confusion.any():
+        draw_confusion(confusion, pictures / "confusion.png")
+    scores = {"frames": len(frames), **boxes.compute()}
+    return classes.compute() | scores if is_labelled else scores

@@ -65,35 +65,59 @@ class OccupancyScore:
         Raises:
             ValueError: the shapes differ, or an id is not that of a class.
         """
-        if prediction.shape != truth.shape:
-            raise ValueError(
-                f"prediction and truth must have the same shape, got {list(prediction.shape)} and "
-                f"{list(truth.shape)}"
-            )
-        counted = truth != IGNORE
-        truth, prediction = (
-            ids[counted].to(self.confusion.device).long() for ids in (truth, prediction)
-        )
-        for name, ids in (("truth", truth), ("prediction", prediction)):
-            if ids.numel() and (ids.min() < 0 or ids.max() >= self.num_classes):
-                raise ValueError(
-                    f"{name} holds class ids from {ids.min()} to {ids.max()}, expected 0 to "
-                    f"{self.num_classes - 1}"
-                )
-        pairs = torch.bincount(truth * self.num_classes + prediction, minlength=self.num_classes**2)
-        self.confusion += pairs.reshape(self.num_classes, self.num_classes)
+        device = self.confusion.device
+        _, pairs = label_pairs(prediction.to(device), truth.to(device), self.num_classes)
+        counts = torch.bincount(pairs, minlength=self.num_classes**2)
+        self.confusion += counts.reshape(self.num_classes, self.num_classes)
 
     def compute(self) -> OccupancyScores:
         """The scores of everything counted so far, over all processes of a distributed run."""
-        counts = sum_over_processes(self.confusion).cpu().double()
-        hits = counts.diagonal()
-        per_class = hits / (counts.sum(0) + counts.sum(1) - hits)  # 0 / 0 = NaN
-        empty, occupied = self.labels.empty, self.labels.occupied
-        both_occupied = counts[occupied][:, occupied].sum()
-        either_occupied = counts.sum() - counts[empty, empty]
-        names = [self.labels.names[label] for label in occupied]
-        return OccupancyScores(
-            iou=(both_occupied / either_occupied).item() if either_occupied else math.nan,
-            miou=per_class[occupied].nanmean().item(),
-            per_class=dict(zip(names, per_class[occupied].tolist(), strict=True)),
+        return occupancy_scores(sum_over_processes(self.confusion), self.labels)
+
+
+def label_pairs(
+    prediction: UInt8[Tensor, "*predicted"], truth: UInt8[Tensor, "*true"], num_classes: int
+) -> tuple[Bool[Tensor, "*true"], Int[Tensor, " counted"]]:
+    """The voxels that count, those whose truth is not 255, and ``truth * num_classes + prediction``
+    of each.
+
+    Raises:
+        ValueError: the shapes differ, or an id is not that of a class.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(
+            f"prediction and truth must have the same shape, got {list(prediction.shape)} and "
+            f"{list(truth.shape)}"
         )
+    counted = truth != IGNORE
+    true, predicted = truth[counted].long(), prediction[counted].long()
+    for name, ids in (("truth", true), ("prediction", predicted)):
+        if ids.numel() and (ids.min() < 0 or ids.max() >= num_classes):
+            raise ValueError(
+                f"{name} holds class ids from {ids.min()} to {ids.max()}, expected 0 to "
+                f"{num_classes - 1}"
+            )
+    return counted, true * num_classes + predicted
+
+
+def occupancy_scores(
+    confusion: Int[Tensor, "truth prediction"], labels: LabelSet = SURROUNDOCC
+) -> OccupancyScores:
+    """IoU and mIoU of a confusion matrix, as ``OccupancyScore`` defines them.
+
+    Args:
+        confusion: number of voxels by true and predicted class id.
+        labels: meaning of the class ids.
+    """
+    counts = confusion.cpu().double()
+    hits = counts.diagonal()
+    per_class = hits / (counts.sum(0) + counts.sum(1) - hits)  # 0 / 0 = NaN
+    empty, occupied = labels.empty, labels.occupied
+    both_occupied = counts[occupied][:, occupied].sum()
+    either_occupied = counts.sum() - counts[empty, empty]
+    names = [labels.names[label] for label in occupied]
+    return OccupancyScores(
+        iou=(both_occupied / either_occupied).item() if either_occupied else math.nan,
+        miou=per_class[occupied].nanmean().item(),
+        per_class=dict(zip(names, per_class[occupied].tolist(), strict=True)),
+    )

@@ -7,19 +7,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, SupportsInt
+from typing import Any
 
 import numpy as np
 
 from occ_core.geometry.boxes import Box, points_in_box
+from occ_core.metrics.confusion import VEHICLES, predicted_as, ratio, scores_as_one
 from occ_core.metrics.keyframe import MIN_BOX_POINTS
-from occ_core.taxonomy import CLASS_ID, CLASS_NAMES, EMPTY, NUM_CLASSES
+from occ_core.taxonomy import CLASS_NAMES, EMPTY, NUM_CLASSES
 from occ_core.voxel_grid import VoxelGrid
 
-VEHICLES = tuple(
-    CLASS_ID[name] for name in ("car", "truck", "bus", "trailer", "construction_vehicle")
-)
-"""Counted as one in ``vehicle_precision`` and ``vehicle_recall``."""
 BOX_RANGE_M = 40.0
 """Vehicles farther away are not annotated in every data set."""
 BOX_MARGIN_M = 0.5
@@ -49,39 +46,28 @@ class LabelledPointScore:
             classes: ``[N]`` in 1..16, 0 where a point has none.
         """
         index, inside = self.grid.numpy_index(xyz_m)
-        truth, predicted = classes[inside].astype(np.int64), prediction[tuple(index.T)]
+        truth, predicted = classes[inside], prediction[tuple(index.T)]
         counted = truth != EMPTY
-        pairs = truth[counted] * NUM_CLASSES + predicted[counted]
-        self.confusion += np.bincount(pairs, minlength=NUM_CLASSES**2).reshape(
-            NUM_CLASSES, NUM_CLASSES
-        )
+        self.confusion += _confusion(truth[counted], predicted[counted])
 
     def compute(self) -> dict[str, Any]:
-        """``point_miou``, ``per_class`` (IoU), ``accuracy``, ``hit_recall`` (share of points in
-        voxels that are predicted occupied), ``vehicle_precision``, ``vehicle_recall``, and
-        ``recall_as``: of each class's points, the share that every class is predicted for.
+        """``point_miou``, ``per_class`` (IoU), ``accuracy``, ``hit_recall`` (fraction of the points
+        in voxels that are predicted occupied), ``vehicle_precision``, ``vehicle_recall`` (all
+        vehicles as one class), and ``recall_as``: see ``confusion.predicted_as``.
         """
         counts, hits = self.confusion, self.confusion.diagonal()
         present = [label for label in range(1, NUM_CLASSES) if counts[label].any()]
         union = counts.sum(axis=0) + counts.sum(axis=1) - hits
         per_class = {CLASS_NAMES[label]: float(hits[label] / union[label]) for label in present}
-        vehicles = np.isin(np.arange(NUM_CLASSES), VEHICLES)
-        both = counts[np.ix_(vehicles, vehicles)].sum()
+        vehicle = scores_as_one(counts, VEHICLES)
         return {
             "point_miou": float(np.mean(list(per_class.values()))) if present else math.nan,
-            "accuracy": _ratio(hits.sum(), counts.sum()),
-            "hit_recall": _ratio(counts[:, 1:].sum(), counts.sum()),
-            "vehicle_precision": _ratio(both, counts[:, vehicles].sum()),
-            "vehicle_recall": _ratio(both, counts[vehicles].sum()),
+            "accuracy": ratio(hits.sum(), counts.sum()),
+            "hit_recall": ratio(counts[:, 1:].sum(), counts.sum()),
+            "vehicle_precision": vehicle["precision"],
+            "vehicle_recall": vehicle["recall"],
             "per_class": per_class,
-            "recall_as": {
-                CLASS_NAMES[label]: {
-                    CLASS_NAMES[other]: float(counts[label, other] / counts[label].sum())
-                    for other in range(NUM_CLASSES)
-                    if counts[label, other]
-                }
-                for label in present
-            },
+            "recall_as": predicted_as(counts, present),
         }
 
 
@@ -91,13 +77,17 @@ class BoxPointScore:
     ``vehicle_precision`` and ``vehicle_recall`` count points within ``BOX_RANGE_M`` of the sensor
     (the larger of |x| and |y|); a vehicle's box is grown by ``BOX_MARGIN_M`` on every side.
     ``exact_class_in_boxes`` takes boxes as they are, with ``MIN_BOX_POINTS`` points or more.
+
+    Attributes:
+        confusion: int64 ``[truth, prediction]`` of the points in such boxes, the class of the box
+            being the truth.
     """
 
     def __init__(self, grid: VoxelGrid) -> None:
         self.grid = grid
+        self.confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
         self._true_vehicle = self._predicted_vehicle = self._both = 0
         self._points = self._occupied = 0
-        self._in_boxes: dict[str, list[int]] = {}  # class -> points right, points
 
     def update(self, prediction: np.ndarray, xyz_m: np.ndarray, boxes: Iterable[Box]) -> None:
         """Adds a sweep.
@@ -115,9 +105,8 @@ class BoxPointScore:
                 continue
             in_box = points_in_box(points, box)
             if in_box.sum() >= MIN_BOX_POINTS:
-                counts = self._in_boxes.setdefault(CLASS_NAMES[box.class_id], [0, 0])
-                counts[0] += int((predicted[in_box] == box.class_id).sum())
-                counts[1] += int(in_box.sum())
+                truth = np.full(in_box.sum(), box.class_id)
+                self.confusion += _confusion(truth, predicted[in_box])
             if box.class_id in VEHICLES:
                 grown = replace(box, size_wlh=np.asarray(box.size_wlh) + 2 * BOX_MARGIN_M)
                 in_vehicle |= points_in_box(points, grown)
@@ -130,19 +119,25 @@ class BoxPointScore:
         self._occupied += int((predicted != EMPTY).sum())
 
     def compute(self) -> dict[str, Any]:
-        """``vehicle_precision``, ``vehicle_recall``, ``exact_class_in_boxes`` (class ->
-        ``accuracy`` and ``points``) and ``hit_recall``.
+        """``vehicle_precision``, ``vehicle_recall``, ``hit_recall``, and ``exact_class_in_boxes``
+        (class -> ``accuracy`` and ``points``).
         """
+        points = self.confusion.sum(axis=1)
         return {
-            "vehicle_precision": _ratio(self._both, self._predicted_vehicle),
-            "vehicle_recall": _ratio(self._both, self._true_vehicle),
-            "hit_recall": _ratio(self._occupied, self._points),
+            "vehicle_precision": ratio(self._both, self._predicted_vehicle),
+            "vehicle_recall": ratio(self._both, self._true_vehicle),
+            "hit_recall": ratio(self._occupied, self._points),
             "exact_class_in_boxes": {
-                name: {"accuracy": right / points, "points": points}
-                for name, (right, points) in sorted(self._in_boxes.items())
+                CLASS_NAMES[label]: {
+                    "accuracy": ratio(self.confusion[label, label], points[label]),
+                    "points": int(points[label]),
+                }
+                for label in np.flatnonzero(points)
             },
         }
 
 
-def _ratio(part: SupportsInt, whole: SupportsInt) -> float:
-    return int(part) / int(whole) if int(whole) else math.nan
+def _confusion(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """int64 ``[truth, prediction]``: how often each pair of class ids occurs."""
+    pairs = np.bincount(truth.astype(np.int64) * NUM_CLASSES + prediction, minlength=NUM_CLASSES**2)
+    return pairs.reshape(NUM_CLASSES, NUM_CLASSES)

@@ -145,8 +145,12 @@ def _plain_frame_from_messages(
 ) -> Frame:
     grid_from_world = invert_pose(parts.world_from_grid)
     sweeps = [
-        (_points_from_lists(clouds[stamp]), grid_from_world @ world_from_lidar, stamp)
-        for stamp, _, world_from_lidar in parts.sweeps
+        (
+            _points_from_lists(clouds[posed.stamp_ns]),
+            grid_from_world @ posed.world_from_grid @ posed.grid_from_lidar,
+            posed.stamp_ns,
+        )
+        for posed in parts.sweeps
     ]
     samples = [
         CameraSample.fitted(

@@ -107,12 +107,16 @@ def write_frame_picture(
     as the title.
 
     Args:
-        frame: six cameras in the order of ``CAMERA_CAPTIONS``, or the front camera alone.
+        frame: six cameras in the order of ``CAMERA_CAPTIONS``, or the front camera alone; masked
+            ones are drawn as missing.
         prediction: class ids, uint8 ``[X, Y, Z]``.
         truth: likewise; None leaves it out.
         grid: the grid of both.
     """
-    images: list[np.ndarray | None] = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]
+    images = [
+        image.permute(1, 2, 0).numpy() if visible else None
+        for image, visible in zip(frame.images[0], frame.camera_mask[0], strict=True)
+    ]
     if len(images) == 1:
         images = [images[0] if caption == "front" else None for caption in CAMERA_CAPTIONS]
     context = frame.context[0]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from training.results.stored import load_json
 
 MODELS = {"base": "base", "shipped": "shipped", "tacocc": "TACOcc", "gaussrender": "GaussRender"}
 """Checkpoints at the size ``tiny``: file name and title."""
@@ -82,7 +83,7 @@ def signed(summary: dict[str, Any], column: Column) -> str:
 
 def scores_table(data: str, results: Path) -> str:
     """The checkpoints at the size ``tiny`` side by side on one test set."""
-    scores = [_load(results / "tiny" / f"{name}_{data}.json") for name in MODELS]
+    scores = [load_json(results / "tiny" / f"{name}_{data}.json") for name in MODELS]
     weathers = [
         Column(f"mIoU, {weather}, %", f"by_weather.{weather}.miou")
         for weather in scores[0]["by_weather"]
@@ -96,7 +97,7 @@ def scores_table(data: str, results: Path) -> str:
 
 def classes_table(results: Path) -> str:
     """IoU of every class, of the same checkpoints, over all weathers."""
-    scores = [_load(results / "tiny" / f"{name}_town_weathers.json") for name in MODELS]
+    scores = [load_json(results / "tiny" / f"{name}_town_weathers.json") for name in MODELS]
     names = scores[0]["per_class"]
     rows = [
         [name.replace("_", " "), *(plain(100 * each["per_class"][name], 1) for each in scores)]
@@ -114,7 +115,7 @@ def ablation_table(
     Args:
         chosen: rows that are shown, with those that they are compared to; all where none is named.
     """
-    table = _load(results / f"{name}.json")
+    table = load_json(results / f"{name}.json")
     rows = table["rows"]
     wanted = {row["name"] for row in rows if not chosen or row["name"] in chosen}
     wanted |= {row["over"] for row in rows if row["name"] in wanted}
@@ -139,7 +140,7 @@ def ablation_table(
 
 def robustness_table(results: Path) -> str:
     """mIoU with a wrong weather and with sensors that fail."""
-    table = _load(results / "tiny" / "robustness.json")
+    table = load_json(results / "tiny" / "robustness.json")
     names = [Path(row["name"]).name for row in table["rows"]]
     rows = [
         [
@@ -165,31 +166,17 @@ def efficiency_table(results: Path) -> str:
             plain(row["latency_ms"] / 1e3, 2),
             plain(row["peak_memory_mib"] / 1024, 1),
         ]
-        for row in _load(results / "efficiency.json")["rows"]
+        for row in load_json(results / "efficiency.json")["rows"]
     ]
     head = ["model", "image", "backbone", "parameters, M", "time, s", "memory, GiB"]
     return markdown(head, rows)
-
-
-def keyframe_table(results: Path) -> str:
-    """Keyframes without labels, against their own LiDAR points and boxes."""
-    scores = _load(results / "keyframe.json")
-    rows = [
-        ["LiDAR-hit voxels predicted occupied, %", plain(100 * scores["hit_recall"], 1)],
-        [
-            "LiDAR points in car, truck and bus boxes whose voxel is predicted one of these, %",
-            plain(100 * scores["car_point_accuracy"], 1),
-        ],
-        ["keyframes", str(scores["frames"])],
-    ]
-    return markdown(["", "shipped"], rows)
 
 
 def preprocessing_table(results: Path) -> str:
     """Sky masks and the LiDAR filter against what generated towns know."""
     rows = [
         [name, plain(value, 3)]
-        for name, value in _flat(_load(results / "preprocessing.json"))
+        for name, value in _flat(load_json(results / "preprocessing.json"))
         if isinstance(value, float)
     ]
     return markdown(["", "value"], rows)
@@ -197,7 +184,7 @@ def preprocessing_table(results: Path) -> str:
 
 def demo_table(results: Path) -> str:
     """The live node on the demo's drive."""
-    summary = _load(results / "demo.json")
+    summary = load_json(results / "demo.json")
     latency = summary["latency_ms"]
     rows = [
         ["keyframes played, answered", f"{summary['frames_in']}, {summary['frames_out']}"],
@@ -211,36 +198,52 @@ def demo_table(results: Path) -> str:
 
 
 def readme_table(results: Path) -> str:
-    """The six results of the README."""
-    towns = _load(results / "tiny" / "shipped_town_test.json")
+    """The results of the README."""
+    towns = load_json(results / "tiny" / "shipped_town_test.json")
     shipped = next(
-        row for row in _load(results / "efficiency.json")["rows"] if row["name"] == "shipped"
+        row for row in load_json(results / "efficiency.json")["rows"] if row["name"] == "shipped"
     )
-    real = _load(results / "keyframe.json")
-    machine = _load(results / "efficiency.json")["machine"].split(";")[0]
+    kitti, nuscenes, ddad = (
+        load_json(results / "real" / f"{name}.json")
+        for name in ("semantic_kitti", "nuscenes", "ddad")
+    )
+    machine = load_json(results / "efficiency.json")["machine"].split(";")[0]
     unseen = "8 unseen generated towns, CPU"
     time = f"{shipped['latency_ms'] / 1e3:.2f} s, {shipped['peak_memory_mib'] / 1024:.1f} GiB"
-    recall, accuracy = (
-        f"{100 * real[name]:.1f} %" for name in ("hit_recall", "car_point_accuracy")
-    )
     rows = [
         ["mIoU", f"{100 * towns['miou']:.1f} %", unseen],
         ["IoU", f"{100 * towns['iou']:.1f} %", unseen],
         ["RayIoU", f"{100 * towns['ray_iou']:.1f} %", unseen],
         ["flicker: static voxels that change label", f"{100 * towns['flicker']:.1f} %", unseen],
         ["time and memory of a keyframe", time, f"{machine}, no GPU"],
+        *(
+            _boxes_row(scores, data)
+            for scores, data in (
+                (nuscenes, "one real nuScenes keyframe, CPU"),
+                (ddad, "three real DDAD keyframes, CPU"),
+            )
+        ),
         [
-            "LiDAR hits found; vehicle points right",
-            f"{recall}; {accuracy}",
-            "one real nuScenes keyframe, CPU",
+            "labelled LiDAR points: mIoU, accuracy; road called road",
+            f"{100 * kitti['point_miou']:.1f} %, {100 * kitti['accuracy']:.1f} %; "
+            f"{100 * kitti['recall_as']['driveable_surface']['driveable_surface']:.1f} %",
+            "ten real SemanticKITTI scans, CPU",
         ],
     ]
     return markdown(["shipped model", "result", "measured on"], rows)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(path.read_text())
-    return loaded
+def _boxes_row(scores: dict[str, Any], data: str) -> list[str]:
+    """A row of the README: a real drive with boxes."""
+    precision, recall = (
+        f"{100 * scores[f'vehicle_{name}']:.1f} %" for name in ("precision", "recall")
+    )
+    cars = f"{100 * scores['exact_class_in_boxes']['car']['accuracy']:.1f} %"
+    return [
+        "vehicle points: precision, recall; cars called cars",
+        f"{precision}, {recall}; {cars}",
+        data,
+    ]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

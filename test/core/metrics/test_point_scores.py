@@ -79,6 +79,7 @@ def test_boxes_grow_for_precision_and_not_for_their_class() -> None:
     assert scores["vehicle_precision"] == 6 / 7  # six in the grown box, one truck at 5 m
     assert scores["vehicle_recall"] == 1.0
     assert scores["hit_recall"] == 7 / 8
+    assert score.confusion[CAR, CAR] == score.confusion.sum() == 5
 
 
 @pytest.mark.parametrize(("points", "judged"), [(4, False), (5, True)])
