@@ -40,5 +40,5 @@ $(STAMP): setup.py setup.cfg pyproject.toml
 	fi
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2> /dev/null || $(BIN)/pip install torch==2.13.0
-	$(BIN)/pip install -e ".[ros,train,test,docs]"
+	$(BIN)/pip install -e ".[ros,can,train,test,docs]"
 	touch $@

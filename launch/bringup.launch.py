@@ -5,6 +5,7 @@ and opens RViz with a configuration.
 """
 
 import os
+from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
@@ -18,10 +19,13 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit, OnProcessIO
 from launch.events import Shutdown
-from launch.events.process import ProcessIO
+from launch.events.process import ProcessExited, ProcessIO
+from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage
 
+from occ_perception_ros.rviz_config import rviz_config, rviz_remappings, world_frame
 from occ_perception_ros.topics import PRESETS, TopicPreset
 
 PACKAGE = "occ_perception_ros"
@@ -85,7 +89,25 @@ def arguments() -> list[DeclareLaunchArgument]:
             choices=[*PRESETS, "custom"],
             description=f"Names of the inputs. {presets}; custom: none, remap ~/input/... yourself",
         ),
+        *_rig_arguments(),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node"),
+    ]
+
+
+def _rig_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        DeclareLaunchArgument(
+            "cameras",
+            default_value="",
+            description="Names of the cameras, with commas between; none: a rig with LiDAR alone; "
+            "empty: as in params_file",
+        ),
+        DeclareLaunchArgument(
+            "lidar",
+            default_value="",
+            choices=["", *TRUE_FALSE],
+            description="Whether there is a LiDAR; empty: as in params_file",
+        ),
     ]
 
 
@@ -116,8 +138,13 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters.append({"input_qos": "reliable"})
     if value("params_file"):
         parameters.append(value("params_file"))
-    given = {name: value(name) for name in ("checkpoint", "device", "calibration_file")}
-    given = {name: text for name, text in given.items() if text}
+    texts = {name: value(name) for name in ("checkpoint", "device", "calibration_file")}
+    given: dict[str, object] = {name: text for name, text in texts.items() if text}
+    if value("cameras"):
+        names = value("cameras") if value("cameras") != "none" else ""
+        given["cameras"] = [name.strip() for name in names.split(",")]
+    if value("lidar"):
+        given["lidar"] = value("lidar") == "true"
     node = Node(
         package=PACKAGE,
         executable="occupancy_node",
@@ -137,16 +164,25 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             profile = os.path.join(share, "config", "fastdds.xml")
             actions.insert(0, SetEnvironmentVariable(MIDDLEWARE_PROFILE, profile))
     if value("rviz") == "true":
-        remappings = _rviz_remappings(preset, value("namespace").strip("/"))
-        actions.append(_rviz(share, sim_time, remappings))
+        params_file = Path(value("params_file")) if value("params_file") else None
+        frame = world_frame(preset, params_file)
+        actions.append(_rviz(share, sim_time, preset, frame, value("namespace")))
     return actions
 
 
 def _play_when_ready(node: Node, bag: str, rate: str, loop: bool) -> RegisterEventHandler:
-    """Starts the player when the node is ready, since loading the weights takes seconds."""
-    command = ["ros2", "bag", "play", bag, "--clock", "40"]
-    command += ["--delay", str(PLAYER_DELAY_S), "--rate", rate]
-    waiting = [ExecuteProcess(cmd=command + (["--loop"] if loop else []), output="screen")]
+    """Starts the player when the node is ready, since loading the weights takes seconds.
+
+    The package's own player waits once; `ros2 bag play` would repeat its delay before every loop.
+    """
+    command = [ExecutableInPackage(package=PACKAGE, executable="bag_play"), bag, "--clock", "40"]
+    command += ["--delay-s", str(PLAYER_DELAY_S), "--rate", rate, *(["--loop"] if loop else [])]
+
+    def on_exit(event: ProcessExited, _: LaunchContext) -> list[LaunchDescriptionEntity]:
+        failed = event.returncode != 0
+        return [EmitEvent(event=Shutdown(reason="the player failed"))] if failed else []
+
+    waiting = [ExecuteProcess(cmd=command, output="screen", on_exit=on_exit)]
 
     def on_output(event: ProcessIO) -> list[LaunchDescriptionEntity] | None:
         return [waiting.pop()] if waiting and b"ready;" in event.text else None
@@ -156,29 +192,21 @@ def _play_when_ready(node: Node, bag: str, rate: str, loop: bool) -> RegisterEve
     )
 
 
-def _rviz(share: str, sim_time: bool, remappings: list[tuple[str, str]]) -> Node:
+def _rviz(
+    share: str, sim_time: bool, preset: TopicPreset | None, frame: str, namespace: str
+) -> Node:
+    """RViz with a configuration for this graph, which is written beside the logs of the launch."""
+    text = Path(share, "rviz", "occupancy.rviz").read_text(encoding="utf-8")
+    path = Path(launch_config.log_dir, "occupancy.rviz")
+    path.write_text(rviz_config(text, preset, frame, namespace), encoding="utf-8")
     return Node(
         package="rviz2",
         executable="rviz2",
-        arguments=["-d", os.path.join(share, "rviz", "occupancy.rviz")],
+        arguments=["-d", str(path)],
         parameters=[{"use_sim_time": sim_time}],
-        remappings=remappings,
+        remappings=rviz_remappings(preset),
         output="log",
     )
-
-
-def _rviz_remappings(preset: TopicPreset | None, namespace: str) -> list[tuple[str, str]]:
-    """Remappings of the names in occupancy.rviz to those of the running graph."""
-    outputs = [f"/occupancy_node/output/{name}" for name in ("markers", "occupancy_grid")]
-    pairs = [(name, f"/{namespace}{name}") for name in outputs] if namespace else []
-    if preset is not None:
-        pairs.append(("/lidar_top", preset.points))
-        # RViz takes the image transport from the last part of a topic's name, which nuScenes' JPEG
-        # topics do not follow.
-        pairs += [
-            (f"/{camera}/image/compressed", topic) for camera, topic in preset.images().items()
-        ]
-    return pairs
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -15,11 +15,46 @@ from occ_core.checkpoint import load_checkpoint
 from occ_core.head import classify
 from occ_core.interface import VoxelModel
 from occ_core.ops.sparse import HAS_CUDA
+from occ_core.taxonomy import EMPTY
 from occ_core.temporal import discontinuity
 from occ_core.types import Frame, Occupancy, TemporalMemory
 
 Precision = Literal["auto", "fp32", "bf16"]
 log = logging.getLogger(__name__)
+
+MAX_OCCUPIED = 0.9
+"""Fraction of occupied voxels above which an answer is absurd; streets fill about a twentieth."""
+MIN_POINTS = 100
+"""Number of LiDAR points in the grid from which an empty answer is absurd."""
+
+
+class AnswerError(RuntimeError):
+    """The model's answer is not usable; the text gives the reason."""
+
+
+def check_answer(frame: Frame, occupancy: Occupancy) -> None:
+    """Refuses answers that no scene has, for programs that act on them.
+
+    An untrained model gives such answers, so that ``OccupancyEngine`` itself does not check this.
+
+    Raises:
+        AnswerError: a probability is not finite, nearly all voxels are occupied, or all are empty
+            although LiDAR points lie among them.
+    """
+    if not occupancy.probability.isfinite().all():
+        raise AnswerError("the model's answer is not finite")
+    for sample, labels in enumerate(occupancy.labels):
+        occupied = float((labels != EMPTY).float().mean())
+        if occupied > MAX_OCCUPIED:
+            raise AnswerError(f"the model's answer is absurd: {occupied:.0%} of space is occupied")
+        if occupied == 0:
+            grid = occupancy.grid
+            inside = int(grid.contains(grid.index(frame.points[sample][:, :3])).sum())
+            if inside >= MIN_POINTS:
+                raise AnswerError(
+                    f"the model's answer is absurd: all space is empty, but {inside} LiDAR points "
+                    "lie in it"
+                )
 
 
 def best_device() -> torch.device:
@@ -90,6 +125,10 @@ class OccupancyEngine:
 
         The memory is discarded where the drive is not continuous: after a gap, a jump or a step
         back in time.
+
+        Raises:
+            AnswerError: the answer, or what the model would remember of it, is not finite. The
+                memory is discarded, since one such value would spread through all later answers.
         """
         frame = frame.to(self.device)
         config = self.model.config
@@ -100,8 +139,11 @@ class OccupancyEngine:
             self.memory = None
         with autocast(self.device, self.precision):
             prediction = self.model(frame, self.memory)
-        self.memory = prediction.memory
         labels, probability = classify(prediction.head, config.cascade_ratio)
+        if not (probability.isfinite().all() and _is_finite(prediction.memory)):
+            self.memory = None
+            raise AnswerError("the model's answer is not finite")
+        self.memory = prediction.memory
         weights = prediction.sensor_weights
         return Occupancy(
             labels.cpu(),
@@ -122,3 +164,11 @@ class OccupancyEngine:
         """
         self.memory = None
         log.info("engine reset: %s", reason)
+
+
+def _is_finite(memory: TemporalMemory | None) -> bool:
+    if memory is None:
+        return True
+    logits = () if memory.head is None else (memory.head.coarse, memory.head.fine)
+    kept = (*memory.state, *memory.volumes, *logits)
+    return all(bool(tensor.isfinite().all()) for tensor in kept)

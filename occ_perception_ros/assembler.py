@@ -7,21 +7,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from occ_core.geometry.points import EGO_BOX_M
 from occ_core.geometry.poses import invert_pose
-from occ_perception_ros.calibration import CameraModel, camera_model, load_calibration
-from occ_perception_ros.context import ContextCache, ContextConfig
-from occ_perception_ros.frame_parts import CameraPart, FrameParts, SweepMessage
+from occ_perception_ros.assembler_config import AssemblerConfig
+from occ_perception_ros.calibration import (
+    CameraModel,
+    camera_model,
+    has_distortion,
+    info_key,
+    load_calibration,
+)
+from occ_perception_ros.context import ContextCache
+from occ_perception_ros.frame_parts import (
+    CameraPart,
+    FrameParts,
+    NoSweep,
+    PlacedSweep,
+    Sweep,
+    SweepMessage,
+)
 from occ_perception_ros.messages import check_header, stamp_ns
-from occ_perception_ros.ranges import range_problems
-from occ_perception_ros.synchronizer import NS, LidarAnchoredSynchronizer, SensorSet, SyncConfig
-from occ_perception_ros.topics import CAMERAS
+from occ_perception_ros.synchronizer import NS, LidarAnchoredSynchronizer, SensorSet
 from occ_perception_ros.transforms import (
     TransformError,
     TransformTree,
@@ -29,47 +39,9 @@ from occ_perception_ros.transforms import (
     transform_from_message,
 )
 
-
-@dataclass(frozen=True, kw_only=True)
-class AssemblerConfig:
-    """How messages become frames."""
-
-    cameras: tuple[str, ...] = CAMERAS
-    """Names of the cameras, in the model's order."""
-    grid_frame: str = "lidar_top"
-    """TF frame to which the voxel grid is fixed; it has to match the checkpoint's training."""
-    world_frame: str = "map"
-    """Fixed TF frame: the parent frame of the odometry or of the moving transforms on /tf."""
-    calibration_file: str = ""
-    """YAML file of static transforms and, optionally, camera models; empty: use /tf_static."""
-    pose_timeout_s: float = field(default=0.2, metadata={"range": (0.0, 10.0)})
-    """How long to wait for a sweep's pose, in sensor time after the sweep."""
-    pose_tolerance_s: float = field(default=0.06, metadata={"range": (0.0, 10.0)})
-    """How far outside the known poses the nearest pose may still be used."""
-    max_speed_mps: float = field(default=70.0, metadata={"range": (1.0, 1000.0)})
-    """A vehicle that moves faster than this between two frames was relocated: memory is reset."""
-    max_points: int = field(default=400_000, metadata={"range": (1, 100_000_000)})
-    """Sweeps with more points are thinned to at most this number."""
-    ego_box_m: tuple[float, ...] = EGO_BOX_M
-    """Box around the vehicle whose LiDAR returns are dropped, as x_min, y_min, z_min, x_max, y_max,
-    z_max in the LiDAR's frame; the default fits nuScenes' car."""
-    sync: SyncConfig = SyncConfig()
-    context: ContextConfig = ContextConfig()
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not self.cameras or len(set(self.cameras)) != len(self.cameras):
-            problems.append(f"cameras must be distinct names, got {list(self.cameras)}")
-        if not self.grid_frame or not self.world_frame:
-            problems.append("grid_frame and world_frame must not be empty")
-        box = self.ego_box_m
-        if len(box) != 6 or any(low > high for low, high in zip(box[:3], box[3:], strict=False)):
-            problems.append(
-                f"ego_box_m must be x_min, y_min, z_min, x_max, y_max, z_max, got {list(box)}"
-            )
-        problems += range_problems(self)
-        if problems:
-            raise ValueError("; ".join(problems))
+POSE_PATIENCE_S = 4.0
+"""How long a sweep waits for any pose near its stamp; without one it has no answer. After a stall,
+DDS repeats lost messages of a reliable publisher within 3 s."""
 
 
 class FrameAssembler:
@@ -80,6 +52,7 @@ class FrameAssembler:
 
     Args:
         warn: called with a short key, which is the same for the same problem, and the full text.
+        clock_s: see ``LidarAnchoredSynchronizer``.
 
     Raises:
         FileNotFoundError: the calibration file does not exist.
@@ -87,14 +60,18 @@ class FrameAssembler:
     """
 
     def __init__(
-        self, config: AssemblerConfig, warn: Callable[[str, str], None] | None = None
+        self,
+        config: AssemblerConfig,
+        warn: Callable[[str, str], None] | None = None,
+        clock_s: Callable[[], float] | None = None,
     ) -> None:
         self.config = config
         self.tree = TransformTree(config.pose_tolerance_s)
         self.context = ContextCache(config.context)
-        self.synchronizer = LidarAnchoredSynchronizer(config.cameras, config.sync)
+        self.synchronizer = LidarAnchoredSynchronizer(config.cameras, config.sync, clock_s)
         self.counts: Counter[str] = Counter()
         self._warn = warn or (lambda key, text: None)
+        self._clock_s = clock_s
         self._fixed_models = (
             load_calibration(Path(config.calibration_file), self.tree)
             if config.calibration_file
@@ -103,7 +80,8 @@ class FrameAssembler:
         self._models: dict[str, CameraModel] = {}
         self._info_keys: dict[str, tuple[Any, ...]] = {}
         self._bad_info: dict[str, str] = {}
-        self._awaiting_pose: list[SensorSet] = []
+        self._awaiting_pose: list[tuple[SensorSet, float]] = []
+        """Sets without a final pose, and the running times since which they wait."""
         self._last_pose: tuple[int, np.ndarray] | None = None
         self._sweeps_from_ns = 0
         """Older sweeps were taken before the vehicle was relocated."""
@@ -114,25 +92,43 @@ class FrameAssembler:
         stamp = self._stamp(camera, message)
         if stamp is None:
             return []
-        return self._collect(self.synchronizer.add_image(camera, stamp, message))
+        collected = self._collect(self.synchronizer.add_image(camera, stamp, message))
+        if camera == self.config.anchor:
+            collected += self._add_sweep(stamp, NoSweep(self.config.grid_frame))
+        return collected
 
-    def add_camera_info(self, camera: str, message: Any) -> list[FrameParts]:
-        """Adds a sensor_msgs/CameraInfo; it replaces the camera's previous one."""
-        key = (
-            message.width,
-            message.height,
-            *(tuple(getattr(message, n, ())) for n in ("k", "r", "p", "K", "R", "P")),
-        )
+    def add_camera_info(
+        self, camera: str, message: Any, rectified: bool = False
+    ) -> list[FrameParts]:
+        """Adds a sensor_msgs/CameraInfo; it replaces the camera's previous one.
+
+        Args:
+            camera: its name.
+            message: the message.
+            rectified: whether the camera's images come rectified.
+        """
+        key = info_key(message)
         if camera not in self._fixed_models and self._info_keys.get(camera) != key:
             self._info_keys[camera] = key
             try:
-                self._models[camera] = camera_model(camera, message)
+                self._models[camera] = camera_model(camera, message, rectified)
                 self._bad_info.pop(camera, None)
+                if rectified and has_distortion(message):
+                    self._warn_of_distortion(camera, message)
             except ValueError as error:
                 self._models.pop(camera, None)
                 self._bad_info[camera] = str(error)
                 self._warn(f"camera_info {camera}", str(error))
         return []
+
+    def _warn_of_distortion(self, camera: str, message: Any) -> None:
+        if self.config.rectified_images == "auto":  # otherwise the user has settled it
+            self._warn(
+                f"distortion {camera}",
+                f"camera_info of '{camera}' describes a lens ({message.distortion_model}), but its "
+                "topic says that the images are rectified; they are used as they come. "
+                "rectified_images:=always confirms that, never undistorts them",
+            )
 
     def add_points(self, message: Any) -> list[FrameParts]:
         """Adds a sensor_msgs/PointCloud2, the anchor of a frame."""
@@ -146,8 +142,12 @@ class FrameAssembler:
                 f"the point cloud at {stamp / NS:.3f} s is empty; it is treated as missing",
             )
             return []
+        sweep = SweepMessage(message, self.config.max_points, self.config.intensity_max)
+        return self._add_sweep(stamp, sweep)
+
+    def _add_sweep(self, stamp: int, sweep: Sweep) -> list[FrameParts]:
         resets = self.synchronizer.counts["resets"]
-        sets = self.synchronizer.add_sweep(stamp, SweepMessage(message, self.config.max_points))
+        sets = self.synchronizer.add_sweep(stamp, sweep)
         if self.synchronizer.counts["resets"] == resets:
             return self._collect(sets)
         # Time jumped. Sets from before the jump get the poses that are known, since no more will
@@ -161,15 +161,14 @@ class FrameAssembler:
         """Adds a nav_msgs/Odometry: the pose of ``child_frame_id`` in ``header.frame_id``."""
         stamp = self._stamp("odometry", message)
         if stamp is not None:
+            parent = message.header.frame_id.lstrip("/")
+            child = message.child_frame_id.lstrip("/")
             try:
-                pose = pose_from_message(message.pose.pose)
-            except ValueError as error:
+                self.tree.add_moving(parent, child, stamp, pose_from_message(message.pose.pose))
+            except (ValueError, TransformError) as error:
+                self.counts["bad_poses"] += 1
                 self._warn("odometry", f"odometry at {stamp / NS:.3f} s is not usable: {error}")
-            else:
-                parent = message.header.frame_id.lstrip("/")
-                child = message.child_frame_id.lstrip("/")
-                self.tree.add_moving(parent, child, stamp, pose)
-        return self._collect([])
+        return self._collect([], settle=False)  # the next pose may lie nearer
 
     def add_transforms(self, message: Any, static: bool) -> list[FrameParts]:
         """Adds a tf2_msgs/TFMessage of /tf_static (``static``) or /tf."""
@@ -177,17 +176,15 @@ class FrameAssembler:
             parent, child = stamped.header.frame_id.lstrip("/"), stamped.child_frame_id.lstrip("/")
             try:
                 transform = transform_from_message(stamped.transform)
-            except ValueError as error:
-                self._warn(
-                    f"tf {child}",
-                    f"the transform from '{child}' to '{parent}' is not usable: {error}",
-                )
-                continue
-            if static:
-                self.tree.add_static(parent, child, transform)
-            else:
-                self.tree.add_moving(parent, child, stamp_ns(stamped.header), transform)
-        return self._collect([])
+                if static:
+                    self.tree.add_static(parent, child, transform)
+                else:
+                    self.tree.add_moving(parent, child, stamp_ns(stamped.header), transform)
+            except (ValueError, TransformError) as error:
+                self.counts["bad_poses"] += 1
+                text = f"the transform from '{child}' to '{parent}' is not usable: {error}"
+                self._warn(f"tf {child}", text)
+        return self._collect([], settle=False)  # the next pose may lie nearer
 
     def add_context(self, topic: str, message: Any) -> list[FrameParts]:
         """Adds a std_msgs/String of the topic ``"weather"`` or ``"region"``."""
@@ -201,6 +198,16 @@ class FrameAssembler:
     def flush(self) -> list[FrameParts]:
         """Returns the frames that still wait for messages, when no more will arrive."""
         return self._collect(self.synchronizer.flush(), wait=False)
+
+    def lacks_pose(self) -> bool:
+        """Whether the oldest complete sweep has been waiting for its pose for longer than usual."""
+        return bool(self._awaiting_pose) and (
+            self._sensor_time_since(self._awaiting_pose[0][0]) > 2 * self.config.pose_timeout_s
+        )
+
+    def poll(self) -> list[FrameParts]:
+        """Returns the frames whose wait has ended without any message."""
+        return self._collect(self.synchronizer.poll())
 
     def clock_jumped(self, now_ns: int) -> None:
         """Resets if the clock was set back to ``now_ns`` and the sweeps have not shown it yet."""
@@ -232,29 +239,48 @@ class FrameAssembler:
             self._warn(f"header {topic}", str(error))
             return None
 
-    def _collect(self, sets: Sequence[SensorSet], wait: bool = True) -> list[FrameParts]:
-        """The sets with their poses, oldest first; with ``wait``, sets whose poses may still arrive
-        are held back.
+    def _collect(
+        self, sets: Sequence[SensorSet], wait: bool = True, settle: bool = True
+    ) -> list[FrameParts]:
+        """The sets with their poses, oldest first.
+
+        With ``wait``, sets whose poses may still arrive are held back until their time is over;
+        without ``settle``, even then.
         """
-        self._awaiting_pose.extend(sets)
+        now_s = 0.0 if self._clock_s is None else self._clock_s()
+        self._awaiting_pose.extend((each, now_s) for each in sets)
         collected = []
-        while self._awaiting_pose and not (wait and self._pose_may_arrive(self._awaiting_pose[0])):
-            chosen = self._awaiting_pose.pop(0)
+        while self._awaiting_pose:
+            chosen, since_s = self._awaiting_pose[0]
+            # Live, seconds of sweeps may be received before the odometry of the first of them.
+            waited_s = self._sensor_time_since(chosen)
+            if self._clock_s is not None:
+                waited_s = min(waited_s, now_s - since_s)
+            open_ = wait and not self._pose_is_final(chosen)
+            if open_ and (not settle or waited_s < self.config.pose_timeout_s):
+                break
             try:
-                collected.append(self._parts(chosen))
+                parts = self._parts(chosen)
             except TransformError as error:
+                if open_ and waited_s < max(self.config.pose_timeout_s, POSE_PATIENCE_S):
+                    break
                 self.counts["no_pose"] += 1
                 self._reset_reason = self._reset_reason or chosen.reset_reason
                 self._warn("pose", f"the sweep at {chosen.stamp_ns / NS:.3f} s is skipped: {error}")
+            else:
+                collected.append(parts)
+            self._awaiting_pose.pop(0)
         return collected
 
-    def _pose_may_arrive(self, chosen: SensorSet) -> bool:
+    def _sensor_time_since(self, chosen: SensorSet) -> float:
         newest = self.synchronizer.newest_ns
-        if newest is not None and newest - chosen.stamp_ns >= self.config.pose_timeout_s * NS:
-            return False
+        return 0.0 if newest is None else (newest - chosen.stamp_ns) / NS
+
+    def _pose_is_final(self, chosen: SensorSet) -> bool:
+        """Whether no later message can change the pose of the sweep or of an image."""
         latest = max([chosen.stamp_ns, *(stamp for stamp, _ in chosen.images.values())])
         lidar_frame = chosen.sweeps[-1][1].frame_id
-        return not self.tree.covers(self.config.world_frame, lidar_frame, latest)
+        return self.tree.covers(self.config.world_frame, lidar_frame, latest)
 
     def _parts(self, chosen: SensorSet) -> FrameParts:
         """The set with its poses.
@@ -280,31 +306,34 @@ class FrameAssembler:
             cameras=cameras,
             masked=masked,
             sweeps=sweeps,
-            grid_from_lidar=self.tree.lookup(grid, sweeps[-1][1].frame_id, chosen.stamp_ns),
             world_from_grid=world_from_grid,
             context=self.context.at(chosen.stamp_ns),
             ego_box_m=self.config.ego_box_m,
+            ego_polygon_m=self.config.ego_polygon_m,
+            max_points=self.config.max_points,
             reset_reason=reset_reason,
         )
 
-    def _posed_sweeps(self, chosen: SensorSet) -> tuple[tuple[int, SweepMessage, np.ndarray], ...]:
-        """Stamp, sweep and world_from_lidar of the sweeps whose pose is known; the anchor last.
+    def _posed_sweeps(self, chosen: SensorSet) -> tuple[PlacedSweep, ...]:
+        """The sweeps whose pose is known; the anchor last.
 
         Raises:
             TransformError: the anchor's pose is not known.
         """
+        world, grid = self.config.world_frame, self.config.grid_frame
         posed = []
         for stamp, sweep in chosen.sweeps:
             if stamp < self._sweeps_from_ns:
                 continue
             try:
-                pose = self.tree.lookup(self.config.world_frame, sweep.frame_id, stamp)
+                world_from_grid = self.tree.lookup(world, grid, stamp)
+                grid_from_lidar = self.tree.lookup(grid, sweep.frame_id, stamp)
             except TransformError:
                 if stamp == chosen.stamp_ns:
                     raise
                 self.counts["sweeps_without_pose"] += 1
             else:
-                posed.append((stamp, sweep, pose))
+                posed.append(PlacedSweep(stamp, sweep, world_from_grid, grid_from_lidar))
         return tuple(posed)
 
     def _posed_cameras(

@@ -12,6 +12,8 @@ from occ_core.taxonomy import REGIONS, WEATHERS
 from occ_core.types import UNKNOWN, DriveContext
 
 NS = 1_000_000_000
+MAX_TEXT = 200
+"""Longer texts are not looked at: they are no words for the weather, but may fill a log."""
 _DRY = re.compile(
     r"\b(?:no rain|without rain|not raining|no longer raining|stopped raining"
     r"|rain (?:has )?stopped)\b"
@@ -65,7 +67,7 @@ class ContextConfig:
             problems.append(
                 f"default_region must be one of {list(REGIONS)}, got '{self.default_region}'"
             )
-        if self.max_age_s <= 0:
+        if not self.max_age_s > 0:  # so that NaN is refused too
             problems.append(f"max_age_s must be positive, got {self.max_age_s}")
         if problems:
             raise ValueError("; ".join(problems))
@@ -146,6 +148,8 @@ class ContextCache:
         Raises:
             ValueError: the text has no label in the taxonomy; the previous label is kept.
         """
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"{topic} must be a few words, got a text of {len(text)} characters")
         self._values[topic] = (FROM_TEXT[topic](text), now_ns)
 
     def restart(self) -> None:

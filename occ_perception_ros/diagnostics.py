@@ -1,97 +1,168 @@
-"""The node's health as diagnostic_msgs: one overall status and one for each sensor.
+"""The node's health as diagnostic_msgs: one overall status and one for each input.
 
-All times are those of a monotonic clock, so that a replay at any speed is judged alike.
+All times are those of a monotonic clock. Missing output is judged by the LiDAR's stamps as well, so
+that a slow replay is no fault.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import Counter
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-OK, WARN, ERROR, STALE = (
-    DiagnosticStatus.OK,
-    DiagnosticStatus.WARN,
-    DiagnosticStatus.ERROR,
-    DiagnosticStatus.STALE,
-)
-NS = 1_000_000_000
-
-
-@dataclass(slots=True)
-class SensorHealth:
-    """State of one input."""
-
-    topic: str
-    last_stamp_ns: int | None = None
-    arrivals_s: deque[float] = field(default_factory=lambda: deque(maxlen=20))
-    is_fused: bool = False
-    """Whether it was used in the last frame."""
-    reason: str = "never received"
-    """Why it was not used in the last frame."""
-    problem: str = ""
-    """Why its messages cannot be received, e.g. an incompatible quality of service."""
-
-    def rate_hz(self) -> float:
-        """Mean rate of the last messages."""
-        if len(self.arrivals_s) < 2 or self.arrivals_s[-1] == self.arrivals_s[0]:
-            return 0.0
-        return (len(self.arrivals_s) - 1) / (self.arrivals_s[-1] - self.arrivals_s[0])
-
-    def silent_s(self, now_s: float) -> float:
-        """Time since the last message; infinite before the first."""
-        return now_s - self.arrivals_s[-1] if self.arrivals_s else float("inf")
+from occ_perception_ros.sensor_health import ERROR, NS, OK, RECENT_S, STALE, WARN, SensorHealth
 
 
 class Health:
     """Collects facts from the threads of executor and worker, and makes diagnostics of them.
 
     Args:
-        name: the node's name.
-        topics: topic of each input by name; the names are the cameras' and ``points``.
-        silence_s: limit for the time without a point cloud, and without output.
+        name: the node's fully qualified name.
+        topics: topic of each input by name.
+        silence_s: limit for the time without a sweep, and without output.
         max_processing_ms: limit for the processing time of a frame.
+        anchor: the input whose messages are answered, which is the LiDAR if there is one.
+        grace_s: additional time until the first output.
+        max_delays: number of frames in a row above ``max_processing_ms`` that is an error.
+        clock_offset_s: limit for the difference of a sensor's stamps from the anchor's.
+        hardware_id: name of the computer.
     """
 
     def __init__(
-        self, name: str, topics: dict[str, str], silence_s: float, max_processing_ms: float
+        self,
+        name: str,
+        topics: dict[str, str],
+        silence_s: float,
+        max_processing_ms: float,
+        *,
+        anchor: str = "points",
+        grace_s: float = 0.0,
+        max_delays: int = 20,
+        clock_offset_s: float = 0.5,
+        hardware_id: str = "",
     ) -> None:
         self._name = name
         self._silence_s = silence_s
         self._max_processing_ms = max_processing_ms
+        self._anchor = anchor
+        self._kind = "point cloud" if anchor == "points" else "image"
+        self._grace_s = grace_s
+        self._max_delays = max_delays
+        self._clock_offset_s = clock_offset_s
+        self._hardware_id = hardware_id
         self._lock = threading.Lock()
         self._sensors = {sensor: SensorHealth(topic) for sensor, topic in topics.items()}
+        self._lidar = self._sensors[anchor]
+        self._problems: dict[str, str] = {}
+        """Of inputs without a status of their own, such as camera_info."""
         self._counts: Counter[str] = Counter()
         self._facts: dict[str, str] = {}
         self._started_s: float | None = None
-        self._first_sweep_s: float | None = None
-        self._last_output_s: float | None = None
+        self._output_from: tuple[int, float] | None = None
+        """Sweep's stamp and time from which output is missing: the last answer, or the first sweep
+        after a start, a silence or a jump in time."""
+        self._working: tuple[int, float] | None = None
+        """Stamp of the frame that is in work, and since when."""
+        self._has_output = False
         self._processing_ms = 0.0
+        self._delays = 0
+        self._replaced_s = float("-inf")
         self._last_failure = ""
+        self._rejected = ""
         self._stale_context: list[str] = []
         self._clock_problem = ""
 
-    def received(self, sensor: str, stamp_ns: int, now_s: float) -> None:
-        """Notes that a sensor's message arrived."""
-        with self._lock:
-            health = self._sensors[sensor]
-            health.last_stamp_ns = stamp_ns
-            health.arrivals_s.append(now_s)
-            health.problem = ""  # a compatible publisher has appeared
-            if sensor == "points" and self._first_sweep_s is None:
-                self._first_sweep_s = now_s
+    # --- inputs ---
 
-    def set_problem(self, sensor: str, text: str) -> None:
-        """Notes why a sensor's messages cannot be received."""
+    def received(
+        self, sensor: str, stamp_ns: int, now_s: float, clock_ns: int | None = None
+    ) -> None:
+        """Notes that a sensor's message arrived.
+
+        Args:
+            sensor: name of the input.
+            stamp_ns: stamp of its header.
+            now_s: monotonic time.
+            clock_ns: the node's clock, with which stamps are compared.
+        """
         with self._lock:
-            self._sensors[sensor].problem = text
+            health, lidar = self._sensors[sensor], self._lidar
+            if sensor == self._anchor:
+                self._restart_silence(health, stamp_ns, now_s)
+            elif lidar.last_stamp_ns is not None and lidar.silent_s(now_s) < 1.0:
+                health.compare(stamp_ns, lidar.last_stamp_ns)
+            health.received(stamp_ns, now_s)
+            if clock_ns is not None:
+                health.lag_s = (clock_ns - stamp_ns) / NS
+
+    def _restart_silence(self, lidar: SensorHealth, stamp_ns: int, now_s: float) -> None:
+        last_ns = lidar.last_stamp_ns
+        if (
+            last_ns is None
+            or lidar.is_silent(now_s, self._silence_s)
+            or not 0 <= stamp_ns - last_ns <= self._silence_s * NS
+        ):
+            self._output_from = (stamp_ns, now_s)
+
+    def resumed(self, now_s: float) -> None:
+        """Notes that the process had been stopped: what it missed is no fault of the sensors."""
+        with self._lock:
+            if self._output_from is not None:
+                self._output_from = (self._lidar.last_stamp_ns or 0, now_s)
+
+    def set_problem(self, name: str, text: str) -> None:
+        """Notes why an input's messages cannot be received or used.
+
+        Args:
+            name: one of the sensors, or any other input.
+            text: the reason; empty: they can.
+        """
+        with self._lock:
+            if name in self._sensors:
+                self._sensors[name].problem = text
+            else:
+                self._problems[name] = text
+
+    def lost(self, sensor: str, number: int, now_s: float) -> None:
+        """Notes that the middleware lost messages of a sensor."""
+        with self._lock:
+            self._sensors[sensor].lost += number
+            self._sensors[sensor].lost_at_s = now_s
+
+    def has_lost(self) -> bool:
+        """Whether the middleware has lost any message."""
+        with self._lock:
+            return any(health.lost for health in self._sensors.values())
+
+    # --- frames ---
+
+    def began(self, stamp_ns: int, now_s: float) -> None:
+        """Notes that the worker has begun a frame."""
+        with self._lock:
+            self._working = (stamp_ns, now_s)
+
+    def ended(self) -> None:
+        """Notes that the worker has ended its frame without an answer."""
+        with self._lock:
+            self._working = None
+
+    def replaced(self, now_s: float) -> None:
+        """Notes that a frame was dropped for a newer one, since the worker was busy."""
+        with self._lock:
+            self._counts["dropped"] += 1
+            self._counts["replaced"] += 1
+            self._replaced_s = now_s
 
     def failed(self, text: str) -> None:
         """Notes why a sweep had no output."""
         with self._lock:
             self._last_failure = text
+
+    def rejected(self, text: str) -> None:
+        """Notes why an answer was not published; it is an error until there is another."""
+        with self._lock:
+            self._rejected = text
 
     def published(
         self, masked: dict[str, str], processing_ms: float, now_s: float, facts: dict[str, str]
@@ -105,13 +176,20 @@ class Health:
             facts: key-value pairs for the overall status.
         """
         with self._lock:
-            self._last_output_s = now_s
+            stamp_ns = self._working[0] if self._working else self._lidar.last_stamp_ns
+            self._output_from = (stamp_ns or 0, now_s)
+            self._working = None
+            self._has_output = True
             self._processing_ms = processing_ms
-            self._last_failure = ""
+            is_late = processing_ms > self._max_processing_ms
+            self._delays = self._delays + 1 if is_late else 0
+            self._last_failure = self._rejected = ""
             self._facts |= facts
             for sensor, health in self._sensors.items():
                 health.is_fused = sensor not in masked
                 health.reason = masked.get(sensor, "")
+
+    # --- counters and facts ---
 
     def count(self, name: str, by: int = 1) -> None:
         """Increases a counter."""
@@ -141,6 +219,8 @@ class Health:
             self._clock_problem = clock_problem
             self._stale_context = stale_context or []
 
+    # --- diagnostics ---
+
     def overall(self, now_s: float) -> tuple[bytes, str]:
         """Level and text of the overall status."""
         with self._lock:
@@ -150,22 +230,21 @@ class Health:
         """All statuses, the overall one first."""
         with self._lock:
             level, text = self._overall(now_s)
-            values = {
-                "frames_in": self._counts["frames_in"],
-                "frames_out": self._counts["frames_out"],
-                "dropped": self._counts["dropped"],
-                "failed": self._counts["failed"],
-                "resets": self._counts["resets"],
+            names = ("frames_in", "frames_out", "dropped", "replaced", "failed", "resets")
+            values = {name: self._counts[name] for name in names} | {
+                "lost": sum(health.lost for health in self._sensors.values()),
                 "processing_ms": f"{self._processing_ms:.1f}",
                 **self._facts,
             }
             array = DiagnosticArray()
             array.header.stamp.sec, array.header.stamp.nanosec = divmod(stamp_ns, NS)
-            array.status.append(_status(self._name, level, text, values))
+            array.status.append(self._status(self._name, level, text, values))
             for sensor, health in self._sensors.items():
-                level, text = self._judge_sensor(health, now_s)
-                values = _sensor_values(health, now_s)
-                array.status.append(_status(f"{self._name}: {sensor}", level, text, values))
+                level, text = health.judge(
+                    now_s, self._silence_s, self._clock_offset_s, self._has_output
+                )
+                name = f"{self._name}: {sensor}"
+                array.status.append(self._status(name, level, text, health.values(now_s)))
             return array
 
     def _overall(self, now_s: float) -> tuple[bytes, str]:
@@ -173,70 +252,102 @@ class Health:
             self._started_s = now_s
         if self._clock_problem:
             return ERROR, self._clock_problem
-        lidar = self._sensors["points"]
-        if self._first_sweep_s is None:
+        lidar = self._lidar
+        if self._output_from is None:
             if lidar.problem:
                 return ERROR, lidar.problem
             waited_s = now_s - self._started_s
-            text = f"no point cloud on '{lidar.topic}' for {waited_s:.1f} s"
+            text = f"no {self._kind} on '{lidar.topic}' for {waited_s:.1f} s"
             return (STALE if waited_s > self._silence_s else OK), text
-        silent_s = lidar.silent_s(now_s)
-        if silent_s > self._silence_s:
-            return STALE, f"no point cloud on '{lidar.topic}' for {silent_s:.1f} s"
-        last_output_s = self._first_sweep_s if self._last_output_s is None else self._last_output_s
-        if now_s - last_output_s > self._silence_s:
-            reason = self._last_failure or "no set of sensor data is complete"
-            return ERROR, f"no output for {now_s - last_output_s:.1f} s: {reason}"
+        if lidar.is_silent(now_s, self._silence_s):
+            silent_s = lidar.silent_s(now_s)
+            return STALE, f"no {self._kind} on '{lidar.topic}' for {silent_s:.1f} s"
+        if error := self._error(now_s):
+            return ERROR, error
         if self._last_failure:
             return WARN, self._last_failure
-        warnings = self._warnings()
-        return (WARN, "; ".join(warnings)) if warnings else (OK, "running")
+        warnings = self._warnings(now_s)
+        if warnings:
+            return WARN, "; ".join(warnings)
+        return OK, "running" if self._has_output else "starting"
 
-    def _warnings(self) -> list[str]:
+    def _error(self, now_s: float) -> str:
+        """Why there are no answers, or only late ones; empty where there are."""
+        motion = self._sensors.get("odometry")
+        if problem := motion.problem if motion else self._problems.get("/tf"):
+            return problem
+        if self._rejected:
+            return self._rejected
+        if (missing_s := self._without_output_s(now_s)) > 0:
+            lost = [health.topic for health in self._sensors.values() if health.loses(now_s)]
+            reason = self._work(now_s) or self._last_failure or "no set of sensor data is complete"
+            if lost:
+                reason += f"; messages of {', '.join(lost)} are lost"
+            return f"no output for {missing_s:.1f} s: {reason}"
+        if self._delays >= self._max_delays:
+            return (
+                f"the last {self._delays} frames took more than "
+                f"{self._max_processing_ms:.0f} ms each, the last {self._processing_ms:.0f} "
+                "ms"
+            )
+        return ""
+
+    def _without_output_s(self, now_s: float) -> float:
+        """Time without output, if it is too long by the clock and by the LiDAR's stamps; else 0."""
+        newest_ns = self._lidar.last_stamp_ns
+        assert self._output_from is not None and newest_ns is not None  # a sweep was received
+        missing_s = now_s - self._output_from[1]
+        by_stamps_s = (newest_ns - self._output_from[0]) / NS
+        limit_s = self._silence_s + (0.0 if self._has_output else self._grace_s)
+        return missing_s if min(missing_s, by_stamps_s) > limit_s else 0.0
+
+    def _work(self, now_s: float) -> str:
+        """The frame in work, if it takes too long."""
+        if self._working is None:
+            return ""
+        stamp_ns, since_s = self._working
+        if (now_s - since_s) * 1e3 <= self._max_processing_ms:
+            return ""
+        return (
+            f"the model has worked for {now_s - since_s:.1f} s on the frame of "
+            f"{stamp_ns / NS:.3f} s"
+        )
+
+    def _warnings(self, now_s: float) -> list[str]:
         warnings = []
-        if self._last_output_s is not None:
-            warnings += [
-                f"camera '{sensor}' is masked: {health.reason}"
-                for sensor, health in self._sensors.items()
-                if not health.is_fused
-            ]
-        if self._processing_ms > self._max_processing_ms:
+        clock_limit_s = self._clock_offset_s
+        for sensor, health in self._sensors.items():
+            problem = health.problem or health.clock_problem(clock_limit_s)
+            if self._has_output and not health.is_fused:
+                warnings.append(f"camera '{sensor}' is masked: {problem or health.reason}")
+            elif problem:
+                warnings.append(f"{sensor}: {problem}")
+            if health.loses(now_s):
+                warnings.append(f"messages of '{health.topic}' are lost, {health.lost} so far")
+        warnings += [text for text in self._problems.values() if text]
+        if work := self._work(now_s):
+            warnings.append(work)
+        elif self._processing_ms > self._max_processing_ms:
             warnings.append(
                 f"a frame took {self._processing_ms:.0f} ms, more than "
                 f"{self._max_processing_ms:.0f} ms"
+            )
+        if now_s - self._replaced_s < RECENT_S:
+            warnings.append(
+                f"{self._counts['replaced']} frames so far were dropped for newer ones, since the "
+                "model was busy"
             )
         if self._stale_context:
             warnings.append(f"context is stale, using defaults: {', '.join(self._stale_context)}")
         return warnings
 
-    def _judge_sensor(self, health: SensorHealth, now_s: float) -> tuple[bytes, str]:
-        if health.problem:
-            return ERROR, health.problem
-        if health.silent_s(now_s) > self._silence_s:
-            return STALE, f"no message on '{health.topic}'"
-        if self._last_output_s is not None and not health.is_fused:
-            return WARN, health.reason
-        return OK, "fused" if health.is_fused else "received"
-
-
-def _sensor_values(health: SensorHealth, now_s: float) -> dict[str, object]:
-    values: dict[str, object] = {
-        "topic": health.topic,
-        "is_fused": health.is_fused,
-        "rate_hz": f"{health.rate_hz():.1f}",
-    }
-    if health.last_stamp_ns is not None:
-        values["last_stamp"] = f"{health.last_stamp_ns // NS}.{health.last_stamp_ns % NS:09d}"
-        values["age_ms"] = f"{health.silent_s(now_s) * 1e3:.0f}"
-    values["reason"] = health.problem or health.reason
-    return values
-
-
-def _status(name: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
-    return DiagnosticStatus(
-        level=level,
-        name=name,
-        message=text,
-        hardware_id="",
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-    )
+    def _status(
+        self, name: str, level: bytes, text: str, values: dict[str, object]
+    ) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            level=level,
+            name=name,
+            message=text,
+            hardware_id=self._hardware_id,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )

@@ -1,4 +1,10 @@
-"""The node's subscriptions. Their callbacks only store messages; decoding is left to the worker."""
+"""The node's subscriptions. Their callbacks only store messages; decoding is left to the worker.
+
+An executor takes one message of each topic in turn. After a stall, when every queue is full, the
+topics with the higher rates would lag behind the LiDAR: a sweep would be judged before its images
+and its pose were taken, although they had arrived. So before a sweep is handed on, everything that
+has arrived on the other topics is taken.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +15,18 @@ from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Odometry
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 
+from occ_perception_ros.calibration import is_rectified
 from occ_perception_ros.diagnostics import Health
 from occ_perception_ros.filters import FrameCollector, Subscriber
 from occ_perception_ros.frame_parts import FrameParts
-from occ_perception_ros.messages import stamp_ns
+from occ_perception_ros.messages import check_header, stamp_ns
 from occ_perception_ros.parameters import NodeConfig, ParameterError
 
 try:
@@ -25,7 +34,16 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-_ARRIVALS_KEPT = 100
+_ARRIVALS_KEPT = 300
+_OVERRIDES = (
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+)
+"""Policies that can be set by ``qos_overrides.<topic>.subscription.<policy>``."""
+IMAGE_QUEUE, SWEEP_QUEUE, POSE_QUEUE = 64, 200, 1000
+"""Messages that are kept through a stall: about five seconds of each."""
 
 
 class Inputs:
@@ -56,6 +74,9 @@ class Inputs:
         self._warn = warn
         self._arrivals_s: OrderedDict[int, float] = OrderedDict()
         self._silent_ticks = 0
+        self._anchor = config.anchor
+        self._others: list[Any] = []
+        """All subscriptions but that of the anchor."""
         self._subscribe(config)
 
     def arrival_s(self, sweep_ns: int, default_s: float) -> float:
@@ -76,25 +97,49 @@ class Inputs:
             if config.input_qos == "reliable"
             else ReliabilityPolicy.BEST_EFFORT
         )
-        # A set takes one image of each camera, but a lost sweep or pose changes the result.
-        short_queue = QoSProfile(depth=5, reliability=reliability)
-        long_queue = QoSProfile(depth=200, reliability=reliability)
-        # Latched, so that a value published before the node's start is received.
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        image_type = CompressedImage if config.compressed_images else Image
+
+        def queue(depth: int) -> QoSProfile:
+            return QoSProfile(depth=depth, reliability=reliability)
+
         add = self._collector.assembler
-        for camera in config.cameras:
+        for camera, compressed in config.compressed_by_camera().items():
+            image_type = CompressedImage if compressed else Image
             add_image = partial(add.add_image, camera)
-            self._add_input(image_type, f"{camera}/image", short_queue, add_image, camera)
-            add_info = partial(add.add_camera_info, camera)
-            self._add_input(CameraInfo, f"{camera}/camera_info", short_queue, add_info)
-        self._add_input(PointCloud2, "points", long_queue, add.add_points, "points")
+            self._add_input(image_type, f"{camera}/image", queue(IMAGE_QUEUE), add_image, camera)
+            topic = self._node.resolve_topic_name(f"~/input/{camera}/image")
+            rectified = is_rectified(topic, config.rectified_images)
+            add_info = partial(add.add_camera_info, camera, rectified=rectified)
+            self._add_input(CameraInfo, f"{camera}/camera_info", queue(5), add_info)
+        if config.lidar:
+            self._add_input(PointCloud2, "points", queue(SWEEP_QUEUE), add.add_points, "points")
         for name in ("weather", "region"):
-            self._add_input(String, name, latched, partial(add.add_context, name))
+            self._add_context(name, partial(add.add_context, name))
         if config.pose_source == "odometry":
-            self._add_input(Odometry, "odometry", long_queue, add.add_odometry)
+            poses = queue(POSE_QUEUE)
+            self._add_input(Odometry, "odometry", poses, add.add_odometry, "odometry")
         if config.pose_source == "tf" or not config.calibration_file:
             self._subscribe_to_transforms(moving=config.pose_source == "tf")
+
+    def _add_context(self, name: str, add: Callable[[Any], list[FrameParts]]) -> None:
+        """Two subscriptions: the first hears every publisher, the second also what a latched one
+        published before the node's start, for which DDS demands a latched subscription.
+        """
+        any_publisher = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        source = Subscriber(self._node, String, f"~/input/{name}", qos_profile=any_publisher)
+        self._connect(source, name, add)
+
+        def set_latched(message: String) -> None:
+            add(message)  # not through the collector, for which it would be a second message
+
+        latched = self._node.create_subscription(
+            String,
+            f"~/input/{name}",
+            set_latched,
+            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            # A publisher that does not fit is heard by the first subscription.
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda event: None),
+        )
+        self._others.append(latched)
 
     def _add_input(
         self,
@@ -104,34 +149,84 @@ class Inputs:
         add: Callable[[Any], list[FrameParts]],
         sensor: str | None = None,
     ) -> None:
-        """Connects ``~/input/<name>`` to ``add``; ``sensor`` is its name in the diagnostics."""
-        topic = self._node.resolve_topic_name(f"~/input/{name}")
+        """Connects ``~/input/<name>``, or the topic of that absolute name, to ``add``.
+
+        Args:
+            kind: type of the messages.
+            name: name of the input.
+            qos: quality of service, which parameters may change.
+            add: stores a message and returns the frames that it completes.
+            sensor: name of the input's status in the diagnostics; None: it has none of its own.
+
+        Raises:
+            ParameterError: the quality of service is overridden by an impossible value.
+        """
+        private = name if name.startswith("/") else f"~/input/{name}"
+        topic = self._node.resolve_topic_name(private)
 
         def on_incompatible(event: Any) -> None:
             text = (
                 f"a publisher of '{topic}' does not offer {_policies(qos)} quality of service; "
                 "its messages are not received"
             )
-            if sensor is not None:
-                self._health.set_problem(sensor, text)
+            self._health.set_problem(sensor or name, text)
             self._warn(f"qos {topic}", text)
+
+        def on_lost(event: Any) -> None:
+            if sensor is not None:
+                self._health.lost(sensor, event.total_count_change, time.monotonic())
 
         def store(message: Any) -> list[FrameParts]:
             self._silent_ticks = 0
+            if sensor == self._anchor:
+                self._take_waiting()
             if sensor is not None:
-                self._note_arrival(sensor, stamp_ns(message.header))
+                self._note_arrival(sensor, message.header)
+            else:
+                self._health.set_problem(name, "")  # a compatible publisher has appeared
             return add(message)
 
-        events = SubscriptionEventCallbacks(incompatible_qos=on_incompatible)
-        source = Subscriber(
-            self._node, kind, f"~/input/{name}", qos_profile=qos, event_callbacks=events
-        )
-        self._collector.connect(source, store)
+        events = SubscriptionEventCallbacks(incompatible_qos=on_incompatible, message_lost=on_lost)
+        try:
+            source = Subscriber(
+                self._node,
+                kind,
+                private,
+                qos_profile=qos,
+                event_callbacks=events,
+                qos_overriding_options=QoSOverridingOptions(_OVERRIDES),
+            )
+        except (RuntimeError, ParameterException) as error:
+            raise ParameterError(f"qos_overrides of '{topic}': {error}") from error
+        self._connect(source, sensor, store)
 
-    def _note_arrival(self, sensor: str, stamp: int) -> None:
-        now_s = time.monotonic()
-        self._health.received(sensor, stamp, now_s)
-        if sensor == "points":
+    def _connect(
+        self, source: Any, sensor: str | None, add: Callable[[Any], list[FrameParts]]
+    ) -> None:
+        self._collector.connect(source, add)
+        if sensor != self._anchor:
+            self._others.append(source.sub)
+
+    def _take_waiting(self) -> None:
+        """Takes what has arrived on the other topics, and passes it to their callbacks."""
+        for subscription in self._others:
+            for _ in range(subscription.qos_profile.depth):
+                with subscription.handle:
+                    taken = subscription.handle.take_message(
+                        subscription.msg_type, subscription.raw
+                    )
+                if taken is None:
+                    break
+                subscription.callback(taken[0])
+
+    def _note_arrival(self, sensor: str, header: Any) -> None:
+        now_s, stamp = time.monotonic(), stamp_ns(header)
+        self._health.received(sensor, stamp, now_s, self._node.get_clock().now().nanoseconds)
+        try:
+            check_header(sensor, header)
+        except ValueError as error:
+            self._health.set_problem(sensor, str(error))
+        if sensor == self._anchor:
             self._arrivals_s[stamp] = now_s
             while len(self._arrivals_s) > _ARRIVALS_KEPT:
                 self._arrivals_s.popitem(last=False)
@@ -147,11 +242,29 @@ class Inputs:
             ) from error
         add = self._collector.assembler.add_transforms
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        source = Subscriber(self._node, TFMessage, "/tf_static", qos_profile=latched)
-        self._collector.connect(source, partial(add, static=True))
+        self._add_input(TFMessage, "/tf_static", latched, partial(add, static=True))
         if moving:
-            source = Subscriber(self._node, TFMessage, "/tf", qos_profile=QoSProfile(depth=200))
-            self._collector.connect(source, partial(add, static=False))
+            poses = QoSProfile(depth=POSE_QUEUE)
+            self._add_input(TFMessage, "/tf", poses, partial(add, static=False))
+
+
+def refuse_unknown_overrides(node: Node) -> None:
+    """Refuses parameters ``qos_overrides.*`` that have had no effect.
+
+    Raises:
+        ParameterError: there are some; the text names them.
+    """
+    unknown = [
+        name
+        for name in node._parameter_overrides
+        if name.startswith("qos_overrides.") and not node.has_parameter(name)
+    ]
+    if unknown:
+        policies = ", ".join(kind.name.lower() for kind in _OVERRIDES)
+        raise ParameterError(
+            f"{', '.join(unknown)} would have no effect; expected qos_overrides.<full name of an "
+            f"input's topic>.subscription.<one of {policies}>"
+        )
 
 
 def _policies(qos: QoSProfile) -> str:

@@ -9,23 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from occ_core.geometry.images import decode_jpeg, jpeg_size, scale_intrinsics
+from occ_core.geometry.images import scale_intrinsics
 from occ_perception_ros.calibration import CameraModel
+from occ_perception_ros.clouds import point_records
+from occ_perception_ros.image_files import decode_image_file, image_file_size
+from occ_perception_ros.pixel_formats import decode_image
 
 NS = 1_000_000_000
 
-IMAGE_ENCODINGS = {
-    "rgb8": ([0, 1, 2], 3),
-    "bgr8": ([2, 1, 0], 3),
-    "rgba8": ([0, 1, 2], 4),
-    "bgra8": ([2, 1, 0], 4),
-    "mono8": ([0, 0, 0], 1),
-    "8UC3": ([2, 1, 0], 3),  # OpenCV's order, as cv_bridge writes it
-}
-"""Indices of R, G and B, and bytes per pixel, by encoding."""
+INTENSITY_MAX = 255.0
+"""Largest intensity that the model knows: nuScenes' and that of an 8-bit sensor."""
+MAX_COORDINATE_M = 1e7
+"""Larger coordinates do not exist on Earth, map coordinates included; such points are dropped."""
 
-POINT_DATATYPES = {1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 8: "<f8"}
-"""numpy types by the constants of sensor_msgs/PointField."""
+_NEEDED_FOR_UNIT = 100
+"""Fewer points say nothing about the unit of their intensities."""
 
 
 def stamp_ns(header: Any) -> int:
@@ -60,7 +58,7 @@ def check_header(topic: str, header: Any) -> int:
 def image_from_message(
     camera: str, message: Any, model: CameraModel, min_width: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decodes a sensor_msgs/Image or CompressedImage (JPEG).
+    """Decodes a sensor_msgs/Image or CompressedImage (JPEG or PNG) and removes lens distortion.
 
     Args:
         camera: name for error texts.
@@ -73,20 +71,23 @@ def image_from_message(
 
     Raises:
         ValueError: the encoding is unknown, the size differs from the model's, or the data are
-            truncated or corrupt; the text names the camera.
+            truncated or damaged; the text names the camera.
     """
     try:
         if hasattr(message, "encoding"):
-            image, size = _raw_image(message), (int(message.height), int(message.width))
+            _check_size((int(message.height), int(message.width)), model)
+            image = decode_image(message)
         else:
             data = bytes(memoryview(message.data))
-            size = jpeg_size(data)
-            _check_size(size, model)
-            image = decode_jpeg(data, min_width)
-        _check_size(size, model)
+            _check_size(image_file_size(data, message.format), model)
+            image = decode_image_file(data, min_width, message.format)
     except ValueError as error:
         raise ValueError(f"image of '{camera}': {error}") from error
-    return image, scale_intrinsics(model.intrinsics, model.size, (image.shape[0], image.shape[1]))
+    shape = (image.shape[0], image.shape[1])
+    intrinsics = scale_intrinsics(model.intrinsics, model.size, shape)
+    if model.lens is not None:
+        image = model.lens.rectified(image, intrinsics)
+    return image, intrinsics
 
 
 def _check_size(size: tuple[int, int], model: CameraModel) -> None:
@@ -97,107 +98,90 @@ def _check_size(size: tuple[int, int], model: CameraModel) -> None:
         )
 
 
-def _raw_image(message: Any) -> np.ndarray:
-    if message.encoding not in IMAGE_ENCODINGS:
-        raise ValueError(
-            f"encoding '{message.encoding}' is not supported; expected one of "
-            f"{list(IMAGE_ENCODINGS)}"
-        )
-    channels, pixel_bytes = IMAGE_ENCODINGS[message.encoding]
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    if step < width * pixel_bytes:
-        raise ValueError(f"step {step} is less than a row of {width} pixels of {pixel_bytes} bytes")
-    data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
-    if len(data) < height * step:
-        raise ValueError(
-            f"it has {len(data)} bytes, but {height} rows of step {step} need {height * step}"
-        )
-    rows = data[: height * step].reshape(height, step)[:, : width * pixel_bytes]
-    return np.ascontiguousarray(rows.reshape(height, width, pixel_bytes)[:, :, channels])
-
-
 def points_from_message(
-    message: Any, max_points: int | None = None
+    message: Any, max_points: int | None = None, intensity_max: float = INTENSITY_MAX
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Decodes a sensor_msgs/PointCloud2.
 
-    Points that are not finite, or exactly zero as the drop-outs of some drivers, are dropped. The
-    intensity is 0 where the cloud has none.
+    Points whose coordinates are not finite, absurd, or exactly zero as the drop-outs of some
+    drivers, are dropped. The intensity is scaled to 0..255 and limited to that; it is 0 where the
+    cloud has none, or none that is finite.
 
     Args:
         message: the cloud.
         max_points: a larger cloud is thinned evenly to at most this number of points.
+        intensity_max: the intensity that becomes 255.
 
     Returns:
         Points float32 ``[N, 4]`` (x, y, z in metres in the sensor's frame, intensity), and the
-        numbers of dropped points by reason: ``not_finite``, ``zero`` and ``over_limit``.
+        numbers of dropped points by reason: ``not_finite``, ``zero``, ``over_limit`` and, only
+        where there are some, ``out_of_range``. Points that stay are counted there under
+        ``bad_intensity`` (not finite) and ``clamped_intensity``.
 
     Raises:
         ValueError: a field is missing or has a wrong type, the data are big-endian, or sizes
             contradict one another.
     """
-    dropped = {"not_finite": 0, "zero": 0, "over_limit": 0}
+    counts = {"not_finite": 0, "zero": 0, "over_limit": 0}
     if int(message.width) * int(message.height) == 0:
-        return np.empty((0, 4), np.float32), dropped
-    cloud = _point_records(message, _point_dtype(message))
+        return np.empty((0, 4), np.float32), counts
+    cloud = point_records(message)
     # One row for each coordinate: numpy is several times faster along them.
     rows = np.zeros((4, len(cloud)), np.float32)
-    for row, name in zip(rows, cloud.dtype.names or (), strict=False):  # intensity may be missing
-        row[:] = cloud[name]
-    finite = np.isfinite(rows).all(axis=0)
-    zero = finite & (rows[:3] == 0).all(axis=0)
-    dropped["not_finite"], dropped["zero"] = int((~finite).sum()), int(zero.sum())
-    points = np.take(rows, np.flatnonzero(finite & ~zero), axis=1).T
-    if max_points is not None and len(points) > max_points:
-        kept = points[:: -(-len(points) // max_points)]
-        dropped["over_limit"] = len(points) - len(kept)
-        points = kept
-    return points, dropped
+    with np.errstate(over="ignore", invalid="ignore"):  # a float64 beyond float32 becomes infinite
+        for row, name in zip(rows, cloud.dtype.names or (), strict=False):  # or no intensity
+            row[:] = cloud[name]
+        finite = np.isfinite(rows[:3]).all(axis=0)
+        near = (np.abs(rows[:3]) <= MAX_COORDINATE_M).all(axis=0)
+    zero = (rows[:3] == 0).all(axis=0)
+    counts["not_finite"], counts["zero"] = int((~finite).sum()), int(zero.sum())
+    if far := int((finite & ~near).sum()):
+        counts["out_of_range"] = far
+    kept = np.flatnonzero(near & ~zero)
+    if max_points is not None and len(kept) > max_points:
+        counts["over_limit"] = len(kept)
+        kept = kept[:: -(-len(kept) // max_points)]
+        counts["over_limit"] -= len(kept)
+    points = np.take(rows, kept, axis=1)
+    _scale_intensity(points[3], intensity_max, counts)
+    return points.T, counts
 
 
-def _point_dtype(message: Any) -> np.dtype:
-    """x, y, z and, where the cloud has it, intensity, as fields of a point."""
-    if message.is_bigendian:
-        raise ValueError("the point cloud is big-endian; only little-endian clouds are supported")
-    fields = {field.name: field for field in message.fields}
-    layout = ", ".join(
-        f"{field.name}:{POINT_DATATYPES.get(field.datatype, field.datatype)}"
-        for field in message.fields
-    )
-    expected = f"(it has {layout}); expected x, y, z as float32"
-    for name in "xyz":
-        if name not in fields:
-            raise ValueError(f"the point cloud has no field '{name}' {expected}")
-        if POINT_DATATYPES.get(fields[name].datatype) not in ("<f4", "<f8"):
-            raise ValueError(f"the point cloud's '{name}' is not a float {expected}")
-    names = [name for name in ("x", "y", "z", "intensity") if name in fields]
-    for name in names:
-        if fields[name].datatype not in POINT_DATATYPES or fields[name].count > 1:
-            raise ValueError(f"the point cloud's '{name}' is not a single number (it has {layout})")
-    types = [POINT_DATATYPES[fields[name].datatype] for name in names]
-    offsets = [int(fields[name].offset) for name in names]
-    point_step = int(message.point_step)
-    end = max(offset + np.dtype(kind).itemsize for offset, kind in zip(offsets, types, strict=True))
-    if end > point_step:
-        raise ValueError(
-            f"the point cloud's fields end at byte {end}, beyond point_step {point_step}"
+def intensity_problem(points: np.ndarray, counts: dict[str, int], intensity_max: float) -> str:
+    """Why the intensities do not seem to have the unit that they are said to have; empty: they may.
+
+    Args:
+        points: decoded points ``[N, 4]``.
+        counts: what ``points_from_message`` counted for them.
+        intensity_max: the intensity that became 255.
+    """
+    if len(points) < _NEEDED_FOR_UNIT:
+        return ""
+    clamped = counts.get("clamped_intensity", 0)
+    if clamped > len(points) / 100:  # a few are nonsense, not another unit
+        return (
+            f"the intensity of {clamped} of {len(points)} points lies outside "
+            f"0..{intensity_max:g} and is limited to that; set intensity_max to the sensor's "
+            "largest value, for example 65535"
         )
-    return np.dtype({"names": names, "formats": types, "offsets": offsets, "itemsize": point_step})
+    largest = float(points[:, 3].max()) / INTENSITY_MAX * intensity_max
+    if intensity_max > 1 and 0 < largest <= 1:
+        return (
+            f"no intensity of {len(points)} points is above {largest:g}, where "
+            f"{intensity_max:g} is the largest; if the sensor's unit is 0..1, set intensity_max to "
+            "1.0"
+        )
+    return ""
 
 
-def _point_records(message: Any, dtype: np.dtype) -> np.ndarray:
-    """The points ``[height * width]`` without the padding at the end of each row."""
-    width, height, row_step = int(message.width), int(message.height), int(message.row_step)
-    if row_step < width * dtype.itemsize:
-        raise ValueError(
-            f"the point cloud's row_step {row_step} is less than {width} points of "
-            f"{dtype.itemsize} bytes"
-        )
-    data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
-    if len(data) < height * row_step:
-        raise ValueError(
-            f"the point cloud is truncated: {len(data)} bytes, but {height} rows of {row_step} "
-            f"need {height * row_step}"
-        )
-    rows = data[: height * row_step].reshape(height, row_step)[:, : width * dtype.itemsize]
-    return np.ascontiguousarray(rows).view(dtype).reshape(-1)
+def _scale_intensity(intensity: np.ndarray, intensity_max: float, counts: dict[str, int]) -> None:
+    """Scales to 0..255 in place and counts what was not in 0..``intensity_max``."""
+    bad = ~np.isfinite(intensity)
+    intensity[bad] = 0.0
+    clamped = (intensity < 0) | (intensity > intensity_max)
+    for name, mask in (("bad_intensity", bad), ("clamped_intensity", clamped)):
+        if number := int(mask.sum()):
+            counts[name] = number
+    np.clip(intensity, 0.0, intensity_max, out=intensity)
+    if intensity_max != INTENSITY_MAX:
+        intensity *= np.float32(INTENSITY_MAX / intensity_max)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,24 +16,26 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from occ_core.engine import AnswerError, check_answer
 from occ_core.types import Occupancy
 from occ_perception_ros.assembler import FrameAssembler
 from occ_perception_ros.diagnostics import Health
 from occ_perception_ros.filters import FrameCollector
 from occ_perception_ros.frame_parts import FrameParts
 from occ_perception_ros.frames import Engine, FrameError, FrameReport, build_frame
-from occ_perception_ros.inputs import Inputs
+from occ_perception_ros.inputs import Inputs, refuse_unknown_overrides
+from occ_perception_ros.monitor import Monitor
 from occ_perception_ros.parameters import NodeConfig, ParameterError, declare
+from occ_perception_ros.process import RunningClock
 from occ_perception_ros.publishers import STAGES, Publishers
 from occ_perception_ros.worker import Mailbox, Worker
 
 LOG_PERIOD_S = 5.0
 TICK_S = 0.2
 DIAGNOSTICS_PERIOD_S = 1.0
-CLOCK_TIMEOUT_S = 5.0
+STOPPED_S = 1.0
+"""Without a tick for this long, the process got no processor time."""
 STOP_TIMEOUT_S = 2.0
-SETS_FOR_OFFSETS = 20
-"""Number of sets (or, without any, of sweeps) from which camera offsets are estimated."""
 
 EngineFactory = Callable[[NodeConfig], tuple[Engine, tuple[int, int]]]
 """Creates the engine and returns it with the model's image size ``(height, width)``."""
@@ -67,18 +70,16 @@ class OccupancyNode(Node):
         self._logged_s: dict[str, float] = {}
         self._log_lock = threading.Lock()
         try:
-            self.assembler = FrameAssembler(self.config, self._warn)
+            self.assembler = FrameAssembler(self.config, self._warn, RunningClock())
         except (OSError, ValueError) as error:
             raise ParameterError(str(error)) from error
         self._engine, self._image_size = make_engine(self.config)
         self._outputs = Publishers(self)
         self.health = self._make_health()
         self._last_published_s: float | None = None
-        self._refusals: dict[str, int] = {}
-        self._offsets_suggested = False
         self._last_level: bytes | None = None
         self._last_diagnostics_s = 0.0
-        self._started_s = time.monotonic()
+        self._last_tick_s = time.monotonic()
         self._mailbox: Mailbox[_Job] = Mailbox(_keep_reset)
         self.worker: Worker[_Job] = Worker(
             self._mailbox, self._process, self._on_failure, self.config.max_failures
@@ -86,6 +87,8 @@ class OccupancyNode(Node):
         self.collector = FrameCollector(self.assembler, self._on_malformed)
         self.collector.registerCallback(self._submit)
         self._inputs = Inputs(self, self.config, self.collector, self.health, self._warn)
+        refuse_unknown_overrides(self)
+        self._monitor = Monitor(self, self.assembler, self.health, self._warn)
         self.create_service(Trigger, "~/reset", self._on_reset)
         # A steady clock: with use_sim_time but no /clock, the node's own clock never fires a timer.
         self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -107,7 +110,9 @@ class OccupancyNode(Node):
         now_s = time.monotonic()
         self.health.count("frames_in")
         if self._mailbox.put(_Job(parts, self._inputs.arrival_s(parts.stamp_ns, now_s), now_s)):
-            self.health.count("dropped")
+            self.health.replaced(now_s)
+            text = "a frame is dropped for a newer one: the model was still busy with another"
+            self._warn("replaced", text)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.assembler.reset("requested by ~/reset")
@@ -131,10 +136,17 @@ class OccupancyNode(Node):
         except FrameError as error:
             # The fault of a sensor, not a failure of the node, which would end it after a while.
             self._on_failure(error)
+        except AnswerError as error:
+            # As the cause may be in the memory, the next frame must not depend on it.
+            self._engine.reset(str(error))
+            self._report_reset(str(error))
+            self._on_failure(error)
+            self.health.rejected(f"an answer was not published: {error}")
 
     def _process_frame(self, job: _Job) -> None:
         parts = job.parts
         started_s = time.monotonic()
+        self.health.began(parts.stamp_ns, started_s)
         if parts.reset_reason is not None:
             self._engine.reset(parts.reset_reason)
             self._report_reset(parts.reset_reason)
@@ -142,8 +154,12 @@ class OccupancyNode(Node):
         for camera in report.masked.keys() - parts.masked.keys():
             self.health.count("corrupt_images")
             self._warn(f"masked {camera}", f"camera '{camera}' is masked: {report.masked[camera]}")
+        for key, text in report.warnings.items():
+            self.health.count(key)
+            self._warn(key, text)
         decoded_s = time.monotonic()
         occupancy = self._engine.step(frame)
+        check_answer(frame, occupancy)
         stepped_s = time.monotonic()
         if occupancy.memory_reset is not None:
             self._report_reset(occupancy.memory_reset)
@@ -184,10 +200,11 @@ class OccupancyNode(Node):
     def _on_failure(self, error: Exception) -> None:
         self.health.count("dropped")
         self.health.count("failed")
-        kind = "" if isinstance(error, FrameError) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, (FrameError, AnswerError)) else f"{type(error).__name__}: "
         if isinstance(error, torch.cuda.OutOfMemoryError):
             torch.cuda.empty_cache()
         text = f"a frame is dropped: {kind}{error}"
+        self.health.ended()
         self.health.failed(text)
         self._warn(f"failed {type(error).__name__}", text)
 
@@ -198,26 +215,32 @@ class OccupancyNode(Node):
             camera: self.resolve_topic_name(f"~/input/{camera}/image")
             for camera in self.config.cameras
         }
-        topics["points"] = self.resolve_topic_name("~/input/points")
-        silence_s = max(2.0, 3 * self.config.sync.frame_period_s)
-        return Health(self.get_name(), topics, silence_s, self.config.max_processing_ms)
+        if self.config.lidar:
+            topics["points"] = self.resolve_topic_name("~/input/points")
+        if self.config.pose_source == "odometry":
+            topics["odometry"] = self.resolve_topic_name("~/input/odometry")
+        return Health(
+            self.get_fully_qualified_name(),
+            topics,
+            silence_s=max(2.0, 3 * self.config.sync.frame_period_s),
+            max_processing_ms=self.config.max_processing_ms,
+            anchor=self.config.anchor,
+            grace_s=self.config.sync.startup_grace_s,
+            max_delays=self.config.max_delays,
+            clock_offset_s=self.config.max_clock_offset_s,
+            hardware_id=socket.gethostname(),
+        )
 
     def _tick(self) -> None:
         now_s = time.monotonic()
+        if now_s - self._last_tick_s > STOPPED_S:
+            self.health.resumed(now_s)
+        self._last_tick_s = now_s
+        self.collector.signal(self.assembler.poll())
         if self._inputs.count_silent_tick() == self._max_silent_ticks():
             # No stamp of a later message will end the wait of the pending frames.
             self.collector.signal(self.assembler.flush())
-        self._report_refusals()
-        self._suggest_offsets()
-        stale, sources = [], {}
-        newest = self.assembler.synchronizer.newest_ns
-        if newest is not None:
-            stale = self.assembler.context.stale(newest)
-            sources = self.assembler.context.sources(newest)
-        facts = self._input_counts() | {
-            f"context_{topic}_from": source for topic, source in sources.items()
-        }
-        self.health.update(facts, self._clock_problem(now_s), stale)
+        self._monitor.tick(now_s)
         level, _ = self.health.overall(now_s)
         if level != self._last_level or now_s - self._last_diagnostics_s >= DIAGNOSTICS_PERIOD_S:
             self._last_level, self._last_diagnostics_s = level, now_s
@@ -226,65 +249,6 @@ class OccupancyNode(Node):
 
     def _max_silent_ticks(self) -> int:
         return ceil(max(1.0, 2 * self.config.sync.timeout_s) / TICK_S)
-
-    def _report_refusals(self) -> None:
-        """Reports why sweeps were refused since the last tick."""
-        sync = self.config.sync
-        reasons = {
-            "below_min_cameras": f"fewer than min_cameras ({sync.min_cameras}) cameras have an "
-            "image for the sweep",
-            "starting": "waiting for cameras that have not published yet, up to "
-            f"{sync.startup_grace_s} s after the first sweep",
-            "no_pose": f"no pose in '{self.config.world_frame}' at the sweeps' stamps",
-        }
-        counts = self.assembler.synchronizer.counts + self.assembler.counts
-        for name, text in reasons.items():
-            if counts[name] > self._refusals.get(name, 0):
-                self.health.failed(text)
-                self._warn(f"refused {name}", f"no output: {text}")
-            self._refusals[name] = counts[name]
-
-    def _suggest_offsets(self) -> None:
-        """Logs the measured camera offsets once, if they differ from the configured ones."""
-        synchronizer = self.assembler.synchronizer
-        sets = synchronizer.counts["sets"] or synchronizer.counts["idle"]
-        if self._offsets_suggested or sets < SETS_FOR_OFFSETS:
-            return
-        self._offsets_suggested = True
-        configured, measured = synchronizer.offsets_s(), synchronizer.suggested_offsets_s()
-        limit_s = self.config.sync.tolerance_s / 2
-        if any(abs(offset - configured[name]) > limit_s for name, offset in measured.items()):
-            offsets = [
-                round(measured.get(name, configured[name]), 3) for name in self.config.cameras
-            ]
-            self.get_logger().info(
-                "measured camera stamps minus LiDAR stamps suggest "
-                f"sync.camera_offsets_s:={offsets}"
-            )
-
-    def _clock_problem(self, now_s: float) -> str:
-        if not self.get_parameter("use_sim_time").value or self.get_clock().now().nanoseconds:
-            return ""
-        if now_s - self._started_s < CLOCK_TIMEOUT_S:
-            return ""
-        text = "use_sim_time is set, but /clock has no message; play the bag with --clock"
-        self._warn("clock", text)
-        return text
-
-    def _input_counts(self) -> dict[str, str]:
-        counts = self.assembler.synchronizer.counts + self.assembler.counts
-        names = (
-            "idle",
-            "below_min_cameras",
-            "out_of_order",
-            "duplicates",
-            "no_pose",
-            "bad_headers",
-            "empty_clouds",
-        )
-        return {name: str(counts[name]) for name in names} | {
-            name: str(self.health.counted(name)) for name in ("corrupt_images", "malformed")
-        }
 
     def _warn(self, key: str, text: str) -> None:
         """Logs a warning; warnings of the same key at most every ``LOG_PERIOD_S``."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,18 +23,21 @@ import tyro
 from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED, CheckpointError
-from occ_core.engine import OccupancyEngine, Precision
+from occ_core.engine import AnswerError, OccupancyEngine, Precision
 from occ_core.types import Occupancy
-from occ_perception_ros.assembler import AssemblerConfig, FrameAssembler
+from occ_perception_ros.assembler import FrameAssembler
+from occ_perception_ros.assembler_config import AssemblerConfig, check_sensors
 from occ_perception_ros.bags.reader import BagError, BagReader
+from occ_perception_ros.calibration import is_rectified
 from occ_perception_ros.frame_parts import FrameParts
 from occ_perception_ros.frames import Engine, FrameError, FrameReport, build_frame
-from occ_perception_ros.topics import PRESETS, TopicPreset
+from occ_perception_ros.topics import CUSTOM, PRESETS, TopicPreset, remapped
 
 LOGGER = logging.getLogger(__name__)
 
 PoseSource = Literal["odometry", "tf"]
-Preset = Literal["nuscenes", "clynamen", "watonomous", "dataset_bridge"]
+Preset = Literal["nuscenes", "clynamen", "watonomous", "dataset_bridge", "custom"]
+_NUMBER = re.compile(r"[\d.]+")
 Handler = Callable[[Any], list[FrameParts]]
 """Stores a decoded message and returns the frames that it completes."""
 
@@ -52,7 +56,10 @@ class OfflineConfig:
     json: Path | None = None
     """File for the summary."""
     topics: Preset = "nuscenes"
-    """Kind of bag, which determines its topics."""
+    """Kind of bag, which determines its topics; custom: the node's own names, to be remapped."""
+    remap: tuple[str, ...] = ()
+    """Topics that differ, as INPUT:=TOPIC, for example points:=/velodyne_points
+    cam_front/image:=/front/image_raw; the inputs are those of the node without ~/input/."""
     pose_source: PoseSource = "odometry"
     """Source of the vehicle's motion, unless the kind of bag determines it."""
     device: str = "cpu"
@@ -88,11 +95,12 @@ class OfflineRun:
         config: how messages become frames.
         topics: kind of bag.
         pose_source: source of the vehicle's motion, unless the kind of bag determines it.
+        remap: topics that differ from those of the kind of bag, see ``remapped``.
 
     Raises:
         BagError: the bag has no point cloud or no image on the topics of its kind.
         FileNotFoundError: the calibration file does not exist.
-        ValueError: the calibration file is malformed.
+        ValueError: the calibration file is malformed, or ``remap`` is.
     """
 
     def __init__(
@@ -103,8 +111,9 @@ class OfflineRun:
         config: AssemblerConfig,
         topics: Preset,
         pose_source: PoseSource,
+        remap: Sequence[str] = (),
     ) -> None:
-        preset = PRESETS[topics]
+        preset = CUSTOM if topics == "custom" else PRESETS[topics]
         self.config = with_frames_of(preset, config)
         self.counts: Counter[str] = Counter()
         """Numbers of ``frames``, of ``failed`` frames and of ``malformed`` messages; after the last
@@ -113,17 +122,18 @@ class OfflineRun:
         self._bag, self._engine, self._image_size = bag, engine, image_size
         self._warned: set[str] = set()
         self._assembler = FrameAssembler(self.config, self._warn)
-        inputs = dict(preset.remappings())
+        inputs = dict(preset.remappings(self.config.cameras))
+        own = {name.removeprefix("~/input/"): topic for name, topic in inputs.items()}
+        topic_of = remapped(own, remap)
         source = preset.parameters.get("pose_source", pose_source)
-        self._handlers = self._connect(
-            {name.removeprefix("~/input/"): topic for name, topic in inputs.items()}, str(source)
-        )
-        images = [topic for name, topic in inputs.items() if name.endswith("/image")]
-        for kind, names in (("point cloud", [preset.points]), ("image", images)):
-            if not bag.topics.keys() & set(names):
+        self._handlers = self._connect(topic_of, str(source))
+        images = [topic_of[f"{camera}/image"] for camera in self.config.cameras]
+        points = [topic_of["points"]] if self.config.lidar else []
+        for kind, names in (("point cloud", points), ("image", images)):
+            if names and not bag.topics.keys() & set(names):
                 raise BagError(
                     f"{bag.path} has no {kind} on {', '.join(names)}; select the kind of bag with "
-                    "--topics, or see bag_check"
+                    "--topics, name the topics with --remap, or see bag_check"
                 )
 
     def __iter__(self) -> Iterator[OfflineFrame]:
@@ -149,8 +159,17 @@ class OfflineRun:
                 self.counts["failed"] += 1
                 LOGGER.warning("the frame at %d ns is skipped: %s", parts.stamp_ns, error)
                 continue
+            for camera in report.masked.keys() - parts.masked.keys():
+                self._warn(f"masked {camera}", f"camera '{camera}': {report.masked[camera]}")
+            for key, text in report.warnings.items():
+                self._warn(key, text)
             decoded_s = time.perf_counter()
-            occupancy = self._engine.step(frame)
+            try:
+                occupancy = self._engine.step(frame)
+            except AnswerError as error:
+                self.counts["failed"] += 1
+                LOGGER.warning("the frame at %d ns is skipped: %s", parts.stamp_ns, error)
+                continue
             decode_ms = (decoded_s - started_s) * 1e3
             model_ms = (time.perf_counter() - decoded_s) * 1e3
             times_ms = {"decode": decode_ms, "model": model_ms, "total": decode_ms + model_ms}
@@ -160,10 +179,16 @@ class OfflineRun:
     def _connect(self, topic_of: dict[str, str], pose_source: str) -> dict[str, Handler]:
         """Handlers by topic, for the same inputs that the node subscribes to."""
         add = self._assembler
-        handlers: dict[str, Handler] = {topic_of["points"]: add.add_points}
+        handlers: dict[str, Handler] = {}
+        if self.config.lidar:
+            handlers[topic_of["points"]] = add.add_points
         for camera in self.config.cameras:
-            handlers[topic_of[f"{camera}/image"]] = partial(add.add_image, camera)
-            handlers[topic_of[f"{camera}/camera_info"]] = partial(add.add_camera_info, camera)
+            image = topic_of[f"{camera}/image"]
+            rectified = is_rectified(image, self.config.rectified_images)
+            handlers[image] = partial(add.add_image, camera)
+            handlers[topic_of[f"{camera}/camera_info"]] = partial(
+                add.add_camera_info, camera, rectified=rectified
+            )
         for name in ("weather", "region"):
             handlers[topic_of[name]] = partial(add.add_context, name)
         if pose_source == "odometry":
@@ -175,8 +200,10 @@ class OfflineRun:
         return handlers
 
     def _warn(self, key: str, text: str) -> None:
-        if key not in self._warned:  # once: a camera that is missing is missing in every frame
-            self._warned.add(key)
+        # Once a reason: a camera that is missing is missing in every frame. Numbers are no reason.
+        reason = f"{key} {_NUMBER.sub('', text)}"
+        if reason not in self._warned:
+            self._warned.add(reason)
             LOGGER.warning("%s", text)
 
 
@@ -213,7 +240,8 @@ def run_offline(config: OfflineConfig) -> dict[str, object]:
         CheckpointError: the checkpoint is not usable.
         FileExistsError: the folder for the results is not empty.
         FileNotFoundError: the calibration file does not exist.
-        ValueError: the calibration file is malformed.
+        ValueError: the calibration file is malformed, or the checkpoint needs sensors that are
+            not there.
     """
     if config.out is not None:
         if config.out.exists() and any(config.out.iterdir()):
@@ -222,12 +250,15 @@ def run_offline(config: OfflineConfig) -> dict[str, object]:
             )
         config.out.mkdir(parents=True, exist_ok=True)
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
+    check_sensors(config.assembler, engine.model.config.camera, engine.model.config.lidar)
     stamps_ns: list[int] = []
     masked: Counter[str] = Counter()
     times_ms: dict[str, list[float]] = {"decode": [], "model": [], "total": []}
     with BagReader(config.bag) as bag:
         size = engine.model.config.image_size
-        run = OfflineRun(bag, engine, size, config.assembler, config.topics, config.pose_source)
+        run = OfflineRun(
+            bag, engine, size, config.assembler, config.topics, config.pose_source, config.remap
+        )
         for frame in tqdm(run, desc="frames", unit="", disable=None):
             if config.out is not None:
                 write_result(config.out, frame.occupancy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from array import array
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -40,8 +41,9 @@ class NodeConfig(AssemblerConfig):
     """Device of the model: auto (CUDA if available), cpu, cuda or cuda:N."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the model; auto: bfloat16 if the device supports it natively."""
-    compressed_images: bool = True
-    """Whether images are sensor_msgs/CompressedImage (JPEG) instead of sensor_msgs/Image."""
+    compressed_images: tuple[bool, ...] = (True,)
+    """Whether images are sensor_msgs/CompressedImage (JPEG, PNG) instead of sensor_msgs/Image: one
+    value per camera, or a single one for all."""
     input_qos: Literal["sensor_data", "reliable"] = "sensor_data"
     """Reliability of the subscriptions; sensor_data (best effort) is compatible with every
     publisher, reliable loses no message of a bag."""
@@ -51,6 +53,11 @@ class NodeConfig(AssemblerConfig):
     """Obstacles higher than this above the road do not block the 2D map."""
     max_processing_ms: float = field(default=500.0, metadata={"range": (1.0, 60_000.0)})
     """Processing time of a frame above which the diagnostics warn."""
+    max_delays: int = field(default=20, metadata={"range": (1, 100_000)})
+    """Number of such frames in a row after which the diagnostics show an error."""
+    max_clock_offset_s: float = field(default=0.5, metadata={"range": (0.01, 3600.0)})
+    """Difference of a sensor's stamps from the LiDAR's, as they arrive, above which the diagnostics
+    warn of its clock."""
     max_failures: int = field(default=10, metadata={"range": (1, 1000)})
     """Number of failed frames in a row after which the node ends."""
 
@@ -64,8 +71,20 @@ class NodeConfig(AssemblerConfig):
             self.device.startswith("cuda:") and self.device[5:].isdigit()
         ):
             problems.append(f"device must be auto, cpu, cuda or cuda:N, got '{self.device}'")
+        if len(self.compressed_images) not in (1, len(self.cameras)):
+            problems.append(
+                f"compressed_images holds {len(self.compressed_images)} values, but there are "
+                f"{len(self.cameras)} cameras; give one for all, or one per camera"
+            )
         if problems:
             raise ValueError("; ".join(problems))
+
+    def compressed_by_camera(self) -> dict[str, bool]:
+        """Whether each camera's images are compressed, by name."""
+        values = self.compressed_images
+        if len(values) == 1:
+            values *= len(self.cameras)
+        return dict(zip(self.cameras, values, strict=True))
 
 
 def declare(node: Node, config_class: type[ConfigT]) -> ConfigT:
@@ -147,7 +166,11 @@ def _convert(value: Any, kind: Any) -> Any:
             raise TypeError
         return value
     if origin is tuple:
-        return tuple(_convert(entry, get_args(kind)[0]) for entry in value)
+        values = value if isinstance(value, (list, tuple, array)) else [value]
+        # rcl makes None of an empty list; a parameter file has [""] where it needs a type.
+        if value is None or list(values) == [""]:
+            return ()
+        return tuple(_convert(entry, get_args(kind)[0]) for entry in values)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -165,9 +188,9 @@ def _expected(kind: Any, limits: Limits) -> str:
 
 
 def _descriptor(text: str, kind: Any, limits: Limits) -> ParameterDescriptor:
-    # A float is declared with dynamic typing, so that `-p sync.timeout_s:=1` is accepted as 1.0.
-    floating = kind is float or (get_origin(kind) is tuple and get_args(kind)[0] is float)
-    descriptor = ParameterDescriptor(description=text, read_only=True, dynamic_typing=floating)
+    # With dynamic typing `-p sync.timeout_s:=1` is accepted as 1.0, and a list of one as a value.
+    dynamic = kind is float or get_origin(kind) is tuple
+    descriptor = ParameterDescriptor(description=text, read_only=True, dynamic_typing=dynamic)
     if get_origin(kind) is Literal:
         descriptor.additional_constraints = _expected(kind, None)
     if limits and kind is float:

@@ -3,20 +3,25 @@
 The LiDAR sweep is the anchor. An image belongs to a sweep if its stamp lies within ``tolerance_s``
 of the sweep's stamp plus the camera's offset, on either side: a later image is as wrong as an older
 one. A set is released as soon as every camera is in, otherwise when no more images can be expected.
-The stamps of later sweeps decide that, not the wall time, so that a live run and a replay of its
-bag give the same sets.
+The stamps of later sweeps decide that, so that a live run and a replay of its bag give the same
+sets.
+
+Live, a time-out lasts at least as long in the time in which the process ran, too. After a stall (a
+process without processor time, a player that slept) seconds of sweeps are received within
+milliseconds: by their stamps alone every time-out would be over before the other topics have been
+received. For the same reason the
+state of a camera depends on the stamps of its images, not on the order in which they are received.
 """
 
 from __future__ import annotations
 
 import statistics
-from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
+from occ_perception_ros.image_stream import CameraState, ImageStream
 from occ_perception_ros.ranges import range_problems
 
 NS = 1_000_000_000
@@ -39,7 +44,8 @@ class SyncConfig:
     """Largest deviation from the offset, either way; below the sweep interval, or two sweeps would
     match one image."""
     timeout_s: float = field(default=0.1, metadata={"range": (0.0, 10.0)})
-    """How long to wait for the image of an active camera, in sensor time after the sweep."""
+    """How long to wait for the image of an active camera: in sensor time after the sweep, and live
+    in real time too."""
     silence_s: float = field(default=1.2, metadata={"range": (0.0, 60.0)})
     """A camera without an image for this long is lost; sets no longer wait for it until it
     returns."""
@@ -80,37 +86,6 @@ class SensorSet:
     """Why the memory of earlier sets is no longer valid; None: it is valid."""
 
 
-class _CameraState(Enum):
-    """State of a camera for one sweep; the values are texts for users."""
-
-    IN = "fused"
-    LATE = "late"
-    PASSED = "no image near this sweep's stamp"
-    SILENT = "silent"
-    UNSEEN = "never received"
-
-
-class _ImageStream:
-    """The newest images of one camera, in the order of their stamps."""
-
-    def __init__(self, offset_ns: int, capacity: int) -> None:
-        self.offset_ns = offset_ns
-        self.images: deque[tuple[int, Any]] = deque(maxlen=capacity)
-        self.last_ns: int | None = None
-        """Newest stamp; after a restart, the stamp of the restart."""
-        self.offsets_ns: deque[int] = deque(maxlen=50)
-        """Measured offsets: stamp of the nearest image minus that of the sweep."""
-
-    def nearest(self, stamp_ns: int) -> tuple[int, Any] | None:
-        """The image nearest to the sweep's stamp plus the offset."""
-        if not self.images:
-            return None
-        target = stamp_ns + self.offset_ns
-        position = bisect_left(self.images, target, key=lambda image: image[0])
-        around = [self.images[i] for i in (position - 1, position) if 0 <= i < len(self.images)]
-        return min(around, key=lambda image: abs(image[0] - target))
-
-
 class LidarAnchoredSynchronizer:
     """Collects stamps with arbitrary payloads and returns the sets that they complete.
 
@@ -120,36 +95,49 @@ class LidarAnchoredSynchronizer:
     Args:
         cameras: names, in the order of ``config.camera_offsets_s``.
         config: see ``SyncConfig``.
+        clock_s: the running time of a live run in seconds, see ``process.RunningClock``; None: for
+            messages of a file, of which only stamps count.
 
     Raises:
         ValueError: the configuration does not fit the number of cameras.
     """
 
-    _IMAGES_KEPT = 32
-    _PENDING_KEPT = 64
+    _PENDING_KEPT = 128
 
-    def __init__(self, cameras: Sequence[str], config: SyncConfig) -> None:
+    def __init__(
+        self, cameras: Sequence[str], config: SyncConfig, clock_s: Callable[[], float] | None = None
+    ) -> None:
         offsets = config.camera_offsets_s
-        if len(offsets) == 1:
-            offsets *= len(cameras)
+        if len(offsets) == 1 or not cameras:
+            offsets = offsets[:1] * len(cameras)
         if len(offsets) != len(cameras):
             raise ValueError(
                 f"camera_offsets_s holds {len(offsets)} offsets, but there are {len(cameras)} "
                 f"cameras {list(cameras)}; give one offset per camera, or one for all"
             )
-        if config.min_cameras > len(cameras):
+        if cameras and config.min_cameras > len(cameras):
             raise ValueError(
                 f"min_cameras is {config.min_cameras}, but there are only {len(cameras)} cameras"
             )
         self.config = config
         self.counts: Counter[str] = Counter()
+        self._clock_s = clock_s
+        tolerance_ns, timeout_ns, silence_ns = (
+            round(seconds * NS)
+            for seconds in (config.tolerance_s, config.timeout_s, config.silence_s)
+        )
         self._streams = {
-            camera: _ImageStream(round(offset * NS), self._IMAGES_KEPT)
+            camera: ImageStream(round(offset * NS), tolerance_ns, timeout_ns, silence_ns)
             for camera, offset in zip(cameras, offsets, strict=True)
         }
-        self._tolerance_ns = round(config.tolerance_s * NS)
+        self._memory_ns = max(tolerance_ns, round(config.regression_s * NS))
+        """How much older than a pending sweep an image may be to be of use."""
+        self._heard_s: dict[str, float] = {}
+        """Running time of each camera's last image."""
         self._sweeps: deque[tuple[int, Any]] = deque(maxlen=config.sweeps + self._PENDING_KEPT)
         self._pending: deque[int] = deque(maxlen=self._PENDING_KEPT)
+        self._received_s: dict[int, float] = {}
+        """Wall time at which each pending sweep was received, by its stamp."""
         self._first_ns: int | None = None
         self._newest_ns: int | None = None
         self._due_ns: int | None = None
@@ -164,15 +152,16 @@ class LidarAnchoredSynchronizer:
         if stream.images:
             behind_ns = stream.images[-1][0] - stamp_ns
             if behind_ns > self.config.regression_s * NS:
-                stream.images.clear()
+                stream.go_back()
             elif behind_ns > 0:
                 self.counts["out_of_order"] += 1
                 return []
             elif behind_ns == 0:
                 self.counts["duplicates"] += 1
                 stream.images.pop()
-        stream.images.append((stamp_ns, image))
-        stream.last_ns = stamp_ns
+        stream.add(stamp_ns, image)
+        if self._clock_s is not None:
+            self._heard_s[camera] = self._clock_s()
         return self._release()
 
     def add_sweep(self, stamp_ns: int, sweep: Any) -> list[SensorSet]:
@@ -200,7 +189,18 @@ class LidarAnchoredSynchronizer:
         self._sweeps.append((stamp_ns, sweep))
         if self._is_due(stamp_ns):
             self._pending.append(stamp_ns)
-        return released + self._release()
+            if self._clock_s is not None:
+                self._received_s[stamp_ns] = self._clock_s()
+        released += self._release()
+        oldest_ns = min([stamp_ns, *self._pending])
+        for stream in self._streams.values():
+            stream.forget_before(oldest_ns - self._memory_ns)
+        self._received_s = {ns: s for ns, s in self._received_s.items() if ns >= oldest_ns}
+        return released
+
+    def poll(self) -> list[SensorSet]:
+        """Returns the sets whose wait has ended without any message."""
+        return self._release()
 
     def flush(self) -> list[SensorSet]:
         """Returns the pending sets, when no more data will arrive for them."""
@@ -210,26 +210,21 @@ class LidarAnchoredSynchronizer:
         """Starts a new pass and returns the pending sets of the old one.
 
         Args:
-            stamp_ns: images close to this stamp are kept; None: all data are dropped.
+            stamp_ns: stamp of the new pass's first sweep, whose images are kept; None: all data are
+                dropped.
             reason: ``reset_reason`` of the next set.
         """
         released = self.flush()
+        newest_ns = self._newest_ns
+        went_back = stamp_ns is not None and newest_ns is not None and stamp_ns < newest_ns
         self._pending.clear()
+        self._received_s.clear()
         self._sweeps.clear()
         self._newest_ns = self._due_ns = None
         self._reset_reason = reason
         self.counts["resets"] += 1
         for stream in self._streams.values():
-            near = [
-                image
-                for image in stream.images
-                if stamp_ns is not None
-                and abs(image[0] - stamp_ns) <= self.config.regression_s * NS
-            ]
-            stream.images = deque(near, self._IMAGES_KEPT)
-            if stream.last_ns is not None and stamp_ns is not None:
-                # A known camera is expected in the new pass too, until it has been silent.
-                stream.last_ns = near[-1][0] if near else stamp_ns
+            stream.restart(stamp_ns, round(self.config.regression_s * NS), went_back)
         return released
 
     @property
@@ -254,21 +249,25 @@ class LidarAnchoredSynchronizer:
         }
 
     def _is_due(self, stamp_ns: int) -> bool:
-        early_ns = self.config.frame_period_s * NS / 4
-        return self._due_ns is None or stamp_ns >= self._due_ns - early_ns
+        return self._due_ns is None or stamp_ns >= self._due_ns - self._early_ns(1)
+
+    def _early_ns(self, quarters: int) -> float:
+        return quarters * self.config.frame_period_s * NS / 4
 
     def _release(self, wait: bool = True) -> list[SensorSet]:
         """The pending sets that are complete; without ``wait``, the incomplete ones too."""
         released = []
+        waiting_ns: int | None = None
         for stamp_ns in list(self._pending):
             if not self._is_due(stamp_ns):  # a set that was just released moved the due time
                 self._pending.remove(stamp_ns)
                 continue
-            states = {
-                camera: self._state(stream, stamp_ns) for camera, stream in self._streams.items()
-            }
+            if waiting_ns is not None and stamp_ns - waiting_ns >= self._early_ns(3):
+                break  # a set of the next period must not overtake one that waits
+            states = {camera: self._state(camera, stamp_ns) for camera in self._streams}
             verdict = self._verdict(stamp_ns, list(states.values()), wait)
             if verdict == "wait":
+                waiting_ns = stamp_ns if waiting_ns is None else waiting_ns
                 continue
             self.counts[verdict] += 1
             if verdict != "sets":
@@ -291,35 +290,31 @@ class LidarAnchoredSynchronizer:
             if (nearest := stream.nearest(stamp_ns)) is not None:
                 stream.offsets_ns.append(nearest[0] - stamp_ns)
 
-    def _state(self, stream: _ImageStream, stamp_ns: int) -> _CameraState:
-        target = stamp_ns + stream.offset_ns
-        nearest = stream.nearest(stamp_ns)
-        if nearest is not None and abs(nearest[0] - target) <= self._tolerance_ns:
-            return _CameraState.IN
-        if stream.last_ns is None:
-            return _CameraState.UNSEEN
-        if abs(stream.last_ns - target) > self.config.silence_s * NS:
-            return _CameraState.SILENT
-        return _CameraState.PASSED if stream.last_ns > target else _CameraState.LATE
+    def _state(self, camera: str, stamp_ns: int) -> CameraState:
+        state = self._streams[camera].state(stamp_ns)
+        if state is CameraState.SILENT and self._clock_s is not None:
+            # By its stamps; after a stall the sweeps may have been received first.
+            silent_s = self._clock_s() - self._heard_s.get(camera, float("-inf"))
+            if silent_s <= self.config.silence_s:
+                return CameraState.LATE
+        return state
 
-    def _verdict(self, stamp_ns: int, states: Sequence[_CameraState], wait: bool) -> str:
+    def _verdict(self, stamp_ns: int, states: Sequence[CameraState], wait: bool) -> str:
         """``"sets"``: release; ``"wait"``; or the name under which a refused sweep is counted."""
-        cameras_in = states.count(_CameraState.IN)
+        cameras_in = states.count(CameraState.IN)
         if cameras_in == len(states):
             return "sets"
-        assert self._newest_ns is not None  # a sweep is pending
-        assert self._first_ns is not None and self._due_ns is not None
-        wait = wait and self._newest_ns - stamp_ns < self.config.timeout_s * NS
-        starting = (
-            0 <= stamp_ns - self._first_ns < self.config.startup_grace_s * NS
-            and _CameraState.UNSEEN in states
+        assert self._first_ns is not None and self._due_ns is not None  # a sweep is pending
+        wait = wait and not self._timed_out(stamp_ns)
+        starting = 0 <= stamp_ns - self._first_ns < self.config.startup_grace_s * NS and (
+            CameraState.UNSEEN in states or CameraState.EARLY in states
         )
-        if wait and (_CameraState.LATE in states or starting):
+        if wait and (CameraState.LATE in states or starting):
             return "wait"
         if starting:
             return "starting"
-        has_passed = _CameraState.PASSED in states
-        if cameras_in == 0 and (has_passed or _CameraState.LATE in states):
+        has_passed = CameraState.PASSED in states
+        if cameras_in == 0 and (has_passed or CameraState.LATE in states):
             return "idle"  # a sweep between two exposures
         if cameras_in < self.config.min_cameras:
             return "below_min_cameras"
@@ -327,14 +322,22 @@ class LidarAnchoredSynchronizer:
             return "stood_back"  # the camera fires in another phase: a later sweep may match all
         return "sets"
 
-    def _set(self, stamp_ns: int, states: dict[str, _CameraState]) -> SensorSet:
+    def _timed_out(self, stamp_ns: int) -> bool:
+        assert self._newest_ns is not None  # a sweep is pending
+        if self._newest_ns - stamp_ns < self.config.timeout_s * NS:
+            return False
+        if self._clock_s is None:
+            return True
+        return self._clock_s() - self._received_s[stamp_ns] >= self.config.timeout_s
+
+    def _set(self, stamp_ns: int, states: dict[str, CameraState]) -> SensorSet:
         images = {}
         for camera, stream in self._streams.items():
             nearest = stream.nearest(stamp_ns)
-            if nearest is not None and states[camera] is _CameraState.IN:
+            if nearest is not None and states[camera] is CameraState.IN:
                 images[camera] = nearest
         missing = {
-            camera: state.value for camera, state in states.items() if state is not _CameraState.IN
+            camera: state.value for camera, state in states.items() if state is not CameraState.IN
         }
         # Due times advance by whole periods: sets that are slightly early or late keep the rate.
         period_ns = round(self.config.frame_period_s * NS)

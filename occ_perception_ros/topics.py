@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 CAMERAS = (
@@ -34,14 +34,14 @@ class TopicPreset:
     parameters: Mapping[str, str | bool] = field(default_factory=dict)
     """Node parameters that differ from their defaults."""
 
-    def images(self) -> dict[str, str]:
+    def images(self, cameras: Sequence[str] = CAMERAS) -> dict[str, str]:
         """Image topic of every camera."""
-        return {camera: _named(self.image, camera) for camera in CAMERAS}
+        return {camera: _named(self.image, camera) for camera in cameras}
 
-    def remappings(self) -> list[tuple[str, str]]:
+    def remappings(self, cameras: Sequence[str] = CAMERAS) -> list[tuple[str, str]]:
         """Pairs of private name and topic."""
         pairs = []
-        for camera, image in self.images().items():
+        for camera, image in self.images(cameras).items():
             info = _named(self.camera_info, camera)
             pairs += [(f"~/input/{camera}/image", image), (f"~/input/{camera}/camera_info", info)]
         inputs = {
@@ -94,6 +94,43 @@ PRESETS: dict[str, TopicPreset] = {
         },
     ),
 }
+
+CUSTOM = TopicPreset(
+    description="none of these: inputs have the node's own names until they are remapped",
+    image="/occupancy_node/input/{camera}/image",
+    camera_info="/occupancy_node/input/{camera}/camera_info",
+    points="/occupancy_node/input/points",
+    odometry="/occupancy_node/input/odometry",
+    weather="/occupancy_node/input/weather",
+    region="/occupancy_node/input/region",
+)
+"""Topics of a node without any remapping."""
+
+
+def remapped(topic_of: Mapping[str, str], rules: Sequence[str]) -> dict[str, str]:
+    """Topics by input, with rules of the form ``input:=topic``, as the node takes them.
+
+    Args:
+        topic_of: topic of each input, by its name without ``~/input/``.
+        rules: an input may be named with or without ``~/input/``.
+
+    Raises:
+        ValueError: a rule has another form, its input does not exist, or two inputs have the same
+            topic.
+    """
+    topics = dict(topic_of)
+    for rule in rules:
+        name, separator, topic = rule.partition(":=")
+        name = name[name.find("input/") + len("input/") :] if "input/" in name else name
+        if not separator or not topic or name not in topics:
+            raise ValueError(
+                f"remap '{rule}' must be INPUT:=TOPIC, with one of the inputs {', '.join(topics)}"
+            )
+        topics[name] = topic if topic.startswith("/") else f"/{topic}"
+    for topic in topics.values():
+        if len(inputs := [name for name, other in topics.items() if other == topic]) > 1:
+            raise ValueError(f"topic '{topic}' is given to {' and '.join(inputs)}; remap one")
+    return topics
 
 
 def preset_arguments(name: str) -> list[str]:

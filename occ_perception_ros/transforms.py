@@ -11,6 +11,11 @@ from occ_core.geometry.poses import interpolate_pose, invert_pose, pose_matrix
 
 NS = 1_000_000_000
 
+JUMP_NS = NS
+"""A sample this far from the newest one is used only once another one confirms the jump in time."""
+MAX_POSITION_M = 1e8
+"""Coordinates of maps stay below; beyond, a double no longer resolves a thousandth of a voxel."""
+
 
 class TransformError(LookupError):
     """A transform is not known; the text names the frames and the known transforms."""
@@ -33,6 +38,8 @@ class PoseTrack:
         self._capacity = capacity
         self._stamps: list[int] = []
         self._poses: dict[int, np.ndarray] = {}
+        self._went_back = False
+        """Whether time jumped back since ``keep_around``: all samples are of the new pass."""
 
     def add(self, stamp_ns: int, parent_from_child: np.ndarray, regression_s: float = 1.0) -> None:
         """Adds a sample.
@@ -45,15 +52,27 @@ class PoseTrack:
         """
         if self._stamps and stamp_ns < self._stamps[-1] - regression_s * NS:
             self._stamps, self._poses = [], {}
+            self._went_back = True
         if stamp_ns not in self._poses:
             insort(self._stamps, stamp_ns)
         self._poses[stamp_ns] = parent_from_child
         if len(self._stamps) > self._capacity:
             del self._poses[self._stamps.pop(0)]
 
+    @property
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest sample."""
+        return self._stamps[-1] if self._stamps else None
+
     def keep_around(self, stamp_ns: int, window_s: float) -> None:
-        """Drops the samples that are further than ``window_s`` from the stamp."""
-        self._stamps = [stamp for stamp in self._stamps if abs(stamp - stamp_ns) <= window_s * NS]
+        """Drops the samples that are older than the stamp by ``window_s``, and those that are as
+        much newer, unless these belong to the time after a jump back.
+        """
+        low, high = stamp_ns - window_s * NS, stamp_ns + window_s * NS
+        if self._went_back:
+            high = float("inf")
+        self._went_back = False
+        self._stamps = [stamp for stamp in self._stamps if low <= stamp <= high]
         self._poses = {stamp: self._poses[stamp] for stamp in self._stamps}
 
     def covers(self, stamp_ns: int) -> bool:
@@ -99,6 +118,8 @@ class TransformTree:
         self._tolerance_s = tolerance_s
         self._static: dict[str, tuple[str, np.ndarray]] = {}
         self._moving: dict[str, tuple[str, PoseTrack]] = {}
+        self._doubtful: dict[str, tuple[int, np.ndarray]] = {}
+        """Samples of moving frames whose stamps jump, until another sample confirms it."""
 
     def add_static(self, parent: str, child: str, parent_from_child: np.ndarray) -> None:
         """Sets a static transform ``[4, 4]``."""
@@ -107,16 +128,41 @@ class TransformTree:
     def add_moving(
         self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray
     ) -> None:
-        """Adds a sample ``[4, 4]`` of a moving transform."""
+        """Adds a sample ``[4, 4]`` of a moving transform.
+
+        A sample whose stamp jumps is held back until the next one jumps to the same side: a single
+        wrong stamp must not discard the samples of the last seconds.
+
+        Raises:
+            ValueError: a frame has no name, or the frames would form a loop; the sample is ignored.
+        """
+        if not parent or not child:
+            raise ValueError(f"frames must have names, got '{child}' in '{parent}'")
+        if child in self._chain(parent):
+            raise ValueError(
+                f"'{child}' cannot move in '{parent}', which is itself a child of '{child}' by "
+                "transforms received before"
+            )
         known = self._moving.get(child)
         if known is None or known[0] != parent:
             known = self._moving[child] = (parent, PoseTrack(self._tolerance_s))
-        known[1].add(stamp_ns, parent_from_child)
+            self._doubtful.pop(child, None)
+        track, held = known[1], self._doubtful.pop(child, None)
+        newest_ns = track.newest_ns
+        if newest_ns is not None and abs(stamp_ns - newest_ns) > JUMP_NS:
+            if held is None or (held[0] > newest_ns) != (stamp_ns > newest_ns):
+                self._doubtful[child] = (stamp_ns, parent_from_child)
+                return
+            track.add(*held)
+        track.add(stamp_ns, parent_from_child)
 
     def keep_around(self, stamp_ns: int, window_s: float) -> None:
-        """Drops samples of moving transforms that are further than ``window_s`` from the stamp."""
-        for _, track in self._moving.values():
+        """``PoseTrack.keep_around`` for every moving frame."""
+        for child, (_, track) in self._moving.items():
             track.keep_around(stamp_ns, window_s)
+            held = self._doubtful.get(child)
+            if held is not None and abs(held[0] - stamp_ns) <= window_s * NS:
+                track.add(*self._doubtful.pop(child))
 
     def covers(self, a: str, b: str, stamp_ns: int) -> bool:
         """Whether ``lookup(a, b, stamp_ns)`` has a result that no later sample can change."""
@@ -187,17 +233,21 @@ def transform_from_message(transform: Any) -> np.ndarray:
     """``parent_from_child`` ``[4, 4]`` of a geometry_msgs/Transform.
 
     Raises:
-        ValueError: the quaternion is zero or not finite.
+        ValueError: a number is not finite or too large, or the quaternion is zero.
     """
-    t, q = transform.translation, transform.rotation
-    return pose_matrix((t.x, t.y, t.z), (q.w, q.x, q.y, q.z))
+    return _matrix(transform.translation, transform.rotation)
 
 
 def pose_from_message(pose: Any) -> np.ndarray:
     """``parent_from_child`` ``[4, 4]`` of a geometry_msgs/Pose.
 
     Raises:
-        ValueError: the quaternion is zero or not finite.
+        ValueError: a number is not finite or too large, or the quaternion is zero.
     """
-    p, q = pose.position, pose.orientation
-    return pose_matrix((p.x, p.y, p.z), (q.w, q.x, q.y, q.z))
+    return _matrix(pose.position, pose.orientation)
+
+
+def _matrix(t: Any, q: Any) -> np.ndarray:
+    if max(abs(t.x), abs(t.y), abs(t.z)) > MAX_POSITION_M:
+        raise ValueError(f"a position must lie within {MAX_POSITION_M:g} m, got {[t.x, t.y, t.z]}")
+    return pose_matrix((t.x, t.y, t.z), (q.w, q.x, q.y, q.z))

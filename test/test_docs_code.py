@@ -1,6 +1,7 @@
 """The documents name files, symbols, options and commands that the code has; their examples run."""
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import re
@@ -236,6 +237,8 @@ def check_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         assert (ROOT / "launch" / words[3]).is_file() and given <= launch_arguments(), words
     elif words[0] == "occupancy_node":
         check_node_arguments(words[1:])
+    elif words[:2] == ["can_context", "--ros-args"]:
+        check_can_node_arguments(words[2:])
     elif words[0] in scripts:
         parse(scripts[words[0]], words[1:], monkeypatch)
     elif words[0] == "make":
@@ -262,6 +265,15 @@ def check_node_arguments(words: list[str]) -> None:
             )
 
 
+def check_can_node_arguments(words: list[str]) -> None:
+    """Parameters and the remapped input of a command that starts the CAN node."""
+    module = pytest.importorskip("occ_perception_ros.can.node")
+    known = {spec.name for spec in dataclasses.fields(module.CanNodeConfig)}
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        assert option in ("-p", "-r"), option
+        assert value.partition(":=")[0] in (known if option == "-p" else {"~/input/frames"}), value
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.name)
 def test_commands_are_understood(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for words in commands(page):
@@ -278,6 +290,8 @@ def test_commands_are_understood(page: Path, monkeypatch: pytest.MonkeyPatch) ->
         "nuscenes_to_bag a b --gone",
         "ros2 launch occ_perception_ros bringup.launch.py gone:=1",
         "occupancy_node --ros-args -p gone:=1",
+        "can_context --ros-args -p gone:=1",
+        "can_context drive.asc --gone 1",
         "make gone",
         "gone_script",
     ],

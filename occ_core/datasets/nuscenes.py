@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from occ_core.datasets import nuscenes_values as values
 from occ_core.datasets.nuscenes_tables import Record, Table, version_folder
 from occ_core.datasets.recordings import LIDAR_COLUMNS, CameraImage, LidarSweep
 from occ_core.geometry.boxes import Box
-from occ_core.geometry.poses import invert_pose, pose_matrix
+from occ_core.geometry.poses import invert_pose
 from occ_core.taxonomy import LIDARSEG_CATEGORIES, region_from_location, weather_from_description
 from occ_core.types import DriveContext
 
@@ -93,14 +94,16 @@ class NuScenes:
         self._sensors = Table(self.folder, "sensor")
         self._recordings: dict[tuple[str, str], list[Record]] = defaultdict(list)
         used = {*NUSCENES_CAMERAS, NUSCENES_LIDAR}
-        for record in Table(self.folder, "sample_data").records:
+        sample_data = Table(self.folder, "sample_data")
+        self._sample_data_path = sample_data.path
+        for record in sample_data.records:
             channel = self._channel(record)
             if channel in used:  # most records are radars
                 self._recordings[
                     self._samples[record["sample_token"]]["scene_token"], channel
                 ].append(record)
         for records in self._recordings.values():
-            records.sort(key=lambda record: record["timestamp"])
+            records.sort(key=lambda record: values.stamp_ns(self._sample_data_path, record))
         self._annotations_of: dict[str, list[Record]] = defaultdict(list)
         for record in self._annotations.records:
             self._annotations_of[record["sample_token"]].append(record)
@@ -212,14 +215,15 @@ class NuScenes:
         return found
 
     def _scene_keyframes(self, scene: Record, sweeps: int) -> list[Keyframe]:
-        description, location = scene["description"], self._logs[scene["log_token"]]["location"]
+        description = values.text(self.folder / "scene.json", scene, "description")
+        location = values.text(self._logs.path, self._logs[scene["log_token"]], "location")
         context = DriveContext(
             weather_from_description(description), region_from_location(location)
         )
         images: dict[str, dict[str, CameraImage]] = defaultdict(dict)
         for channel in NUSCENES_CAMERAS:
             for record in self._recordings.get((scene["token"], channel), []):
-                if record["is_key_frame"]:
+                if self._is_keyframe(record):
                     images[record["sample_token"]][channel] = self._camera_image(record)
         records = self._recordings.get((scene["token"], NUSCENES_LIDAR), [])
         recorded = [self._lidar_sweep(record) for record in records]
@@ -237,8 +241,14 @@ class NuScenes:
                 source=self,
             )
             for index, record in enumerate(records)
-            if record["is_key_frame"]
+            if recorded[index].is_keyframe
         ]
+        channels = sorted(record["channel"] for record in self._sensors.records)
+        if NUSCENES_LIDAR not in channels:
+            raise ValueError(
+                f"{self._sensors.path} has no channel {NUSCENES_LIDAR}; it has {channels}. Give "
+                "the LiDAR this name"
+            )
         without_lidar = images.keys() - {keyframe.sample_token for keyframe in keyframes}
         if without_lidar:
             raise ValueError(
@@ -252,50 +262,52 @@ class NuScenes:
         calibration = self._calibrations[sample_data["calibrated_sensor_token"]]
         return self._sensors[calibration["sensor_token"]]["channel"]
 
+    def _is_keyframe(self, record: Record) -> bool:
+        return values.flag(self._sample_data_path, record, "is_key_frame")
+
+    def _ego_pose(self, record: Record) -> np.ndarray:
+        return values.pose(self._ego_poses.path, self._ego_poses[record["ego_pose_token"]])
+
     def _camera_image(self, record: Record) -> CameraImage:
         calibration = self._calibrations[record["calibrated_sensor_token"]]
-        intrinsics = np.array(calibration["camera_intrinsic"], dtype=np.float64)
-        if intrinsics.shape != (3, 3):
-            token = calibration["token"]
-            raise ValueError(
-                f"{self._calibrations.path}: camera_intrinsic of {token!r} must be 3x3, got "
-                f"{intrinsics.tolist()}"
-            )
+        table = self._sample_data_path
         return CameraImage(
             channel=self._channel(record),
-            path=self.root / record["filename"],
-            stamp_ns=record["timestamp"] * 1000,
-            is_keyframe=record["is_key_frame"],
-            size=(record["height"], record["width"]),
-            intrinsics=intrinsics,
-            ego_from_camera=_pose(calibration),
-            world_from_ego=_pose(self._ego_poses[record["ego_pose_token"]]),
+            path=values.file_path(self.root, table, record),
+            stamp_ns=values.stamp_ns(table, record),
+            is_keyframe=self._is_keyframe(record),
+            size=values.image_size(table, record),
+            intrinsics=values.camera_intrinsics(self._calibrations.path, calibration),
+            ego_from_camera=values.pose(self._calibrations.path, calibration),
+            world_from_ego=self._ego_pose(record),
         )
 
     def _lidar_sweep(self, record: Record) -> LidarSweep:
+        calibration = self._calibrations[record["calibrated_sensor_token"]]
         return LidarSweep(
             channel=NUSCENES_LIDAR,
-            path=self.root / record["filename"],
+            path=values.file_path(self.root, self._sample_data_path, record),
             token=record["token"],
-            stamp_ns=record["timestamp"] * 1000,
-            is_keyframe=record["is_key_frame"],
-            ego_from_lidar=_pose(self._calibrations[record["calibrated_sensor_token"]]),
-            world_from_ego=_pose(self._ego_poses[record["ego_pose_token"]]),
+            stamp_ns=values.stamp_ns(self._sample_data_path, record),
+            is_keyframe=self._is_keyframe(record),
+            ego_from_lidar=values.pose(self._calibrations.path, calibration),
+            world_from_ego=self._ego_pose(record),
         )
 
     def _box(self, record: Record, lidar_from_world: np.ndarray) -> Box:
         category = self._categories[self._instances[record["instance_token"]]["category_token"]][
             "name"
         ]
-        lidar_from_box = lidar_from_world @ _pose(record)
+        table = self._annotations.path
+        lidar_from_box = lidar_from_world @ values.pose(table, record)
         return Box(
             center=lidar_from_box[:3, 3],
-            size_wlh=np.array(record["size"], dtype=np.float64),
+            size_wlh=values.size_wlh(table, record),
             rotation=lidar_from_box[:3, :3],
             velocity=lidar_from_world[:3, :3] @ self._velocity(record),
             category=category,
             class_id=self._class_of_category(category) or None,
-            num_lidar_pts=record["num_lidar_pts"],
+            num_lidar_pts=values.whole_number(table, record, "num_lidar_pts"),
             instance_token=record["instance_token"],
         )
 
@@ -306,10 +318,11 @@ class NuScenes:
         """
         first = self._annotations[record["prev"]] if record["prev"] else record
         last = self._annotations[record["next"]] if record["next"] else record
-        seconds = (
-            self._samples[last["sample_token"]]["timestamp"]
-            - self._samples[first["sample_token"]]["timestamp"]
-        ) * 1e-6
+        start_ns, end_ns = (
+            values.stamp_ns(self._samples.path, self._samples[each["sample_token"]])
+            for each in (first, last)
+        )
+        seconds = (end_ns - start_ns) * 1e-9
         limit_s = _MAX_VELOCITY_INTERVAL_S * (2 if record["prev"] and record["next"] else 1)
         if not 0 < seconds <= limit_s:
             return np.full(3, np.nan)
@@ -347,7 +360,3 @@ class NuScenes:
                 )
             classes[index] = self._class_of_category(record["name"])
         return classes
-
-
-def _pose(record: Record) -> np.ndarray:
-    return pose_matrix(record["translation"], record["rotation"])

@@ -73,10 +73,20 @@ def version_folder(root: Path, version: str | None) -> Path:
             )
         return root / version
     if not found:
-        raise FileNotFoundError(f"{root} has no v1.0-* folder. {_DOWNLOAD}")
+        raise FileNotFoundError(f"{root} has no v1.0-* folder. {_other_root(root) or _DOWNLOAD}")
     if len(found) > 1:
         raise ValueError(f"{root} holds several versions, {found}; choose one of them")
+    if not (root / found[0] / "scene.json").is_file() and (hint := _other_root(root)):
+        raise FileNotFoundError(f"{root / found[0]} holds no tables. {hint}")
     return root / found[0]
+
+
+def _other_root(folder: Path) -> str:
+    """A hint at the data root near a folder that is not one; empty if there is none."""
+    resolved = folder.resolve()
+    near = [resolved.parent, *sorted(child for child in resolved.iterdir() if child.is_dir())]
+    roots = [path for path in near if any(path.glob("v1.0-*/scene.json"))]
+    return f"Did you mean {roots[0]}?" if roots else ""
 
 
 class Table:

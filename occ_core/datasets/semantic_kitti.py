@@ -17,7 +17,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from occ_core.datasets.sensors import CameraSample, frame_from_sensors
-from occ_core.geometry.points import accumulate_sweeps, transform_points
+from occ_core.geometry.points import NO_BOX_M, accumulate_sweeps, transform_points
 from occ_core.geometry.poses import invert_pose
 from occ_core.taxonomy import CLASS_ID, EMPTY
 from occ_core.types import DriveContext, Frame
@@ -54,8 +54,6 @@ CLASS_OF_RAW_ID: dict[int, str] = {
 
 INTENSITY_SCALE = 255.0
 """KITTI's remission is 0..1, nuScenes' intensity 0..255."""
-NO_EGO_BOX_M = (0.0,) * 6
-"""KITTI's scanner stands on the roof's edge: the released scans hold no returns of the car."""
 # the grid's axes are nuScenes' (x right, y forward), the Velodyne's x forward, y left
 GRID_FROM_VELODYNE = np.array(
     [[0.0, -1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
@@ -139,7 +137,8 @@ class SemanticKittiFrames(Dataset[tuple[Frame, LabelledPoints]]):
         points = sweeps[-1][0]
         frame = frame_from_sensors(
             [_camera_sample(sequence, scan, self.image_size)],
-            accumulate_sweeps(sweeps, GRID_FROM_VELODYNE, NO_EGO_BOX_M),
+            # The scanner stands on the roof's edge: the released scans hold no returns of the car.
+            accumulate_sweeps(sweeps, GRID_FROM_VELODYNE, NO_BOX_M),
             sequence.world_from_velodyne[scan] @ invert_pose(GRID_FROM_VELODYNE),
             sequence.stamps_ns[scan],
             DriveContext("clear", "unknown"),

@@ -17,6 +17,9 @@ ground is nearer than 2.5 m. The box is the Renault Zoe's body (4.1 m x 1.8 m, L
 the rear axle) with a small margin.
 """
 
+NO_BOX_M = (0.0,) * 6
+"""A box that holds no point."""
+
 NEWEST_S = 1e-3
 """Points of this age or more are from earlier sweeps, when moving things were elsewhere."""
 
@@ -51,7 +54,8 @@ def accumulate_sweeps(
             ``[N, >=4]``: x, y, z in metres in the sensor frame, then intensity.
         grid_from_newest: ``[4, 4]``, from the sensor frame of the newest sweep; None: that frame is
             the grid frame.
-        ego_box_m: the ego vehicle in the sensor frame, in the form of ``EGO_BOX_M``.
+        ego_box_m: the ego vehicle in the grid frame, in the form of ``EGO_BOX_M``. Each sweep is
+            cut at its own stamp, when the vehicle was there too.
 
     Returns:
         float32 ``[M, 5]``: x, y, z, intensity, age in seconds (0 for the newest sweep), in the
@@ -79,16 +83,13 @@ def accumulate_sweeps(
             )
         # Rows of coordinates [4, N] take numpy a third of the time of points [N, 4].
         rows = np.ascontiguousarray(points[:, :4].T, dtype=np.float32)
+        kept = is_return(rows, NO_BOX_M) & ~_inside_box(_moved(grid_from_newest, rows), ego_box_m)
         # Indices are faster than a boolean mask.
-        rows = np.take(rows, np.flatnonzero(is_return(rows, ego_box_m)), axis=1)
+        rows = np.take(rows, np.flatnonzero(kept), axis=1)
         grid_from_sensor = (
             grid_from_newest if stamp_ns == newest_ns else grid_from_world @ world_from_sensor
         )
-        if not np.array_equal(grid_from_sensor, np.eye(4)):
-            # Only the relative pose is rounded to float32: world coordinates reach kilometres.
-            rotation = grid_from_sensor[:3, :3].astype(np.float32)
-            translation = grid_from_sensor[:3, 3:].astype(np.float32)
-            rows[:3] = rotation @ rows[:3] + translation
+        rows[:3] = _moved(grid_from_sensor, rows)
         age_s = np.full((1, rows.shape[1]), (newest_ns - stamp_ns) * 1e-9, dtype=np.float32)
         joined.append(np.concatenate([rows, age_s]))
     return np.ascontiguousarray(np.concatenate(joined, axis=1).T)
@@ -114,6 +115,23 @@ def project_points(
     return homogeneous[:, :2] / in_front[:, None], depth
 
 
+def inside_polygon(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Whether each point lies inside a polygon, by the even-odd rule: bool ``[N]``.
+
+    Args:
+        points: ``[N, 2]``.
+        corners: ``[K, 2]``, in order; the last is connected to the first.
+    """
+    inside = np.zeros(len(points), dtype=bool)
+    x, y = points.T
+    for (x_a, y_a), (x_b, y_b) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y_a == y_b:
+            continue  # a ray along x meets the other two edges instead
+        meets = (y_a > y) != (y_b > y)
+        inside ^= meets & (x < x_a + (y - y_a) * ((x_b - x_a) / (y_b - y_a)))
+    return inside
+
+
 def is_return(rows: np.ndarray, ego_box_m: Sequence[float] = EGO_BOX_M) -> np.ndarray:
     """Whether each point is a finite return, and not from the ego vehicle: bool ``[N]``.
 
@@ -121,9 +139,26 @@ def is_return(rows: np.ndarray, ego_box_m: Sequence[float] = EGO_BOX_M) -> np.nd
         rows: ``[>=3, N]``; the first three rows are x, y, z in metres in the sensor frame.
         ego_box_m: the ego vehicle in the sensor frame, in the form of ``EGO_BOX_M``.
     """
-    x, y, z = rows[:3]
-    x_min, y_min, z_min, x_max, y_max, z_max = ego_box_m
-    on_ego = (x > x_min) & (x < x_max) & (y > y_min) & (y < y_max) & (z > z_min) & (z < z_max)
+    on_ego = _inside_box(rows, ego_box_m)
     # Drivers report a lost return as the origin, which another vehicle's box may not contain.
     dropped_out = (rows[:3] == 0).all(axis=0)
     return np.isfinite(rows).all(axis=0) & ~on_ego & ~dropped_out
+
+
+def _inside_box(rows: np.ndarray, box_m: Sequence[float]) -> np.ndarray:
+    """Whether each of the points ``[>=3, N]`` lies inside a box in the form of ``EGO_BOX_M``."""
+    x, y, z = rows[:3]
+    x_min, y_min, z_min, x_max, y_max, z_max = box_m
+    inside: np.ndarray = (x > x_min) & (x < x_max) & (y > y_min) & (y < y_max)
+    return inside & (z > z_min) & (z < z_max)
+
+
+def _moved(a_from_b: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Coordinates ``[3, N]`` in frame a of points ``[>=3, N]`` in frame b."""
+    if np.array_equal(a_from_b, np.eye(4)):
+        return rows[:3]
+    # Only the relative pose is rounded to float32: world coordinates reach kilometres.
+    rotation, translation = a_from_b[:3, :3].astype(np.float32), a_from_b[:3, 3:].astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # points that are not finite
+        moved: np.ndarray = rotation @ rows[:3] + translation
+    return moved

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,17 +13,20 @@ from typing import Annotated, Any
 import tyro
 
 from occ_perception_ros.bags.findings import Finding, Findings
+from occ_perception_ros.bags.mcap_storage import McapError, foreign_topics
 from occ_perception_ros.bags.message_checks import (
     Fault,
     camera_info_faults,
+    camera_info_size,
     cloud_faults,
     encoded_image_size,
     image_faults,
 )
-from occ_perception_ros.bags.reader import BagError, BagReader, mcap_encodings
+from occ_perception_ros.bags.reader import BagError, BagReader, UnknownTypeError
 from occ_perception_ros.bags.topic_checks import check_topics
 from occ_perception_ros.bags.topic_data import (
     CAMERA_INFO,
+    CHECKED_TYPES,
     CLOUD,
     COMPRESSED,
     IMAGE,
@@ -31,8 +35,6 @@ from occ_perception_ros.bags.topic_data import (
     TopicData,
 )
 from occ_perception_ros.bags.transform_checks import Transforms, add_transform, check_transforms
-
-ROS2_SCHEMAS = ("ros2msg", "ros2idl", "omgidl", "")
 
 
 def check_bag(path: Path) -> list[Finding]:
@@ -49,45 +51,54 @@ def check_bag(path: Path) -> list[Finding]:
         if not storages:
             return findings.result()
         path = storages[0]
-    if other := _other_encodings(path):
-        topics = ", ".join(list(other)[:3])
-        kinds = sorted({f"{message} messages of {schema}" for message, schema in other.values()})
-        text = f"{len(other)} topics have {' and '.join(kinds)} schemas: {topics}, ..."
-        findings.add("not-ros2-encoding", "", text)
-        return findings.result()
     try:
         with BagReader(path) as bag:
+            if bag.skipped and not bag.topics:
+                findings.add("not-ros2-encoding", "", _listed(bag.skipped))
+                return findings.result()
+            for topic, reason in bag.skipped.items():
+                findings.add("unreadable-topic", topic, reason)
             if not bag.is_ros2:
                 findings.add("ros1-bag", "", f"{path} is a ROS 1 bag, which ROS 2 cannot play")
             _check_contents(bag, findings)
     except BagError as error:
-        findings.add("unreadable", "", str(error))
+        if other := _foreign_topics(path):
+            findings.add("not-ros2-encoding", "", _listed(other))
+        else:
+            findings.add("unreadable", "", str(error))
     return findings.result()
 
 
-def _other_encodings(path: Path) -> dict[str, tuple[str, str]]:
-    """Message and schema encoding of the topics of MCAP files that are not encoded as in ROS 2."""
-    files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
-    other = {}
+def _foreign_topics(path: Path) -> dict[str, str]:
+    """The topics of MCAP files that are not encoded as in ROS 2, and what they have instead."""
+    files = path.glob("*.mcap") if path.is_dir() else [path]
+    found: dict[str, str] = {}
     for file in files:
-        if file.suffix != ".mcap":
-            continue
-        try:
-            encodings = mcap_encodings(file)
-        except (BagError, OSError):
-            continue  # BagReader will fail as well, with a reason
-        for topic, (message, schema) in encodings.items():
-            if message != "cdr" or schema not in ROS2_SCHEMAS:
-                other[topic] = (message, schema or "no")
-    return other
+        with suppress(McapError, OSError):
+            found |= foreign_topics(file)
+    return found
+
+
+def _listed(reasons: dict[str, str]) -> str:
+    topic, reason = next(iter(reasons.items()))
+    return f"none of {len(reasons)} topics can be read; {topic}, for example: {reason}"
 
 
 def _check_contents(bag: BagReader, findings: Findings) -> None:
     topics = {name: TopicData(topic) for name, topic in bag.topics.items()}
     transforms: Transforms = {}
+    unknown: set[str] = set()
     for message in bag.messages():
+        if message.topic in unknown:
+            continue
         try:
             decoded = bag.decode(message)
+        except UnknownTypeError as error:
+            unknown.add(message.topic)
+            used = topics[message.topic].has_type(*CHECKED_TYPES)
+            code = "unknown-sensor-type" if used else "unknown-type"
+            findings.add(code, message.topic, str(error))
+            continue
         except BagError as error:
             findings.add("corrupt-message", message.topic, str(error))
             continue
@@ -108,14 +119,17 @@ def _check_contents(bag: BagReader, findings: Findings) -> None:
 
 def _message_faults(decoded: Any, data: TopicData) -> Iterable[Fault]:
     """Faults of one message, whose size or text is added to the topic's data."""
-    if data.has_type(CAMERA_INFO, IMAGE):
+    if data.has_type(CAMERA_INFO):
+        data.sizes.add(camera_info_size(decoded))
+        return camera_info_faults(decoded)
+    if data.has_type(IMAGE):
         data.sizes.add((decoded.height, decoded.width))
-        return camera_info_faults(decoded) if data.has_type(CAMERA_INFO) else image_faults(decoded)
+        return image_faults(decoded)
     if data.has_type(CLOUD):
         return cloud_faults(decoded)
     if data.has_type(COMPRESSED):
         try:
-            data.sizes.add(encoded_image_size(decoded.data.tobytes()))
+            data.sizes.add(encoded_image_size(decoded.data.tobytes(), decoded.format))
         except ValueError as error:
             return [("corrupt-image", str(error))]
     if data.has_type(STRING):

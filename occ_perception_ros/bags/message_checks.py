@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from occ_core.geometry.images import decode_jpeg, jpeg_size
-from occ_perception_ros.messages import IMAGE_ENCODINGS, POINT_DATATYPES
-
-_JPEG_SIGNATURE = b"\xff\xd8"
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_HEADER_BYTES = 24
-"""Signature, and the header chunk up to width and height."""
+from occ_perception_ros.calibration import camera_model, has_distortion, is_rotation
+from occ_perception_ros.image_files import decode_image_file, image_file_size
+from occ_perception_ros.messages import INTENSITY_MAX, intensity_problem, points_from_message
+from occ_perception_ros.pixel_formats import IMAGE_ENCODINGS, image_rows
 
 Fault = tuple[str, str]
 """A key of ``RULES``, and a description."""
@@ -23,92 +19,77 @@ Fault = tuple[str, str]
 def camera_info_faults(message: Any) -> Iterator[Fault]:
     """Faults of a sensor_msgs/CameraInfo of ROS 2, or of ROS 1 with its names in capitals."""
     k, r, p = (np.reshape(_either_case(message, name), (3, -1)) for name in "krp")
-    if k[0, 0] <= 0 or k[1, 1] <= 0 or k[2, 2] <= 0:
+    has_focal_length = k[0, 0] > 0 and k[1, 1] > 0 and k[2, 2] > 0
+    if not has_focal_length:
         yield "zero-intrinsics", f"K = {k.reshape(-1).tolist()} has no focal length"
-    if not np.allclose(r @ r.T, np.eye(3), atol=1e-3) or np.linalg.det(r) < 0:
-        rank = int(np.linalg.matrix_rank(r))
+    if not is_rotation(r):
+        rank = int(np.linalg.matrix_rank(r)) if np.isfinite(r).all() else 0
         yield "bad-rectification", f"R = {r.reshape(-1).tolist()} is not a rotation (rank {rank})"
     if p[0, 0] <= 0 or p[1, 1] <= 0:
         yield "bad-projection", f"P = {p.reshape(-1).tolist()} has no focal length"
     if not message.distortion_model:
         yield "no-distortion-model", "distortion_model is empty"
+    if has_distortion(message):
+        text = f"{message.distortion_model} {_either_case(message, 'd').tolist()}"
+        yield "lens-distortion", text
+    try:
+        camera_model("camera", message)
+    except ValueError as error:
+        if has_focal_length and is_rotation(r):
+            yield "camera-info-unusable", str(error)
+
+
+def camera_info_size(message: Any) -> tuple[int, int]:
+    """``(height, width)`` of the images that a sensor_msgs/CameraInfo is for, which may be binned
+    or of a region; the size that it states where it cannot be used.
+    """
+    try:
+        return camera_model("camera", message).size
+    except ValueError:
+        return int(message.height), int(message.width)
 
 
 def image_faults(message: Any) -> Iterator[Fault]:
-    """Faults of a sensor_msgs/Image."""
-    pixel_bytes = 1
-    if message.encoding in IMAGE_ENCODINGS:
-        _, pixel_bytes = IMAGE_ENCODINGS[message.encoding]
-    else:
+    """Faults of a sensor_msgs/Image; what the node's decoder refuses is an error."""
+    if message.encoding not in IMAGE_ENCODINGS:
         expected = ", ".join(IMAGE_ENCODINGS)
         yield "image-encoding", f"encoding {message.encoding!r} is not one of {expected}"
-    size = f"{message.width}x{message.height} {message.encoding}"
-    row_is_short = message.step < message.width * pixel_bytes
-    if row_is_short or len(message.data) < message.height * message.step:
-        text = f"{size} with step {message.step} has {len(message.data)} bytes"
-        yield "image-truncated", text
+        return
+    try:
+        image_rows(message)
+    except ValueError as error:
+        yield "image-truncated", f"{message.width}x{message.height} {message.encoding}: {error}"
 
 
-def encoded_image_size(data: bytes) -> tuple[int, int]:
-    """``(height, width)`` of the image in a JPEG or PNG file, which is checked for damage.
+def encoded_image_size(data: bytes, form: str = "") -> tuple[int, int]:
+    """``(height, width)`` of the image in a JPEG or PNG file, which is decoded as the node does.
 
-    A JPEG is decoded by the node's decoder; of a PNG, which the node does not use, only the end is
-    checked.
+    Args:
+        data: the file.
+        form: ``format`` of the message, if it comes from one.
 
     Raises:
         ValueError: the data are neither JPEG nor PNG, or the file is truncated or damaged.
     """
-    if data.startswith(_JPEG_SIGNATURE):
-        decode_jpeg(data, min_width=1)  # the smallest size is the fastest
-        return jpeg_size(data)
-    if data.startswith(_PNG_SIGNATURE):
-        if len(data) < _PNG_HEADER_BYTES or b"IEND" not in data[-64:]:
-            raise ValueError(f"the PNG of {len(data)} bytes is truncated: it has no end chunk")
-        width, height = struct.unpack_from(">II", data, 16)
-        return height, width
-    raise ValueError(f"neither JPEG nor PNG: it begins with {data[:4].hex() or 'nothing'}")
+    decode_image_file(data, min_width=1, form=form)  # the smallest size is the fastest
+    return image_file_size(data, form)
 
 
 def cloud_faults(message: Any) -> Iterator[Fault]:
-    """Faults of a sensor_msgs/PointCloud2."""
-    yield from _layout_faults(message)
-    size = f"{message.width}x{message.height} points"
-    if message.width * message.height == 0:
-        yield "cloud-empty", size
-    if (
-        message.row_step < message.width * message.point_step
-        or len(message.data) < message.height * message.row_step
-    ):
-        yield (
-            "cloud-truncated",
-            f"{size} of {message.point_step} bytes in rows of {message.row_step} have "
-            f"{len(message.data)} bytes",
-        )
-
-
-def _layout_faults(message: Any) -> Iterator[Fault]:
-    types = {field.name: POINT_DATATYPES.get(field.datatype, "u1") for field in message.fields}
-    layout = ", ".join(
-        f"{field.name}: type {field.datatype} at {field.offset}" for field in message.fields
-    )
-    layout = f"it has {layout or 'none'}"
-    if message.is_bigendian:
-        yield "cloud-layout", "the data are big-endian"
-    if missing := [name for name in "xyz" if name not in types]:
-        yield "cloud-layout", f"fields {', '.join(missing)} are missing; {layout}"
-    elif wrong := [name for name in "xyz" if types[name] != "<f4"]:
-        yield "cloud-layout", f"fields {', '.join(wrong)} are not float32; {layout}"
-    outside = [
-        field.name
-        for field in message.fields
-        if field.offset + np.dtype(types[field.name]).itemsize * max(field.count, 1)
-        > message.point_step
-    ]
-    if outside:
-        text = f"fields {', '.join(outside)} end beyond point_step {message.point_step}; {layout}"
-        yield "cloud-layout", text
-    if "intensity" not in types:
-        yield "cloud-without-intensity", layout
+    """Faults of a sensor_msgs/PointCloud2; what the node's decoder refuses is an error."""
+    try:
+        points, counts = points_from_message(message)
+    except ValueError as error:
+        yield "cloud-unusable", str(error)
+        return
+    if len(points) == 0:
+        yield "cloud-empty", f"{message.width}x{message.height} points, of which none is usable"
+    elif "intensity" not in (names := [field.name for field in message.fields]):
+        yield "cloud-without-intensity", f"it has {', '.join(names)}"
+    elif problem := intensity_problem(points, counts, INTENSITY_MAX):
+        yield "intensity-unit", problem
+    if counts.get("bad_intensity"):
+        yield "intensity-not-finite", f"{counts['bad_intensity']} of {len(points)} points"
 
 
 def _either_case(message: Any, name: str) -> np.ndarray:

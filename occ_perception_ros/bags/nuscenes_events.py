@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-import cv2
 import numpy as np
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
 from occ_core.datasets.recordings import CameraImage, LidarSweep
-from occ_core.geometry.images import scale_intrinsics
+from occ_core.types import DriveContext
 from occ_perception_ros.bags import nuscenes_messages as messages
 from occ_perception_ros.bags.ego_motion import EgoMotion
-from occ_perception_ros.bags.message_checks import encoded_image_size
+from occ_perception_ros.bags.scene_context import SceneContext
+from occ_perception_ros.can.rules import ContextRules
+from occ_perception_ros.image_files import checked_image_size, decode_image_file
 
 MAP, BASE_LINK, LIDAR_TOP = "map", "base_link", "lidar_top"
 CONTEXT_PERIOD_NS = 500_000_000
@@ -41,12 +43,15 @@ class BagScene:
     Args:
         nuscenes: the data set.
         name: name of the scene.
+        can_rules: rules for weather and region from the CAN bus, see ``SceneContext``.
 
     Raises:
         ValueError: the scene does not exist or has no keyframe.
     """
 
-    def __init__(self, nuscenes: NuScenes, name: str) -> None:
+    def __init__(
+        self, nuscenes: NuScenes, name: str, can_rules: ContextRules | None = None
+    ) -> None:
         self.name, self.log = name, nuscenes.log_name(name)
         self.keyframes = nuscenes.keyframes([name], sweeps=0)
         if not self.keyframes:
@@ -59,6 +64,7 @@ class BagScene:
         stamps_ns = [recording.stamp_ns for recording in self.recordings]
         self.begin_ns, self.end_ns = min(stamps_ns), max(stamps_ns)
         self._motion = EgoMotion.from_scene(nuscenes.root, name, self.recordings)
+        self._context = SceneContext(self.keyframes[0].context, nuscenes.root, name, can_rules)
 
     def events(self, raw_images: bool) -> Iterator[BagEvent]:
         """All events except the static transforms."""
@@ -70,19 +76,14 @@ class BagScene:
 
     def _context_events(self) -> Iterator[BagEvent]:
         """Weather and region, at the start of the scene and twice a second."""
-        context = self.keyframes[0].context
-        written: TopicMessages = [
-            ("/can/weather", messages.string(context.weather)),
-            ("/can/region", messages.string(context.region)),
-        ]
         for stamp_ns in range(self.begin_ns, self.end_ns + 1, CONTEXT_PERIOD_NS):
-            yield BagEvent(stamp_ns, 1, "context", lambda: written)
+            yield _context_event(stamp_ns, self._context.at(stamp_ns))
 
     def _pose_events(self) -> Iterator[BagEvent]:
         """Ego pose and odometry at every sensor stamp."""
         poses = {recording.stamp_ns: recording.world_from_ego for recording in self.recordings}
         for stamp_ns, pose in poses.items():
-            yield _pose_event(stamp_ns, pose, *self._motion.at(stamp_ns))
+            yield _pose_event(stamp_ns, pose, self._motion)
 
 
 def frame_id(channel: str) -> str:
@@ -90,37 +91,41 @@ def frame_id(channel: str) -> str:
     return channel.lower()
 
 
-def _pose_event(
-    stamp_ns: int, world_from_ego: np.ndarray, linear_m_s: np.ndarray, angular_rad_s: np.ndarray
-) -> BagEvent:
-    transform = messages.transform(world_from_ego, stamp_ns, MAP, BASE_LINK)
-    odometry = messages.odometry(
-        world_from_ego, linear_m_s, angular_rad_s, stamp_ns, MAP, BASE_LINK
-    )
-    written = [("/tf", messages.transforms([transform])), ("/odom", odometry)]
-    return BagEvent(stamp_ns, 2, "ego", lambda: written)
+def _context_event(stamp_ns: int, context: DriveContext) -> BagEvent:
+    written: TopicMessages = [
+        ("/can/weather", messages.string(context.weather)),
+        ("/can/region", messages.string(context.region)),
+    ]
+    return BagEvent(stamp_ns, 1, "context", lambda: written)
+
+
+def _pose_event(stamp_ns: int, world_from_ego: np.ndarray, motion: EgoMotion) -> BagEvent:
+    def make() -> TopicMessages:
+        transform = messages.transform(world_from_ego, stamp_ns, MAP, BASE_LINK)
+        odometry = messages.odometry(world_from_ego, *motion.at(stamp_ns), stamp_ns, MAP, BASE_LINK)
+        return [("/tf", messages.transforms([transform])), ("/odom", odometry)]
+
+    return BagEvent(stamp_ns, 2, "ego", make)
 
 
 def _image_event(image: CameraImage, raw_images: bool) -> BagEvent:
     camera, stamp_ns = frame_id(image.channel), image.stamp_ns
 
     def make() -> TopicMessages:
-        jpeg = image.path.read_bytes()
+        encoded = _file_bytes(image.path)
         try:
-            size = encoded_image_size(jpeg)
+            size = checked_image_size(encoded)
         except ValueError as error:
             raise ValueError(f"{image.path}: {error}") from error
-        intrinsics = scale_intrinsics(image.intrinsics, image.size, size)
+        intrinsics = image.scaled_intrinsics(size, size)
         info = messages.camera_info(intrinsics, size, stamp_ns, camera)
-        compressed = messages.compressed_image(jpeg, stamp_ns, camera)
+        compressed = messages.compressed_image(encoded, stamp_ns, camera)
         written: TopicMessages = [
             (f"/{camera}/camera_info", info),
             (f"/{camera}/image_rect_compressed", compressed),
         ]
         if raw_images:
-            image_bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-            if image_bgr is None:
-                raise ValueError(f"{image.path} cannot be decoded; extract the file again")
+            image_bgr = decode_image_file(encoded)[:, :, ::-1]
             raw = messages.raw_image(image_bgr, stamp_ns, camera)
             written.append((f"/{camera}/image_rect", raw))
         return written
@@ -141,3 +146,12 @@ def _annotation_event(keyframe: Keyframe) -> BagEvent:
         return [("/annotations", boxes)]
 
     return BagEvent(keyframe.stamp_ns, 5, "annotations", make)
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path} is missing; extract the nuScenes archive that holds it"
+        ) from None

@@ -31,6 +31,8 @@ POINT_DTYPE = np.dtype(
 _GREY = (128, 128, 128)
 """Colour of boxes whose category has no class."""
 
+_PNG_SIGNATURE = b"\x89PNG"
+
 LIDAR_PERIOD_S = 0.05
 LIDAR_RINGS = 32
 
@@ -59,11 +61,12 @@ def header(stamp_ns: int, frame_id: str) -> ros.std_msgs__msg__Header:
 
 
 def compressed_image(
-    jpeg: bytes, stamp_ns: int, frame_id: str
+    data: bytes, stamp_ns: int, frame_id: str
 ) -> ros.sensor_msgs__msg__CompressedImage:
-    """A sensor_msgs/CompressedImage with the bytes of a JPEG file."""
+    """A sensor_msgs/CompressedImage with the bytes of a JPEG or PNG file."""
+    kind = "png" if data.startswith(_PNG_SIGNATURE) else "jpeg"
     return ros.sensor_msgs__msg__CompressedImage(
-        header(stamp_ns, frame_id), "jpeg", np.frombuffer(jpeg, np.uint8)
+        header(stamp_ns, frame_id), kind, np.frombuffer(data, np.uint8)
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,8 +30,13 @@ from occ_perception_ros.bags.nuscenes_events import (
     frame_id,
 )
 from occ_perception_ros.bags.writer import BagWriter, Storage, qos_profile
+from occ_perception_ros.can.rules import ContextRules
+from occ_perception_ros.can.rules_file import load_rules
 
 CALIBRATION_FILE = "calibration.yaml"
+MAX_WORKERS = 8
+EVENTS_AHEAD = 48
+"""Number of events that are made before they are written; few of them are images or sweeps."""
 
 LOGGER = logging.getLogger(__name__)
 
@@ -37,6 +44,10 @@ _CALIBRATION_COMMENT = """\
 # Mountings of the sensors on the vehicle, as base_link_from_sensor in metres.
 # Axes of base_link: x forward, y left, z up.
 """
+
+
+class NoRecordingError(ValueError):
+    """Scenes of which no image and no sweep can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,7 @@ def convert_scenes(
     bag: Path,
     storage: Storage = "mcap",
     raw_images: bool = False,
+    can_rules: ContextRules | None = None,
 ) -> ConversionReport:
     """Writes consecutive scenes of one log as a new bag, with ``calibration.yaml`` in its folder.
 
@@ -80,20 +92,27 @@ def convert_scenes(
         bag: folder of the new bag.
         storage: ``"mcap"`` or ``"sqlite3"``.
         raw_images: also write the decoded images, as ``bgr8`` on ``<camera>/image_rect``.
+        can_rules: rules for weather and region from the CAN bus; None: from the tables.
 
     Raises:
         FileExistsError: ``bag`` exists.
+        NoRecordingError: not one image or sweep of the scenes can be read; there is no bag then.
         ValueError: a scene does not exist or is empty, or the scenes overlap in time, belong to
             several logs, or differ in their calibration.
     """
     if not scene_names:
         raise ValueError("a bag needs at least one scene, got none")
-    scenes = sorted(
-        (BagScene(nuscenes, name) for name in scene_names), key=lambda scene: scene.begin_ns
-    )
+    scenes = [BagScene(nuscenes, name, can_rules) for name in scene_names]
+    scenes.sort(key=lambda scene: scene.begin_ns)
     _check_consecutive(scenes)
     mountings = _mountings(scenes)
     names = ", ".join(scene.name for scene in scenes)
+    recordings = [recording for scene in scenes for recording in scene.recordings]
+    if not any(recording.path.is_file() for recording in recordings):
+        raise NoRecordingError(
+            f"none of the {len(recordings)} files of {names} exists, such as {recordings[0].path}; "
+            f"extract the archives of samples and sweeps into {nuscenes.root}"
+        )
     keyframes = [scene.keyframes[0] for scene in scenes]
     custom_data = {
         "scene": names,
@@ -105,12 +124,25 @@ def convert_scenes(
     with BagWriter(bag, storage, custom_data) as writer:
         _declare_topics(writer, raw_images)
         skipped = _write_events(writer, events, scenes[0].name)
+        _check_recordings(writer.counts, skipped, names)
         calibration = writer.unfinished_path / CALIBRATION_FILE
         calibration.write_text(calibration_yaml(mountings), encoding="utf-8")
     for channel, reasons in skipped.items():
         text = "%s, %s: %d messages skipped, the first because: %s"
         LOGGER.warning(text, names, channel, len(reasons), reasons[0])
     return ConversionReport(bag, writer.counts, skipped)
+
+
+def _check_recordings(counts: dict[str, int], skipped: dict[str, list[str]], names: str) -> None:
+    """Warns of a bag without sweeps or images, and refuses one without both."""
+    images = sum(number for topic, number in counts.items() if "/image_rect" in topic)
+    if not counts[f"/{LIDAR_TOP}"] and not images:
+        reasons = "; ".join(f"{channel}: {texts[0]}" for channel, texts in skipped.items())
+        raise NoRecordingError(f"no image and no sweep of {names} can be read: {reasons}")
+    if not counts[f"/{LIDAR_TOP}"]:
+        LOGGER.warning("%s: the bag has no LiDAR sweep, which starts every answer", names)
+    if not images:
+        LOGGER.warning("%s: the bag has no image", names)
 
 
 def calibration_yaml(base_link_from_sensor: dict[str, np.ndarray]) -> str:
@@ -197,15 +229,40 @@ def _write_events(
     """Writes the events in order; returns why files were skipped, by channel."""
     skipped: dict[str, list[str]] = defaultdict(list)
     ordered = sorted(events, key=lambda event: (event.stamp_ns, event.order))
-    for event in tqdm(ordered, desc=title, unit=" events", disable=None):
+    for event, result in tqdm(
+        _made_ahead(ordered), desc=title, unit=" events", total=len(ordered), disable=None
+    ):
         try:
-            written = event.make()
+            written = result()
         except (FileNotFoundError, ValueError) as error:
             skipped[event.channel].append(str(error))
             continue
         for topic, message in written:
             writer.write(topic, message, event.stamp_ns)
     return dict(skipped)
+
+
+def _made_ahead(
+    events: Sequence[BagEvent],
+) -> Iterator[tuple[BagEvent, Callable[[], TopicMessages]]]:
+    """The events in their order, each with a function that returns or raises what ``make`` does.
+
+    Files are read and checked in threads, but only a few before they are written, so that memory
+    does not depend on the length of the scene.
+    """
+    workers = min(os.cpu_count() or 1, MAX_WORKERS)
+    ahead: deque[tuple[BagEvent, Future[TopicMessages]]] = deque()
+    with ThreadPoolExecutor(workers) as executor:
+        try:
+            for event in events:
+                ahead.append((event, executor.submit(event.make)))
+                if len(ahead) > EVENTS_AHEAD:
+                    first, future = ahead.popleft()
+                    yield first, future.result
+            for first, future in ahead:
+                yield first, future.result
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 def main() -> None:
@@ -225,6 +282,7 @@ def _run(
     storage: Storage = "mcap",
     raw_images: bool = False,
     one_bag: bool = False,
+    can_rules: Path | None = None,
 ) -> None:
     """Writes scenes of a nuScenes data root as ROS 2 bags. ROS need not be installed.
 
@@ -232,17 +290,29 @@ def _run(
         root: The data root: the folder with samples/, sweeps/ and v1.0-*/.
         out: Folder of the new bag. With several scenes, the folder for their bags, which are named
             after the scenes.
-        scene: Names of the scenes, e.g. scene-0061; by default all.
+        scene: Names of the scenes, e.g. scene-0061; by default all, of which those without any file
+            are left out, as of archives that are not there.
         version: Folder of the tables, e.g. v1.0-mini; by default the only v1.0-* folder.
         storage: Storage plugin of the bag.
         raw_images: Also write decoded images (bgr8) on <camera>/image_rect. They are large.
         one_bag: Write all scenes into one bag; they must be consecutive scenes of one log.
+        can_rules: YAML file of rules that make weather and region of the CAN bus expansion, as for
+            can_context; what they leave unknown comes from the tables, as everything by default.
     """
+    rules = None if can_rules is None else load_rules(can_rules)
     nuscenes = NuScenes(root, version)
     names = list(scene) or [record["name"] for record in nuscenes.scenes]
     bags = {out: names} if one_bag or len(names) == 1 else {out / name: [name] for name in names}
+    without_files = 0
     for bag, scenes in bags.items():
-        report = convert_scenes(nuscenes, scenes, bag, storage, raw_images)
+        try:
+            report = convert_scenes(nuscenes, scenes, bag, storage, raw_images, rules)
+        except NoRecordingError as error:
+            without_files += 1
+            if scene or without_files == len(bags):
+                raise
+            LOGGER.warning("%s", error)
+            continue
         print(
             f"{bag}: {sum(report.messages.values())} messages on {len(report.messages)} topics of "
             f"{', '.join(scenes)}"

@@ -24,9 +24,13 @@ import tyro
 from occ_perception_ros.bags.pace import Punctuality, clock_ticks, paced
 from occ_perception_ros.bags.player import Player, PlayError, message_class
 from occ_perception_ros.bags.reader import BagError, BagReader
+from occ_perception_ros.process import use_middleware_profile
 
 NS = 1_000_000_000
 CLOCK = "/clock"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CLOCK_WAIT_S = 0.5
+"""Period of the clock before the start."""
 REMIND_S = 5.0
 """Period of the messages while waiting for subscribers."""
 
@@ -77,10 +81,12 @@ def play(config: PlayConfig, stop: threading.Event) -> Punctuality:
             player = Player(node, bag, config.topics)
             for topic, message_type in player.skipped.items():
                 _print(f"skipping {topic}: {message_type.split('/')[0]} is not installed")
+            for topic, reason in bag.skipped.items():
+                _print(f"skipping {topic}: {reason}")
             tick = _clock_publisher(node) if config.clock else None
             player.publish_latched()
             _wait_for_subscribers(player, config.wait_subscribers, stop)
-            if stop.wait(config.delay_s):
+            if _wait_with_clock(config.delay_s, bag.start_ns, tick, stop):
                 return Punctuality()
             duration_s = (bag.end_ns - bag.start_ns) / NS
             _print(f"playing {bag.path}: {duration_s:.1f} s at rate {config.rate:g}")
@@ -94,6 +100,22 @@ def play(config: PlayConfig, stop: threading.Event) -> Punctuality:
             return punctuality
     finally:
         node.destroy_node()
+
+
+def _wait_with_clock(
+    seconds: float, start_ns: int, tick: Callable[[int], None] | None, stop: threading.Event
+) -> bool:
+    """Waits while the clock stands at the bag's start; returns whether to stop.
+
+    A node with use_sim_time that hears no clock for seconds would take it for a fault.
+    """
+    deadline_s = time.monotonic() + seconds
+    while (remaining_s := deadline_s - time.monotonic()) > 0:
+        if tick is not None:
+            tick(start_ns)
+        if stop.wait(min(remaining_s, CLOCK_WAIT_S)):
+            return True
+    return stop.is_set()
 
 
 def _play_once(
@@ -162,16 +184,21 @@ def _print(text: str) -> None:
 def main() -> None:
     """Runs the command ``bag_play``."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     try:
         config = tyro.cli(PlayConfig, prog="bag_play", description=__doc__)
         rclpy = import_rclpy()
         signals = importlib.import_module("rclpy.signals")
+        use_middleware_profile()
         rclpy.init(signal_handler_options=signals.SignalHandlerOptions.NO)
         try:
             play(config, stop)
         finally:
+            # Ctrl-C reaches a launched program twice; the second may come in the clean-up, in which
+            # Python does not handle it any more.
+            for number in STOP_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
             rclpy.try_shutdown()
     except (BagError, PlayError, ValueError) as error:
         sys.exit(f"bag_play: {error}")

@@ -1,4 +1,8 @@
-"""Reads bags (rosbag2 folders, single MCAP or sqlite3 files, ROS 1 bags) without ROS."""
+"""Reads bags (rosbag2 folders, single MCAP or sqlite3 files, ROS 1 bags) without ROS.
+
+A topic that nobody asks for never spoils a bag: message definitions are read when the first message
+of their type is decoded, and topics that cannot be read at all are left out by name.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,23 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
-from mcap.exceptions import InvalidMagic
-from mcap.reader import SeekingReader
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.interfaces import ConnectionExtRosbag2, Qos, QosDurability
+from rosbags import rosbag1, rosbag2
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, Qos, QosDurability
+from rosbags.rosbag2.reader import DirectoryReader
+from rosbags.typesys.store import Typestore
 
-from occ_perception_ros.bags.writer import TYPESTORE
-
-_MAX_RECORD_BYTES = 2**26
-"""Limit for records of an MCAP's summary; the length field of a damaged file may be anything."""
+from occ_perception_ros.bags.definitions import DefinitionError, typestore_for
+from occ_perception_ros.bags.mcap_storage import McapStorage
 
 
 class BagError(ValueError):
     """The bag, or a message in it, cannot be read."""
+
+
+class UnknownTypeError(BagError):
+    """Messages of a topic cannot be decoded, because their type's definition is not usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +75,23 @@ class BagReader:
                 f"{path} does not exist; give a rosbag2 folder, or an .mcap or .db3 file"
             )
         self.path = path
+        self.skipped: dict[str, str] = {}
+        """Why topics are left out, by name; known once the bag is open."""
+        self._reader: rosbag1.Reader | rosbag2.Reader
+        self._connections: list[Connection] = []
+        self._typestores: dict[str, Typestore | DefinitionError] = {}
         try:
-            self._reader = AnyReader([path], default_typestore=TYPESTORE)
-        except (AnyReaderError, FileNotFoundError) as error:
+            if path.suffix == ".bag" and path.is_file():
+                self._reader = rosbag1.Reader(path)
+            else:
+                self._reader = _Rosbag2Reader(path)
+        except (rosbag1.ReaderError, rosbag2.ReaderError, FileNotFoundError) as error:
             raise BagError(f"{path} is not a bag: {error}") from error
 
     @property
     def is_ros2(self) -> bool:
         """Whether this is a bag of ROS 2."""
-        return self._reader.is2
+        return isinstance(self._reader, rosbag2.Reader)
 
     def __enter__(self) -> BagReader:
         try:
@@ -86,7 +100,27 @@ class BagReader:
             raise BagError(
                 f"{self.path} cannot be read: {type(error).__name__}: {error}"
             ) from error
+        self.skipped = dict(self._unreadable_topics())
+        self._connections = [c for c in self._reader.connections if c.topic not in self.skipped]
         return self
+
+    def _unreadable_topics(self) -> Iterator[tuple[str, str]]:
+        """Names of topics that cannot be read, and why."""
+        if isinstance(self._reader, rosbag2.Reader):
+            storage = self._reader.storage
+            parts = storage.storages if isinstance(storage, DirectoryReader) else [storage]
+            for part in parts:
+                if isinstance(part, McapStorage):
+                    yield from part.skipped.items()
+        types: dict[str, set[str]] = {}
+        for connection in self._reader.connections:
+            types.setdefault(connection.topic, set()).add(connection.msgtype)
+            extra = connection.ext
+            if isinstance(extra, ConnectionExtRosbag2) and extra.serialization_format != "cdr":
+                yield connection.topic, f"it has {extra.serialization_format} messages, not CDR"
+        for topic, names in types.items():
+            if len(names) > 1:
+                yield topic, f"it has messages of {' and of '.join(sorted(names))}"
 
     def __exit__(
         self,
@@ -108,22 +142,13 @@ class BagReader:
 
     @property
     def topics(self) -> dict[str, BagTopic]:
-        """All topics by name, including those without messages.
-
-        Raises:
-            BagError: a topic has messages of two types.
-        """
+        """All readable topics by name, including those without messages."""
         found: dict[str, BagTopic] = {}
-        for connection in self._reader.connections:
+        for connection in self._connections:
             qos: tuple[Qos, ...] = ()
             if isinstance(connection.ext, ConnectionExtRosbag2):
                 qos = tuple(connection.ext.offered_qos_profiles)
             known = found.get(connection.topic)
-            if known is not None and known.message_type != connection.msgtype:
-                raise BagError(
-                    f"{self.path}: {connection.topic} has messages of {known.message_type} and "
-                    f"of {connection.msgtype}"
-                )
             found[connection.topic] = BagTopic(
                 connection.topic,
                 connection.msgtype,
@@ -141,7 +166,7 @@ class BagReader:
         Raises:
             BagError: the file is damaged at this position.
         """
-        connections = [c for c in self._reader.connections if topics is None or c.topic in topics]
+        connections = [c for c in self._connections if topics is None or c.topic in topics]
         if not connections:
             return
         try:
@@ -154,36 +179,49 @@ class BagReader:
         """The message as an object with the attributes of its ROS type; arrays are numpy's.
 
         Raises:
+            UnknownTypeError: the bag has no usable definition of its type, which is none of ROS'
+                own.
             BagError: the bytes are not a message of this type.
         """
+        typestore = self._typestore(message.message_type)
         try:
-            return self._reader.deserialize(message.data, message.message_type)
+            if self.is_ros2:
+                return typestore.deserialize_cdr(message.data, message.message_type)
+            return typestore.deserialize_ros1(message.data, message.message_type)
         except Exception as error:  # wrong bytes raise many kinds of errors in the decoder
             raise BagError(
                 f"a message of {message.topic} at {message.stamp_ns} ns is not a "
                 f"{message.message_type}: {error}"
             ) from error
 
+    def _typestore(self, message_type: str) -> Typestore:
+        """The types for decoding ``message_type``."""
+        if message_type not in self._typestores:
+            connections = [c for c in self._connections if c.msgtype == message_type]
+            try:
+                self._typestores[message_type] = typestore_for(connections[0], self.is_ros2)
+            except DefinitionError as error:
+                self._typestores[message_type] = error
+        found = self._typestores[message_type]
+        if isinstance(found, DefinitionError):
+            raise UnknownTypeError(str(found))
+        return found
 
-def mcap_encodings(path: Path) -> dict[str, tuple[str, str]]:
-    """Message and schema encoding of every topic of an MCAP file; ROS 2's are cdr and ros2msg.
 
-    MCAP files may have any encoding, but ``BagReader`` reads only those of ROS 2.
+class _Folder(DirectoryReader):
+    """rosbags' reader of a folder with metadata.yaml, with our storage for MCAP files."""
 
-    Raises:
-        BagError: this is not an MCAP file, or it was cut off before its summary was written.
-    """
-    with path.open("rb") as file:
-        try:
-            summary = SeekingReader(file, record_size_limit=_MAX_RECORD_BYTES).get_summary()
-        except InvalidMagic as error:
-            raise BagError(f"{path} is not an MCAP file: {error}") from error
-        except Exception as error:  # damaged bytes raise many kinds of errors in the library
-            raise BagError(f"{path} was cut off or is damaged at its end: {error}") from error
-    if summary is None:
-        raise BagError(f"{path} has no summary section")
-    encodings = {}
-    for channel in summary.channels.values():
-        schema = summary.schemas.get(channel.schema_id)
-        encodings[channel.topic] = (channel.message_encoding, schema.encoding if schema else "")
-    return encodings
+    STORAGE_PLUGINS: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        **DirectoryReader.STORAGE_PLUGINS,
+        "mcap": McapStorage,
+    }
+
+
+class _Rosbag2Reader(rosbag2.Reader):
+    """rosbags' reader, with our storage for MCAP files."""
+
+    STORAGE_PLUGINS: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        **rosbag2.Reader.STORAGE_PLUGINS,
+        "dir": _Folder,
+        ".mcap": McapStorage,
+    }

@@ -28,13 +28,26 @@ _BAG: dict[str, Rule] = {
     "corrupt-message": Rule(
         "error", "record the bag again; its message type differs from that of the publisher"
     ),
+    "unreadable-topic": Rule(
+        "warning", "nothing, unless the node needs this topic: the others are not affected"
+    ),
+    "unknown-type": Rule(
+        "info",
+        "nothing: the node does not use this topic, which is played where its type is installed",
+    ),
+    "unknown-sensor-type": Rule(
+        "error", "record the topic with the message package of a ROS 2 distribution"
+    ),
     "empty-topic": Rule("warning", "check that its publisher runs during the recording"),
-    "no-image": Rule("error", "record the cameras (sensor_msgs/CompressedImage or Image)"),
+    "no-image": Rule(
+        "error", "record the cameras (sensor_msgs/CompressedImage or Image), or set cameras to []"
+    ),
     "no-camera-info": Rule(
         "error", "record the camera's camera_info; the node masks a camera without intrinsics"
     ),
     "no-lidar": Rule(
-        "error", "record the LiDAR (sensor_msgs/PointCloud2); its sweeps trigger every output"
+        "error",
+        "record the LiDAR (sensor_msgs/PointCloud2), or set lidar to false for cameras alone",
     ),
 }
 
@@ -100,8 +113,14 @@ _CAMERAS: dict[str, Rule] = {
     ),
     "size-mismatch": Rule("error", "set the size in CameraInfo to that of the images"),
     "corrupt-image": Rule("error", "record the bag again; the node masks the camera in this frame"),
+    "lens-distortion": Rule(
+        "info",
+        "nothing: the node removes it, but for topics with 'rect' in their name, whose images it "
+        "takes as rectified; rectified_images settles it",
+    ),
+    "camera-info-unusable": Rule("error", "correct the camera_info; the node masks the camera"),
     "image-encoding": Rule(
-        "error", "publish rgb8, bgr8, rgba8, bgra8, mono8 or 8UC3; the node masks the camera"
+        "error", "publish one of the encodings in the message; the node masks the camera"
     ),
     "image-truncated": Rule(
         "error", "Image.data must have height * step bytes, and step at least a row of pixels"
@@ -109,16 +128,18 @@ _CAMERAS: dict[str, Rule] = {
 }
 
 _CLOUDS: dict[str, Rule] = {
-    "cloud-layout": Rule(
-        "error", "publish x, y, z and intensity as little-endian float32 fields within point_step"
+    "cloud-unusable": Rule(
+        "error",
+        "publish x, y, z and intensity as single little-endian floats within point_step, in "
+        "height * row_step bytes, and row_step at least width * point_step",
     ),
     "cloud-without-intensity": Rule(
         "warning", "publish the field intensity (0..255); the node uses 0 without it"
     ),
-    "cloud-truncated": Rule(
-        "error",
-        "PointCloud2.data must have height * row_step bytes, and row_step width * point_step",
+    "intensity-unit": Rule(
+        "warning", "set the node's parameter intensity_max to the sensor's largest intensity"
     ),
+    "intensity-not-finite": Rule("info", "check the driver; the node takes such intensities as 0"),
     "cloud-empty": Rule("warning", "check the driver; an empty cloud counts as a missing sweep"),
 }
 

@@ -14,6 +14,8 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 TF = "tf2_msgs/msg/TFMessage"
 ODOMETRY = "nav_msgs/msg/Odometry"
 STRING = "std_msgs/msg/String"
+CHECKED_TYPES = (CLOUD, IMAGE, COMPRESSED, CAMERA_INFO, TF, ODOMETRY, STRING)
+"""Types that the node may need."""
 
 
 @dataclass

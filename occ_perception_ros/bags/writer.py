@@ -112,9 +112,9 @@ class BagWriter:
     def write(self, topic: str, message: object, stamp_ns: int) -> None:
         """Appends a message, an object of ``TYPESTORE``, at the bag time ``stamp_ns``."""
         connection = self._connections[topic]
-        self.write_raw(topic, bytes(TYPESTORE.serialize_cdr(message, connection.msgtype)), stamp_ns)
+        self.write_raw(topic, TYPESTORE.serialize_cdr(message, connection.msgtype), stamp_ns)
 
-    def write_raw(self, topic: str, data: bytes, stamp_ns: int) -> None:
+    def write_raw(self, topic: str, data: bytes | memoryview, stamp_ns: int) -> None:
         """Appends a message that is already serialised as CDR."""
         self._writer.write(self._connections[topic], stamp_ns, data)
         self.counts[topic] += 1

@@ -155,3 +155,13 @@ def test_wrong_defaults_are_listed_in_one_error() -> None:
         match="default_weather must be one of .*; default_region must be one of .*; max_age_s",
     ):
         ContextConfig(default_weather="hail", default_region="mars", max_age_s=0.0)
+
+
+def test_a_long_text_is_refused_without_being_repeated() -> None:
+    cache = ContextCache(ContextConfig())
+    cache.set("weather", "rain", NS)
+    with pytest.raises(ValueError, match=r"^weather must be a few words, got a text of \d+ "):
+        cache.set("weather", "rain " * 1_000_000, NS)
+    assert cache.at(NS).weather == "rain"
+    with pytest.raises(ValueError, match="max_age_s"):
+        ContextConfig(max_age_s=float("nan"))

@@ -99,3 +99,102 @@ def test_an_incompatible_publisher_is_named() -> None:
     h.received("cam_front", 10**9, 1.0)  # from another publisher, which is compatible
     found, _ = status(h, "occupancy_node: cam_front", 1.0)
     assert found.level == OK
+
+
+def sweeps(h: Health, times_s: list[float], first_ns: int = 0, step_ns: int = 10**8) -> None:
+    for number, now_s in enumerate(times_s):
+        h.received("points", first_ns + number * step_ns, now_s)
+
+
+def test_a_model_that_works_too_long_is_told_from_missing_sensors() -> None:
+    h = health()
+    run(h, 0, 1)
+    h.began(1_500_000_000, 1.5)
+    sweeps(h, [tick / 10 for tick in range(10, 80)], first_ns=10**9)
+    text = "the model has worked for 1.0 s on the frame of 1.500 s"
+    assert h.overall(2.5) == (WARN, text)
+    text = "no output for 7.0 s: the model has worked for 6.4 s on the frame of 1.500 s"
+    assert h.overall(7.9) == (ERROR, text)  # the last answer was at 0.9 s
+
+
+def test_a_slow_replay_is_no_fault() -> None:
+    """At a tenth of the speed, answers are 5 s apart and sweeps 0.5 s, but 0.05 s by stamps."""
+    h = health()
+    for tick in range(100):
+        h.received("points", tick * 50_000_000, tick / 2)
+        h.received("cam_front", tick * 50_000_000, tick / 2)
+        if tick % 10 == 0:
+            h.published({}, 100.0, tick / 2, {})
+        assert h.overall(tick / 2 + 0.4) == (OK, "running")
+
+
+def test_a_healthy_start_is_ok_and_a_pause_is_no_missing_output() -> None:
+    h = Health("/occupancy_node", {"points": "/lidar_top"}, 2.0, 500, grace_s=2.0)
+    sweeps(h, [0.0, 1.0, 2.0, 3.0, 3.9], step_ns=10**9)
+    assert h.overall(3.9) == (OK, "starting")
+    sweeps(h, [4.0, 4.5], first_ns=5 * 10**9)
+    assert h.overall(4.5)[0] == ERROR  # 2 s for every output and 2 s more for the first
+    h.published({}, 100.0, 5.0, {})
+    assert h.overall(9.0)[0] == STALE
+    sweeps(h, [9.1, 9.2], first_ns=6 * 10**9)  # the LiDAR is back, with it come answers soon
+    assert h.overall(9.2) == (OK, "running")
+
+
+def test_late_frames_in_a_row_are_an_error() -> None:
+    h = Health("/node", {"points": "/lidar_top"}, 2.0, 500, max_delays=3)
+    for number in range(3):
+        assert number == 0 or h.overall(number / 10)[0] == WARN
+        h.received("points", number * 10**8, number / 10)
+        h.published({}, 600.0, number / 10, {})
+    text = "the last 3 frames took more than 500 ms each, the last 600 ms"
+    assert h.overall(0.2) == (ERROR, text)
+    h.published({}, 400.0, 0.3, {})
+    assert h.overall(0.3) == (OK, "running")
+
+
+def test_lost_messages_and_dropped_frames_warn_for_a_while() -> None:
+    h = health()
+    run(h, 0, 1)
+    h.lost("points", 2, 1.0)
+    h.lost("points", 1, 1.1)
+    run(h, 1, 3)
+    assert h.overall(3.0) == (WARN, "messages of '/lidar_top' are lost, 3 so far")
+    assert status(h, "occupancy_node: points", 3.0)[0].level == WARN
+    run(h, 3, 7)
+    assert h.overall(7.0) == (OK, "running")  # 5.9 s later
+    h.replaced(7.0)
+    assert h.overall(7.0)[0] == WARN and "newer" in h.overall(7.0)[1]
+    assert (h.counted("dropped"), h.counted("replaced")) == (1, 1)
+
+
+def test_a_rate_decays_once_messages_stop() -> None:
+    h = health()
+    run(h, 0, 2)
+    rates = [status(h, "occupancy_node: points", now_s)[1]["rate_hz"] for now_s in (2.0, 3.9, 21.9)]
+    # 19 intervals in 1.9 s; then in 1.9 + 1.9 s and in 1.9 + 19.9 s, of which 0.1 s were not due
+    assert rates == ["10.0", "5.0", "0.9"]
+
+
+def test_stamps_of_another_clock_are_named_once_all_agree() -> None:
+    h = health()
+    for tick in range(20):
+        h.received("points", tick * 10**8, tick / 10)
+        ahead_s = 5 if tick > 9 else 0
+        h.received("cam_front", tick * 10**8 + ahead_s * 10**9, tick / 10)
+        h.published({"cam_front": "silent"}, 100.0, tick / 10, {})
+    assert h.overall(2.0)[1] == "camera 'cam_front' is masked: silent"  # half of them are right
+    for tick in range(20, 30):
+        h.received("points", tick * 10**8, tick / 10)
+        h.received("cam_front", tick * 10**8 + 5 * 10**9, tick / 10)
+    text = "stamps are 5.0 s ahead of the LiDAR's"
+    assert h.overall(3.0) == (WARN, f"camera 'cam_front' is masked: {text}")
+    assert status(h, "occupancy_node: cam_front", 3.0)[0].message == text
+
+
+def test_a_rejected_answer_is_an_error_until_the_next() -> None:
+    h = health()
+    run(h, 0, 1)
+    h.rejected("an answer was not published")
+    assert h.overall(1.0) == (ERROR, "an answer was not published")
+    run(h, 1, 2)
+    assert h.overall(2.0) == (OK, "running")

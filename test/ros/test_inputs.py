@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
@@ -15,6 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
 
 from occ_perception_ros.node import OccupancyNode
+from occ_perception_ros.parameters import ParameterError
 
 WAIT_S = 600.0
 """A limit for hangs; the test does not need it."""
@@ -58,3 +62,57 @@ def test_an_incompatible_publisher_is_an_error_of_its_sensor(tmp_path: Path) -> 
         node.destroy_node()
         other.destroy_node()
         rclpy.shutdown(context=context)
+
+
+def start(tmp_path: Path, context: Any, **given: object) -> OccupancyNode:
+    calibration = tmp_path / "calibration.yaml"
+    calibration.write_text("frames: {}\n")
+    overrides = {"calibration_file": str(calibration), **given}
+    return OccupancyNode(
+        lambda config: (UnusedEngine(), (64, 64)),
+        context=context,
+        parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()],
+    )
+
+
+@pytest.fixture
+def context() -> Iterator[Any]:
+    made = rclpy.Context()
+    rclpy.init(context=made)
+    yield made
+    rclpy.shutdown(context=made)
+
+
+OVERRIDE = "qos_overrides./occupancy_node/input/points.subscription."
+
+
+def test_the_quality_of_service_of_one_input_can_be_overridden(
+    tmp_path: Path, context: Any
+) -> None:
+    node = start(tmp_path, context, **{OVERRIDE + "reliability": "reliable", OVERRIDE + "depth": 7})
+    try:
+        by_topic = {end.topic_name: end.qos_profile for end in node.subscriptions}
+        changed = by_topic["/occupancy_node/input/points"]
+        assert (changed.reliability, changed.depth) == (ReliabilityPolicy.RELIABLE, 7)
+        others = by_topic["/occupancy_node/input/odometry"]
+        assert (others.reliability, others.depth) == (ReliabilityPolicy.BEST_EFFORT, 1000)
+    finally:
+        node.stop()
+        node.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("qos_overrides./lidar.subscription.depth", 7, "/lidar.subscription.depth would have no"),
+        ("qos_overrides.nonsense", "x", "qos_overrides.nonsense would have no effect"),
+        (OVERRIDE + "deadline", 1, "deadline would have no effect"),
+        (OVERRIDE + "reliability", "certain", "input/points': Unexpected QoS override"),
+        (OVERRIDE + "depth", "deep", "input/points'"),
+    ],
+)
+def test_overrides_without_effect_are_refused_by_name(
+    tmp_path: Path, context: Any, name: str, value: object, reason: str
+) -> None:
+    with pytest.raises(ParameterError, match=re.escape(reason)):
+        start(tmp_path, context, **{name: value})

@@ -51,11 +51,13 @@ def test_every_argument_has_a_description(bringup: Any) -> None:
 
 
 def test_a_bag_adds_the_player_and_the_middleware_profile(
-    bringup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bringup: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from launch import LaunchContext
+    from launch.logging import launch_config
 
-    monkeypatch.setattr(bringup, "get_package_share_directory", lambda package: str(tmp_path))
+    launch_config.log_dir = str(tmp_path)
+    monkeypatch.setattr(bringup, "get_package_share_directory", lambda package: str(repository))
     monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
     context = LaunchContext()
     for argument in bringup.arguments():
@@ -71,6 +73,12 @@ def test_a_bag_adds_the_player_and_the_middleware_profile(
         "RegisterEventHandler",
         "Node",
     ]
+    config = yaml.safe_load((tmp_path / "occupancy.rviz").read_text())["Visualization Manager"]
+    assert config["Global Options"]["Fixed Frame"] == "map"
+    context.launch_configurations.update({"bag": "", "topics": "dataset_bridge"})
+    bringup.bringup(context)
+    config = yaml.safe_load((tmp_path / "occupancy.rviz").read_text())["Visualization Manager"]
+    assert config["Global Options"]["Fixed Frame"] == "world"
     context.launch_configurations.update({"bag": "", "rviz": "false"})
     assert [type(action).__name__ for action in bringup.bringup(context)] == [
         "Node",
@@ -79,6 +87,31 @@ def test_a_bag_adds_the_player_and_the_middleware_profile(
     context.launch_configurations["bag"] = "/nowhere/bag"
     with pytest.raises(FileNotFoundError, match="bag '/nowhere/bag' does not exist"):
         bringup.bringup(context)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "names"), [("front, rear", ("front", "rear")), ("none", ("",)), ("", None)]
+)
+def test_the_rig_comes_by_launch_arguments(
+    cameras: str,
+    names: tuple[str, ...] | None,
+    bringup: Any,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from launch import LaunchContext
+    from launch_ros.utilities import evaluate_parameters
+
+    monkeypatch.setattr(bringup, "get_package_share_directory", lambda package: str(repository))
+    context = LaunchContext()
+    for argument in bringup.arguments():
+        argument.execute(context)
+    lidar = "" if names is None else "false"
+    context.launch_configurations.update({"rviz": "false", "cameras": cameras, "lidar": lidar})
+    node = bringup.bringup(context)[0]
+    given = evaluate_parameters(context, node._Node__parameters)[-1]
+    assert given.get("cameras") == names
+    assert given.get("lidar") == (None if names is None else False)
 
 
 def test_the_launch_file_compiles_without_ros(repository: Path) -> None:

@@ -1,7 +1,8 @@
-"""Sensor messages to numpy: every encoding, and the faults of known bags."""
+"""Sensor messages to numpy, and the faults of known bags."""
 
 from __future__ import annotations
 
+import re
 from array import array
 
 import cv2
@@ -11,7 +12,13 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from occ_perception_ros.calibration import CameraModel
-from occ_perception_ros.messages import check_header, image_from_message, points_from_message
+from occ_perception_ros.lenses import Lens
+from occ_perception_ros.messages import (
+    check_header,
+    image_from_message,
+    intensity_problem,
+    points_from_message,
+)
 
 MODEL = CameraModel((2, 3), np.array([[3.0, 0, 1.0], [0, 3.0, 0.5], [0, 0, 1]]), np.eye(4))
 RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
@@ -52,22 +59,28 @@ def points(rows: list[tuple[float, ...]], dtype: list[tuple[str, str]] | None = 
     )
 
 
-@pytest.mark.parametrize("padding", [0, 5])
-@pytest.mark.parametrize(
-    ("encoding", "pixels", "expected"),
-    [
-        ("rgb8", RGB, RGB),
-        ("bgr8", RGB[:, :, ::-1], RGB),
-        ("8UC3", RGB[:, :, ::-1], RGB),
-        ("rgba8", np.dstack([RGB, np.full((2, 3), 9, np.uint8)]), RGB),
-        ("bgra8", np.dstack([RGB[:, :, ::-1], np.full((2, 3), 9, np.uint8)]), RGB),
-        ("mono8", RGB[:, :, 0], np.repeat(RGB[:, :, :1], 3, axis=2)),
-    ],
-)
-def test_encodings(encoding: str, pixels: np.ndarray, expected: np.ndarray, padding: int) -> None:
-    pixels_rgb, intrinsics = image_from_message("cam", image(encoding, pixels, padding), MODEL)
-    np.testing.assert_array_equal(pixels_rgb, expected)
+def test_a_raw_image_keeps_its_intrinsics() -> None:
+    pixels_rgb, intrinsics = image_from_message("cam", image("rgb8", RGB), MODEL)
+    np.testing.assert_array_equal(pixels_rgb, RGB)
     np.testing.assert_array_equal(intrinsics, MODEL.intrinsics)
+
+
+def test_an_image_is_undistorted_at_the_size_that_it_is_decoded_to() -> None:
+    size = (64, 96)
+    k = np.array([[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]])
+    full = cv2.resize(RGB, size[::-1], interpolation=cv2.INTER_LINEAR)
+    data = array("B", cv2.imencode(".jpg", full[..., ::-1])[1].tobytes())
+    message = CompressedImage(format="jpeg", data=data)
+    lens = Lens("plumb_bob", [-0.3, 0.1, 0.0, 0.0], k, np.eye(3), size)
+    straight, intrinsics = image_from_message(
+        "cam", message, CameraModel(size, k, np.eye(4)), min_width=48
+    )
+    found, same = image_from_message(
+        "cam", message, CameraModel(size, k, np.eye(4), lens), min_width=48
+    )
+    np.testing.assert_array_equal(found, lens.rectified(straight, intrinsics))
+    np.testing.assert_array_equal(same, intrinsics)
+    assert found.shape == (32, 48, 3) and (found != straight).any()
 
 
 def test_a_reduced_jpeg_has_reduced_intrinsics() -> None:
@@ -93,13 +106,18 @@ def test_errors_of_images_name_the_camera() -> None:
     other_size = CameraModel((4, 6), MODEL.intrinsics, np.eye(4))
     whole = cv2.imencode(".jpg", RGB)[1].tobytes()
     for message, model, reason in (
-        (image("yuv422", RGB), MODEL, "encoding 'yuv422' is not supported"),
+        (image("32FC1", RGB), MODEL, "encoding '32FC1' is not supported"),
         (short, MODEL, "it has 17 bytes, but 2 rows of step 9 need 18"),
         (stepped, MODEL, "step 8 is less than a row"),
         (good, other_size, "it is 3x2, but its camera_info is for 6x4"),
-        (CompressedImage(format="jpeg", data=array("B", b"no jpeg at all")), MODEL, "not a JPEG"),
+        (CompressedImage(format="jpeg", data=array("B", b"no jpeg at all")), MODEL, "neither JPEG"),
         (CompressedImage(format="jpeg", data=array("B", whole[:-20])), MODEL, "truncated"),
-        (CompressedImage(format="jpeg", data=array("B", b"")), MODEL, "not a JPEG"),
+        (CompressedImage(format="jpeg", data=array("B", b"")), MODEL, "begins with nothing"),
+        (
+            CompressedImage(format="h264", data=array("B", b"\0\0\0\1")),
+            MODEL,
+            "its format is 'h264'",
+        ),
     ):
         with pytest.raises(ValueError, match=f"image of 'cam': .*{reason}"):
             image_from_message("cam", message, model)
@@ -127,9 +145,61 @@ def test_points_that_are_not_finite_or_zero_are_dropped_and_counted() -> None:
     records = points(
         [(nan, 1, 1, 1, 0), (1, inf, 1, 1, 0), (0, 0, 0, 9, 0), (1, 1, 1, nan, 0), (1, 2, 3, 4, 0)]
     )
-    found, dropped = points_from_message(cloud(records))
-    np.testing.assert_array_equal(found, [[1, 2, 3, 4]])
-    assert dropped == {"not_finite": 3, "zero": 1, "over_limit": 0}
+    found, counts = points_from_message(cloud(records))
+    np.testing.assert_array_equal(found, [[1, 1, 1, 0], [1, 2, 3, 4]])  # NaN intensity: 0
+    assert counts == {"not_finite": 2, "zero": 1, "over_limit": 0, "bad_intensity": 1}
+
+
+def test_absurd_numbers_are_dropped_or_limited_and_counted() -> None:
+    rows = [(3e38, 1, 1, 1, 0), (1, -2e7, 1, 1, 0), (1, 1, 1, 1e38, 0), (1, 1, 1, -5, 0)]
+    found, counts = points_from_message(cloud(points(rows)))
+    np.testing.assert_array_equal(found, [[1, 1, 1, 255], [1, 1, 1, 0]])
+    assert counts == {
+        "not_finite": 0,
+        "zero": 0,
+        "over_limit": 0,
+        "out_of_range": 2,
+        "clamped_intensity": 2,
+    }
+    double = [("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("intensity", "<f8")]
+    found, counts = points_from_message(cloud(points([(1e300, 1, 1, 1), (1, 1, 1, 1e300)], double)))
+    np.testing.assert_array_equal(found, [[1, 1, 1, 0]])  # float32 makes both infinite
+    assert (counts["not_finite"], counts["bad_intensity"]) == (1, 1)
+
+
+@pytest.mark.parametrize("largest", [1.0, 255.0, 3060.0, 65535.0])
+def test_the_unit_of_the_intensity(largest: float) -> None:
+    records = points([(1, 2, 3, largest * part, 0) for part in (0.0, 0.2, 1.0)])
+    found, counts = points_from_message(cloud(records), intensity_max=largest)
+    np.testing.assert_allclose(found[:, 3], [0, 51, 255], rtol=1e-6)  # 0.2 * 255
+    assert "clamped_intensity" not in counts
+
+
+@pytest.mark.parametrize(
+    ("largest", "intensity_max", "problem"),
+    [
+        (255.0, 255.0, ""),
+        (1.0, 1.0, ""),
+        (0.0, 255.0, ""),
+        (1.0, 255.0, "no intensity of 200 points is above 1, where 255 is the largest; .* to 1.0"),
+        (3060.0, 255.0, "intensity of 183 of 200 points lies outside 0..255"),
+        (255.0, 1.0, "outside 0..1 and is limited to that; set intensity_max"),
+    ],
+)
+def test_another_unit_than_promised_is_noticed(
+    largest: float, intensity_max: float, problem: str
+) -> None:
+    # 3060 * i / 199 is above 255 from i = 17 on: 183 of 200
+    records = points([(1, 2, 3, largest * i / 199, 0) for i in range(200)])
+    found, counts = points_from_message(cloud(records), intensity_max=intensity_max)
+    text = intensity_problem(found, counts, intensity_max)
+    assert bool(text) == bool(problem) and re.search(problem, text)
+
+
+def test_single_absurd_intensities_are_another_fault() -> None:
+    records = points([(1, 2, 3, 1e38 if i == 7 else i, 0) for i in range(200)])
+    found, counts = points_from_message(cloud(records))
+    assert counts["clamped_intensity"] == 1 and intensity_problem(found, counts, 255.0) == ""
 
 
 def test_too_many_points_are_thinned() -> None:

@@ -145,3 +145,19 @@ print(max(threads() - before, 0))
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT_S, check=True
     )
     assert done.stdout.strip() == "0"
+
+
+@pytest.mark.usefixtures("signals")
+def test_the_calibration_beside_a_bag_is_found(
+    tmp_path: Path, checkpoint: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "calibration.yaml").write_text("nonsense: true\n")
+    (tmp_path / "bag.mcap").touch()
+    for bag in (tmp_path, tmp_path / "bag.mcap"):
+        assert run(["--bag", str(bag), "--ros-args", "-p", f"checkpoint:={checkpoint}"]) == 1
+        assert f"{tmp_path}/calibration.yaml" in capfd.readouterr().err
+    assert run(["--bag", str(tmp_path / "none")]) == 1
+    assert "--bag needs the path of a bag, got" in capfd.readouterr().err
+    own = ["--ros-args", "-p", "calibration_file:=/nowhere.yaml"]
+    assert run(["--bag", str(tmp_path), *own]) == 1
+    assert "/nowhere.yaml does not exist" in capfd.readouterr().err

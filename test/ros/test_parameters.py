@@ -53,6 +53,34 @@ def test_values_reach_nested_dataclasses_and_whole_numbers_are_accepted_as_float
         assert config.cameras == ("a", "b", "c") and config.context.default_weather == "rain"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (False, {"a": False, "b": False}),
+        ([True], {"a": True, "b": True}),
+        ([False, True], {"a": False, "b": True}),
+    ],
+)
+def test_a_list_of_one_may_be_a_single_value(given: object, expected: dict[str, bool]) -> None:
+    with node_with(cameras=["a", "b"], compressed_images=given) as node:
+        assert declare(node, NodeConfig).compressed_by_camera() == expected
+
+
+@pytest.mark.parametrize("empty", [None, [], [""]])
+def test_no_cameras_however_an_empty_list_arrives(empty: list[str] | None) -> None:
+    with node_with(cameras=empty) as node:
+        config = declare(node, NodeConfig)
+        assert config.cameras == () and config.compressed_by_camera() == {}
+
+
+def test_a_list_of_another_length_is_refused() -> None:
+    with (
+        node_with(cameras=["a", "b", "c"], compressed_images=[True, False]) as node,
+        pytest.raises(ParameterError, match="compressed_images holds 2 values, but there are 3"),
+    ):
+        declare(node, NodeConfig)
+
+
 def test_all_problems_are_listed_in_one_error() -> None:
     wrong = {
         "sync__tolerance_s": -1.0,

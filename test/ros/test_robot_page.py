@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import rclpy
 from rclpy.parameter import Parameter
 
+from occ_perception_ros.bags.nuscenes_messages import point_cloud
+from occ_perception_ros.lenses import FISHEYE_MODELS, POLYNOMIAL_MODELS
+from occ_perception_ros.messages import points_from_message
 from occ_perception_ros.node import OccupancyNode
+from occ_perception_ros.pixel_formats import IMAGE_ENCODINGS
 from occ_perception_ros.topics import CAMERAS
 
 FOREIGN = ("/rosout", "/parameter_events", "/clock")
@@ -97,9 +102,24 @@ def test_topics_are_the_nodes(page: str, tmp_path: Path) -> None:
     assert set(TRANSFORMS) <= described(page).keys()
 
 
+def test_encodings_are_the_decoders(page: str) -> None:
+    table = page.partition("<!-- encodings -->")[2].partition("<!-- end of encodings -->")[0]
+    first_columns = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(first_columns))) == sorted(IMAGE_ENCODINGS)
+
+
+def test_lenses_and_counts_are_the_codes(page: str) -> None:
+    for name in (*FISHEYE_MODELS, *POLYNOMIAL_MODELS):
+        assert f"`{name}`" in page
+    points = np.full((1, 5), 1.0, np.float32)
+    _, counts = points_from_message(point_cloud(points, 1, "lidar_top"))
+    for name in (*counts, "out_of_range", "bad_intensity", "clamped_intensity"):
+        assert f"`{name}`" in page
+
+
 def test_a_topic_that_changed_is_noticed(page: str, tmp_path: Path) -> None:
     edited = page.replace("~/output/markers", "~/output/cubes").replace(
-        "`input_qos`, volatile, 200", "reliable, volatile, 200"
+        "`input_qos`, volatile, 1000", "reliable, volatile, 1000"
     )
     topics = [line.split(": ")[0] for line in differences(edited, tmp_path)]
-    assert topics == ["~/input/odometry", "~/input/points", "~/output/cubes", "~/output/markers"]
+    assert topics == ["~/input/odometry", "~/output/cubes", "~/output/markers"]

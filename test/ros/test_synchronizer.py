@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from occ_perception_ros.image_stream import IMAGES_KEPT
 from occ_perception_ros.synchronizer import (
     NUSCENES_OFFSETS_S,
     LidarAnchoredSynchronizer,
@@ -280,8 +281,49 @@ def test_flush_releases_what_waits() -> None:
 def test_buffers_are_bounded() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     feed(sync, [(ms, name) for ms in range(0, 10_000, 10) for name in ("left", "lidar")])
-    assert all(len(stream.images) <= 32 for stream in sync._streams.values())
-    assert len(sync._sweeps) <= 10 + 64 and len(sync._pending) <= 64
+    assert all(len(stream.images) <= IMAGES_KEPT for stream in sync._streams.values())
+    assert len(sync._sweeps) <= 10 + 128 and len(sync._pending) <= 128
+
+
+def received(sync: LidarAnchoredSynchronizer, events: list[tuple[int, str]]) -> list[SensorSet]:
+    """The sets of a live run after a stall: first all images, then all sweeps."""
+    images = [event for event in events if event[1] != "lidar"]
+    return feed(sync, images + [event for event in events if event[1] == "lidar"])
+
+
+@pytest.mark.parametrize("period_ms", [50, 83, 500])
+def test_images_that_are_received_before_their_sweeps_give_the_same_sets(period_ms: int) -> None:
+    """Four seconds at up to 20 Hz fit into a stream; one camera fails for two of them."""
+    events = drive(4000, image_period_ms=period_ms, without={"front": (1000, 3000)})
+    sets = feed(LidarAnchoredSynchronizer(CAMERAS, CONFIG), events)
+    assert len(sets) >= 6
+    assert received(LidarAnchoredSynchronizer(CAMERAS, CONFIG), events) == sets
+
+
+def test_live_a_time_out_lasts_in_wall_time_too() -> None:
+    now_s = [0.0]
+    sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG, lambda: now_s[0])
+    feed(sync, drive(450))
+    before = [(460, "left"), (470, "front"), (500, "lidar"), (550, "lidar"), (600, "lidar")]
+    assert feed(sync, before) == []  # 100 ms have passed by stamps, but not a moment of wall time
+    now_s[0] = 0.05
+    (stamped,) = feed(sync, [(480, "right")])
+    assert not stamped.missing
+    feed(sync, [(960, "left"), (970, "front"), (1000, "lidar"), (1100, "lidar")])
+    now_s[0] = 0.2  # more than 0.1 s later
+    (released,) = sync.poll()
+    assert released.missing == {"right": "late"}
+
+
+def test_a_set_does_not_overtake_one_that_waits() -> None:
+    """The front camera fails at 500 and counts as lost from 1671 on, 1.2 s after its last image."""
+    events = drive(2600, without={"front": (500, 9000)})
+    by_file = anchors(feed(LidarAnchoredSynchronizer(CAMERAS, CONFIG), events))
+    now_s = [0.0]
+    sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG, lambda: now_s[0])
+    burst = anchors(feed(sync, events))
+    now_s[0] = 2.0  # more than 1.2 s without an image in running time, too
+    assert burst + anchors(sync.poll()) == by_file == [0, 500, 1000, 1500, 2000, 2500]
 
 
 def test_offsets_are_measured() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from occ_core.geometry.poses import pose_matrix
-from occ_perception_ros.transforms import PoseTrack, TransformError, TransformTree
+from occ_perception_ros.transforms import (
+    PoseTrack,
+    TransformError,
+    TransformTree,
+    pose_from_message,
+)
 
 NS = 10**9
 
@@ -81,3 +88,52 @@ def test_frames_in_a_loop_are_an_error() -> None:
     with pytest.raises(TransformError, match="loop"):
         tree.lookup("a", "b", NS)
     assert not tree.covers("a", "b", NS)
+
+
+def test_a_single_wrong_stamp_does_not_discard_the_samples() -> None:
+    for wrong_s in (500, 1, -3):
+        tree = TransformTree()
+        for tenth in range(100, 110):  # 10.0 s to 10.9 s
+            tree.add_moving("map", "base_link", tenth * NS // 10, shift(tenth / 10))
+        tree.add_moving("map", "base_link", wrong_s * NS, shift(-7.0))
+        tree.add_moving("map", "base_link", 11 * NS, shift(11.0))
+        for stamp_s in (10, 11):
+            np.testing.assert_array_equal(
+                tree.lookup("map", "base_link", stamp_s * NS), shift(stamp_s)
+            )
+        assert not tree.covers("map", "base_link", 11 * NS + 1)
+
+
+@pytest.mark.parametrize("start_s", [1, 50], ids=["back", "forward"])
+def test_two_samples_confirm_a_jump_in_time_and_both_are_kept(start_s: int) -> None:
+    tree = TransformTree()
+    tree.add_moving("map", "base_link", 10 * NS, shift(10.0))
+    tree.add_moving("map", "base_link", start_s * NS, shift(1.0))
+    tree.add_moving("map", "base_link", start_s * NS + NS // 10, shift(2.0))
+    np.testing.assert_array_equal(tree.lookup("map", "base_link", start_s * NS), shift(1.0))
+    assert tree.covers("map", "base_link", start_s * NS + NS // 10)
+
+
+def test_a_jump_that_the_lidar_has_confirmed_needs_no_second_sample() -> None:
+    tree = TransformTree()
+    tree.add_moving("map", "base_link", 10 * NS, shift(10.0))
+    tree.add_moving("map", "base_link", 1 * NS, shift(1.0))
+    tree.keep_around(1 * NS, 0.5)
+    np.testing.assert_array_equal(tree.lookup("map", "base_link", 1 * NS), shift(1.0))
+
+
+def test_frames_that_contradict_earlier_ones_are_refused() -> None:
+    tree = TransformTree()
+    tree.add_moving("map", "base_link", NS, shift(1.0))
+    for parent, child in (("base_link", "map"), ("map", "map"), ("", "base_link"), ("map", "")):
+        with pytest.raises(ValueError, match="cannot move in|must have names"):
+            tree.add_moving(parent, child, NS, shift(2.0))
+    np.testing.assert_array_equal(tree.lookup("map", "base_link", NS), shift(1.0))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e9, -1e300])
+def test_positions_that_no_map_has_are_refused(value: float) -> None:
+    position = SimpleNamespace(x=1.0, y=value, z=0.0)
+    orientation = SimpleNamespace(w=1.0, x=0.0, y=0.0, z=0.0)
+    with pytest.raises(ValueError, match="position"):
+        pose_from_message(SimpleNamespace(position=position, orientation=orientation))

@@ -163,6 +163,29 @@ def test_version_folders(tiny_nuscenes, tmp_path_factory):
         NuScenes(tmp_path_factory.mktemp("empty"))
 
 
+def test_the_data_root_near_a_wrong_folder_is_named(tiny_nuscenes, tmp_path_factory):
+    root = tiny_nuscenes.rename(tmp_path_factory.mktemp("download") / "data")
+    for wrong in (root / "v1.0-mini", root / "samples", root.parent):
+        with pytest.raises(FileNotFoundError, match=f"Did you mean {root}\\?"):
+            NuScenes(wrong)
+    # A root whose own name looks like that of a folder of tables.
+    renamed = root.rename(root.parent / "v1.0-download")
+    with pytest.raises(FileNotFoundError, match=f"holds no tables. Did you mean {renamed}\\?"):
+        NuScenes(renamed.parent)
+
+
+def test_another_name_of_the_lidar_is_named(tiny_nuscenes):
+    def rename(records):
+        return [
+            record | {"channel": record["channel"].replace("LIDAR_TOP", "LIDAR_CONCAT")}
+            for record in records
+        ]
+
+    edit(tiny_nuscenes, "sensor", rename)
+    with pytest.raises(ValueError, match=r"no channel LIDAR_TOP; it has .*'LIDAR_CONCAT'"):
+        NuScenes(tiny_nuscenes).keyframes()
+
+
 def test_an_unknown_scene_is_named(tiny_nuscenes):
     with pytest.raises(ValueError, match=r"no scenes \['scene-9999'\]"):
         NuScenes(tiny_nuscenes).keyframes(["scene-0061", "scene-9999"])
@@ -180,6 +203,41 @@ def test_a_truncated_sweep_is_refused(tiny_nuscenes):
     sweep.path.unlink()
     with pytest.raises(FileNotFoundError, match="key0.pcd.bin is missing"):
         sweep.read()
+
+
+@pytest.mark.parametrize("count", [40, 41])
+@pytest.mark.parametrize("columns", [3, 4, 6])
+def test_sweeps_of_other_columns_are_recognised(tiny_nuscenes, columns, count):
+    """41 points of 16 bytes are no whole number of points of 20 bytes; 40 are 32 such points."""
+    points = np.random.default_rng(0).uniform(-40, 40, (count, columns)).astype(np.float32)
+    points[:, 3:5] = np.random.default_rng(1).integers(0, 256, (count, 2))[:, : columns - 3]
+    sweep = NuScenes(tiny_nuscenes).keyframes()[0].lidar
+    sweep.path.write_bytes(points.tobytes())
+    with pytest.raises(ValueError, match=f"it looks like {columns} float32 per point: write x, y"):
+        sweep.read()
+
+
+def test_a_sweep_of_doubles_is_refused(tiny_nuscenes):
+    points = np.random.default_rng(0).uniform(-40, 40, (40, 5))
+    sweep = NuScenes(tiny_nuscenes).keyframes()[0].lidar
+    sweep.path.write_bytes(points.tobytes())
+    with pytest.raises(ValueError, match="fifth float32 of every point must be its ring"):
+        sweep.read()
+
+
+def test_an_image_size_that_the_table_lacks_is_that_of_the_file(tiny_nuscenes):
+    for size in (0, None):
+        edit(
+            tiny_nuscenes,
+            "sample_data",
+            lambda records, size=size: [r | {"height": size, "width": size} for r in records],
+        )
+        view = NuScenes(tiny_nuscenes).keyframes()[0].cameras["CAM_FRONT"]
+        assert view.size == (0, 0)
+        # Half of 64x36 pixels, as in test_points_images_and_classes.
+        image, intrinsics = view.read(min_width=32)
+        assert image.shape == (18, 32, 3)
+        assert_allclose(intrinsics, [[25, 0, 15.5], [0, 25, 8.5], [0, 0, 1]])
 
 
 def test_a_truncated_image_is_refused(tiny_nuscenes):

@@ -94,6 +94,17 @@ def test_sweeps_are_joined_in_the_grids_frame():
     assert_allclose(joined[:, :3], [[5, 10, -1], [30, 0, -1]], atol=1e-6)
 
 
+def test_the_ego_vehicle_is_left_out_in_the_grids_frame():
+    # The sensor's x points along the grid's y, and it is mounted 1 m further along the grid's x.
+    grid_from_sensor = np.array(
+        [[0.0, -1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    )
+    # In the grid: (1 - y, x, z) = (0.5, 2, 0), on the vehicle; then (3, 0.5, 0), beside it.
+    points = np.array([[2, 0.5, 0, 1], [0.5, -2, 0, 1]], dtype=np.float32)
+    joined = accumulate_sweeps([(points, np.eye(4), 0)], grid_from_sensor)
+    assert_allclose(joined[:, :3], [[3, 0.5, 0]], atol=1e-6)
+
+
 def test_another_vehicle_has_another_box():
     on_ego, road, drop_out = [3, 0, 0, 1], [0, 0, -1, 1], [0, 0, 0, 1]
     points = np.array([on_ego, road, drop_out], dtype=np.float32)

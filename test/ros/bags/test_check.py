@@ -52,6 +52,17 @@ def shorten(topic: str, size: int) -> Change:
     return each(topic, lambda entry: entry.set(data=entry.message.data[:-size]))
 
 
+def scale_intensity(factor: float) -> Change:
+    def scale(entry: Any) -> None:
+        data = np.array(entry.message.data).reshape(-1, entry.message.point_step)
+        at = entry.message.fields[3].offset
+        intensity = data[:, at : at + 4].copy().view("<f4") * np.float32(factor)
+        data[:, at : at + 4] = intensity.view(np.uint8)
+        entry.set(data=data.ravel())
+
+    return each(LIDAR, scale)
+
+
 def swap_stamps(bag: Any) -> None:
     first, second = (entry.header for entry in bag.on(LIDAR)[3:5])
     first.stamp, second.stamp = second.stamp, first.stamp
@@ -100,6 +111,12 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
     "bad-rectification": (put(INFO, r=R_RANK_1), INFO, "rank 1"),
     "bad-projection": (put(INFO, p=np.zeros(12)), INFO, "no focal length"),
     "no-distortion-model": (put(INFO, distortion_model=""), INFO, "empty"),
+    "lens-distortion": (
+        put(INFO, d=np.array([-0.3, 0.1, 0.0, 0.0, 0.0])),
+        INFO,
+        "plumb_bob [-0.3, 0.1, 0.0, 0.0, 0.0]",
+    ),
+    "camera-info-unusable": (put(INFO, binning_x=100), INFO, "binning of 100x1"),
     "size-mismatch": (
         put(INFO, width=1600, height=900),
         IMAGE,
@@ -112,13 +129,14 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
         IMAGE,
         "4607 bytes",
     ),
-    "cloud-layout": (put_field(2, datatype=8), LIDAR, "fields z are not float32"),
+    "cloud-unusable": (put_field(2, datatype=6), LIDAR, "'z' is not a float"),
     "cloud-without-intensity": (
         each(LIDAR, lambda e: e.message.fields.pop(3)),
         LIDAR,
-        "x: type 7 at 0",
+        "it has x, y, z, ring, time",
     ),
-    "cloud-truncated": (shorten(LIDAR, 1), LIDAR, "have 28159 bytes"),  # 40 * 32 points of 22 - 1
+    "intensity-unit": (scale_intensity(12.0), LIDAR, "lies outside 0..255"),
+    "intensity-not-finite": (scale_intensity(np.nan), LIDAR, "1280 of 1280 points"),
     "cloud-empty": (put(LIDAR, width=0, row_step=0, data=NO_BYTES), LIDAR, "0x1 points"),
     "no-odometry": (remove(ODOM), "", "nav_msgs/Odometry"),
     "no-weather": (remove("/can/weather"), "", "no weather topic"),
@@ -135,6 +153,9 @@ OTHER_TESTS = {
     "not-ros2-encoding",
     "ros1-bag",
     "corrupt-message",
+    "unreadable-topic",
+    "unknown-type",
+    "unknown-sensor-type",
     "empty-topic",
     "tf-static-volatile",
 }
@@ -165,17 +186,19 @@ def test_a_good_bag_has_no_finding(editable: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (put_field(5, offset=20), "fields time end beyond point_step 22"),
+        (put_field(2, offset=20), "end at byte 24, beyond point_step 22"),
         (put(LIDAR, is_bigendian=True), "big-endian"),
-        (each(LIDAR, lambda entry: entry.message.fields.pop(1)), "fields y are missing"),
+        (each(LIDAR, lambda entry: entry.message.fields.pop(1)), "no field 'y'"),
+        (shorten(LIDAR, 1), "28159 bytes"),  # 40 * 32 points of 22 bytes, less one
+        (put(LIDAR, row_step=22), "row_step 22 is less than 1280 points of 22 bytes"),
     ],
 )
-def test_other_faults_of_a_clouds_layout(
+def test_other_clouds_that_cannot_be_used(
     change: Change, text: str, editable: Any, tmp_path: Path
 ) -> None:
     change(editable)
     (finding,) = check_bag(editable.write(tmp_path / "bag"))
-    assert finding.code == "cloud-layout" and text in finding.message
+    assert finding.code == "cloud-unusable" and text in finding.message
 
 
 def test_volatile_tf_static(editable: Any, tmp_path: Path) -> None:

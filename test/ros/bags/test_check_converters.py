@@ -37,8 +37,8 @@ def test_foxglove_nuscenes2mcap_is_not_a_ros2_bag(tmp_path: Path) -> None:
     (finding,) = check_bag(path)
     assert finding.code == "not-ros2-encoding" and "nuscenes_to_bag" in finding.cure
     assert finding.message == (
-        "2 topics have json messages of jsonschema and protobuf messages of protobuf schemas: "
-        "/cam_front/image_rect_compressed, /imu, ..."
+        "none of 2 topics can be read; /cam_front/image_rect_compressed, for example: it has "
+        "protobuf messages of protobuf schema, which are not those of ROS 2"
     )
 
 

@@ -5,19 +5,32 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
 from occ_core.datasets.nuscenes import NuScenes
 from occ_perception_ros.bags.check import check_bag
-from occ_perception_ros.bags.nuscenes_to_bag import convert_scene, convert_scenes, main
+from occ_perception_ros.bags.nuscenes_events import BagEvent
+from occ_perception_ros.bags.nuscenes_to_bag import (
+    EVENTS_AHEAD,
+    NoRecordingError,
+    _made_ahead,
+    convert_scene,
+    convert_scenes,
+    main,
+)
 
 ReadTopic = Callable[[Path, str], list[tuple[int, Any]]]
 
 NS = 10**9
+START_US = 1_600_000_000_000_000
+"""Start of the first small scene."""
 
 
 def test_missing_and_damaged_files_are_skipped_with_a_warning(
@@ -46,6 +59,117 @@ def test_missing_and_damaged_files_are_skipped_with_a_warning(
         assert len(read_topic(tmp_path / "bag", topic)) == 3
     assert report.messages["/lidar_top"] == 20
     assert report.messages["/tf"] == report.messages["/odom"]
+
+
+def test_a_scene_without_files_gives_no_bag(
+    small_nuscenes: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    drive = small_nuscenes(("scene-0001", "scene-0002"), keyframes=1)
+    later = f"__{START_US + 50_000_000}"  # the second scene starts after 100 s
+    for file in drive.root.rglob("*__*.*"):
+        if f"__{file.stem.split('__')[2].split('.')[0]}" > later:
+            file.unlink()
+    nuscenes, out = NuScenes(drive.root), tmp_path / "out"
+    with pytest.raises(NoRecordingError, match="none of the 7 files of scene-0002 exists"):
+        convert_scene(nuscenes, "scene-0002", out)
+    assert not out.exists()
+    # All scenes: what is there is written, and the others are named.
+    arguments = ["nuscenes_to_bag", str(drive.root), str(out)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with caplog.at_level(logging.WARNING):
+        main()
+    assert [path.name for path in out.iterdir()] == ["scene-0001"]
+    assert "none of the 7 files of scene-0002 exists" in caplog.text
+    monkeypatch.setattr(sys, "argv", [*arguments, "--scene", "scene-0002"])
+    with pytest.raises(SystemExit, match="scene-0002"):
+        main()
+
+
+def test_a_scene_of_damaged_files_gives_no_bag(
+    small_nuscenes: Callable[..., Any], tmp_path: Path
+) -> None:
+    drive = small_nuscenes(keyframes=1)
+    for file in drive.root.rglob("*__*.*"):
+        file.write_bytes(b"damaged")
+    with pytest.raises(NoRecordingError, match=r"no image and no sweep of scene-0001.*CAM_BACK: "):
+        convert_scene(NuScenes(drive.root), "scene-0001", tmp_path / "out" / "bag")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("kind", "text"), [("LIDAR", "no LiDAR sweep"), ("CAM", "no image")])
+def test_a_bag_without_one_kind_of_sensor_is_warned_of(
+    kind: str,
+    text: str,
+    small_nuscenes: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    drive = small_nuscenes(keyframes=1)
+    for file in drive.root.rglob(f"*__{kind}*"):
+        file.unlink()
+    with caplog.at_level(logging.WARNING):
+        convert_scene(NuScenes(drive.root), "scene-0001", tmp_path / "bag")
+    assert f"scene-0001: the bag has {text}" in caplog.text
+
+
+def test_png_files_keep_their_format(
+    small_nuscenes: Callable[..., Any], tmp_path: Path, read_topic: ReadTopic
+) -> None:
+    drive = small_nuscenes(keyframes=1)
+    for record in drive.tables["sample_data"]:
+        if record["filename"].endswith(".jpg"):
+            image = cv2.imread(str(drive.root / record["filename"]))
+            record["filename"] = record["filename"].replace(".jpg", ".png")
+            cv2.imwrite(str(drive.root / record["filename"]), image)
+    drive.save()
+    convert_scene(NuScenes(drive.root), "scene-0001", tmp_path / "bag", raw_images=True)
+    ((_, message),) = read_topic(tmp_path / "bag", "/cam_front/image_rect_compressed")
+    assert message.format == "png" and message.data[:4].tobytes() == b"\x89PNG"
+    ((_, raw),) = read_topic(tmp_path / "bag", "/cam_front/image_rect")
+    assert np.array_equal(raw.data.reshape(raw.height, raw.width, 3), _decoded(message))
+
+
+def _decoded(message: Any) -> np.ndarray:
+    return np.asarray(cv2.imdecode(message.data, cv2.IMREAD_COLOR))
+
+
+def test_tables_of_other_makers(
+    small_nuscenes: Callable[..., Any], tmp_path: Path, read_topic: ReadTopic
+) -> None:
+    """Float stamps, sizes that were never filled in, and paths of Windows."""
+    drive = small_nuscenes(keyframes=1)
+    plain = convert_scene(NuScenes(drive.root), "scene-0001", tmp_path / "plain")
+    for record in drive.tables["sample_data"]:
+        record["timestamp"] += 0.25
+        record["height"], record["width"] = None, 0
+        record["filename"] = record["filename"].replace("/", "\\")
+    drive.save()
+    other = convert_scene(NuScenes(drive.root), "scene-0001", tmp_path / "other")
+    assert other.messages == plain.messages and not other.skipped
+    for topic in ("/cam_front/camera_info", "/lidar_top"):
+        ((before_ns, before),), ((after_ns, after),) = (
+            read_topic(tmp_path / name, topic) for name in ("plain", "other")
+        )
+        assert before_ns == after_ns
+        assert (before.height, before.width) == (after.height, after.width)
+    assert before.data.tobytes() == after.data.tobytes()
+
+
+def test_the_pose_of_a_sensor_that_is_not_used_may_be_anything(
+    small_nuscenes: Callable[..., Any], tmp_path: Path
+) -> None:
+    drive = small_nuscenes(keyframes=1)
+    drive.tables["sensor"].append({"token": "R", "channel": "RADAR_FRONT", "modality": "radar"})
+    calibration = drive.tables["calibrated_sensor"][0]
+    drive.tables["calibrated_sensor"].append(calibration | {"token": "R", "sensor_token": "R"})
+    drive.tables["ego_pose"].append({"token": "R", "translation": None, "rotation": None})
+    radar = drive.tables["sample_data"][0] | {"token": "R", "calibrated_sensor_token": "R"}
+    drive.tables["sample_data"].append(radar | {"ego_pose_token": "R", "timestamp": "soon"})
+    drive.save()
+    assert not convert_scene(NuScenes(drive.root), "scene-0001", tmp_path / "bag").skipped
 
 
 def test_nothing_is_left_of_a_conversion_that_fails(
@@ -170,3 +294,38 @@ def test_the_command_writes_one_bag_of_all_scenes(
     )
     main()
     assert len(read_topic(tmp_path / "bag", "/annotations")) == 2
+
+
+def test_files_are_read_only_shortly_before_they_are_written() -> None:
+    """The memory of a conversion does not grow with the length of the scene."""
+    made: list[int] = []
+
+    def event(number: int) -> BagEvent:
+        def make() -> list[tuple[str, object]]:
+            made.append(number)
+            if number == 7:
+                raise ValueError("damaged")
+            return [("/topic", number)]
+
+        return BagEvent(number, 0, "channel", make)
+
+    results = _made_ahead([event(number) for number in range(1000)])
+    for number, (each, result) in enumerate(results):
+        assert each.stamp_ns == number
+        if number == 7:
+            with pytest.raises(ValueError, match="damaged"):
+                result()
+        else:
+            assert result() == [("/topic", number)]
+        # Those before it, itself, and at most those that may be made ahead.
+        assert len(made) <= number + 1 + EVENTS_AHEAD
+    assert sorted(made) == list(range(1000))
+
+
+def test_an_abandoned_conversion_reads_no_further_files() -> None:
+    made: list[int] = []
+    events = [BagEvent(n, 0, "", partial(made.append, n)) for n in range(1000)]
+    results = _made_ahead(events)
+    next(results)
+    results.close()
+    assert len(made) <= 1 + EVENTS_AHEAD

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -204,7 +205,7 @@ def test_the_clock_shows_the_bags_time(processes: Processes, tmp_path: Path) -> 
     bag = strings(
         tmp_path / "bag", {"/text": qos_profile(DEEP)}, [("/text", s, "") for s in (0.0, 5.0)]
     )
-    listener = processes.listen(3, {"/clock": ("rosgraph_msgs/msg/Clock", False)})
+    listener = processes.listen(12, {"/clock": ("rosgraph_msgs/msg/Clock", False)})
     arguments = ("--clock", 20, "--rate", 2, "--wait-subscribers", "/text", "--loop")
     processes.listen(10**6, {"/text": ("std_msgs/msg/String", False)})
     processes.play(bag, *arguments)
@@ -216,6 +217,19 @@ def test_the_clock_shows_the_bags_time(processes: Processes, tmp_path: Path) -> 
     ticks_ns = [clock.sec * NS + clock.nanosec - START_NS for clock in clocks]
     # 20 Hz at double speed: a tick every 0.1 s of bag time. A busy listener may miss some.
     assert set(ticks_ns) <= {number * NS // 10 for number in range(51)}
+    assert max(ticks_ns) > 0
+
+
+def test_before_the_start_the_clock_stands(processes: Processes, tmp_path: Path) -> None:
+    bag = strings(tmp_path / "bag", {"/text": qos_profile(DEEP)}, [("/text", 0.0, "")])
+    listener = processes.listen(3, {"/clock": ("rosgraph_msgs/msg/Clock", False)})
+    player = processes.play(bag, "--clock", 20, "--delay-s", 10 * WAIT_S)
+    received, _ = results(listener)
+    for data in received["/clock"]:
+        clock = TYPESTORE.deserialize_cdr(data, "rosgraph_msgs/msg/Clock").clock
+        assert clock.sec * NS + clock.nanosec == START_NS
+    player.send_signal(signal.SIGTERM)
+    assert player.wait(WAIT_S) == 0
 
 
 def test_latched_and_best_effort_topics_stay_what_they_are(
@@ -264,6 +278,19 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     monkeypatch.setattr(sys, "argv", ["bag_play", *map(str, arguments)])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     main()
+
+
+def test_signals_that_repeat_are_no_failure(processes: Processes, small_bag: Path) -> None:
+    """Ctrl-C reaches a launched program from the terminal and from ``ros2 launch``."""
+    player = processes.play(small_bag, "--loop", "--delay-s", "0")
+    assert player.stdout is not None
+    while "pass 1" not in player.stdout.readline():
+        assert player.poll() is None, player.stderr and player.stderr.read()
+    deadline_s = time.monotonic() + WAIT_S
+    while player.poll() is None and time.monotonic() < deadline_s:
+        player.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+    assert player.wait(WAIT_S) == 0, player.stderr and player.stderr.read()
 
 
 def test_messages_are_paced_from_the_bags_start_at_the_rate(
