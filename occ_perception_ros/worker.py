@@ -12,6 +12,9 @@ ItemT = TypeVar("ItemT")
 class Mailbox(Generic[ItemT]):
     """One slot between two threads.
 
+    A thread that waits gets the next item for certain, however soon another one follows: two frames
+    that become complete together, after a stall or at the start, do not cost the first of them.
+
     Args:
         merge: called with the item in the slot and the new one, returns the item to keep.
     """
@@ -20,21 +23,33 @@ class Mailbox(Generic[ItemT]):
         self._merge = merge
         self._condition = threading.Condition()
         self._item: ItemT | None = None
+        self._handed_over: ItemT | None = None
+        """The item of the thread that waits, which is about to take it."""
+        self._is_awaited = False
         self._closed = False
 
     def put(self, item: ItemT) -> bool:
-        """Puts an item into the slot and returns whether it replaced another."""
+        """Hands an item to the thread that waits, or else puts it into the slot; returns whether it
+        replaced another there.
+        """
         with self._condition:
+            if self._is_awaited:
+                self._handed_over, self._is_awaited = item, False
+                self._condition.notify()
+                return False
             replaced = self._item is not None
             self._item = item if self._item is None else self._merge(self._item, item)
-            self._condition.notify()
         return replaced
 
     def take(self) -> ItemT | None:
-        """Waits for an item and takes it out; returns None once the mailbox is closed."""
+        """Takes out the item or waits for one; returns None once the mailbox is closed."""
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed)
-            item, self._item = self._item, None
+            if self._item is None:
+                self._is_awaited = True
+                self._condition.wait_for(lambda: not self._is_awaited or self._closed)
+                item, self._handed_over = self._handed_over, None
+            else:
+                item, self._item = self._item, None
             return None if self._closed else item
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from occ_perception_ros.worker import Mailbox, Worker
 
@@ -15,6 +16,32 @@ def test_the_newest_item_wins_and_the_loss_is_returned() -> None:
     assert [mailbox.put(item) for item in ("a", "b")] == [False, True]
     assert mailbox.take() == "b"
     assert mailbox.put("c") is False
+
+
+def test_a_thread_that_waits_gets_the_first_of_two_items() -> None:
+    """Both are put before the waiting thread can run: it is handed the first all the same."""
+    mailbox: Mailbox[str] = Mailbox()
+    taken: list[str | None] = []
+    thread = threading.Thread(target=lambda: taken.extend([mailbox.take(), mailbox.take()]))
+    thread.start()
+    while not mailbox._is_awaited:
+        time.sleep(0.001)
+    with mailbox._condition:  # as the lock can be taken twice, the thread stays asleep
+        assert [mailbox.put("a"), mailbox.put("b")] == [False, False]
+    thread.join(WAIT_S)
+    assert taken == ["a", "b"]
+
+
+def test_a_thread_that_waits_ends_with_the_mailbox() -> None:
+    mailbox: Mailbox[str] = Mailbox()
+    taken: list[str | None] = []
+    thread = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    thread.start()
+    while not mailbox._is_awaited:
+        time.sleep(0.001)
+    mailbox.close()
+    thread.join(WAIT_S)
+    assert taken == [None]
 
 
 def test_a_merge_keeps_a_part_of_the_replaced_item() -> None:
