@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Shared libraries that open3d and OpenCV load from the system, and the Debian package of each.
 LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libgomp.so.1:libgomp1 libX11.so.6:libx11-6 libusb-1.0.so.0:libusb-1.0-0
 
-.PHONY: env demo test bench docs
+.PHONY: env demo test bench soak docs
 
 env: $(STAMP)
 
@@ -21,6 +21,11 @@ test: env
 
 bench: env
 	$(BIN)/python -m training.benchmark
+
+# The live node under random faults: about an hour. FRAMES=300 is a short one of a few minutes.
+FRAMES := 10000
+soak: env
+	$(BIN)/python -m training.soak --frames $(FRAMES) --json docs/results/soak.json
 
 # The documentation as a site in out/site. It builds without a network and is read without one.
 docs: env

@@ -25,6 +25,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
+from occ_perception_ros.launch_parameters import given_parameters
 from occ_perception_ros.rviz_config import rviz_config, rviz_remappings, world_frame
 from occ_perception_ros.topics import PRESETS, TopicPreset
 
@@ -90,6 +91,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             description=f"Names of the inputs. {presets}; custom: none, remap ~/input/... yourself",
         ),
         *_rig_arguments(),
+        *_tuning_arguments(),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node"),
     ]
 
@@ -111,11 +113,50 @@ def _rig_arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
+def _tuning_arguments() -> list[DeclareLaunchArgument]:
+    return [
+        DeclareLaunchArgument(
+            "frame_period_s",
+            default_value="",
+            description="sync.frame_period_s, period of the answers; empty: as in params_file",
+        ),
+        DeclareLaunchArgument(
+            "min_cameras",
+            default_value="",
+            description="sync.min_cameras, least number of images; empty: as in params_file",
+        ),
+        DeclareLaunchArgument(
+            "camera_offsets_s",
+            default_value="",
+            description="sync.camera_offsets_s, with commas between; empty: as in params_file",
+        ),
+        DeclareLaunchArgument(
+            "tolerance_s",
+            default_value="",
+            description="sync.tolerance_s, deviation from the offsets; empty: as in params_file",
+        ),
+        DeclareLaunchArgument(
+            "pose_source",
+            default_value="",
+            choices=["", "odometry", "tf"],
+            description="Source of the vehicle's motion; empty: as in params_file",
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="",
+            choices=["", *TRUE_FALSE],
+            description="Whether the node configures and activates itself; false: a lifecycle "
+            "manager does; empty: as in params_file, or true",
+        ),
+    ]
+
+
 def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The actions for the values of the launch arguments.
 
     Raises:
         FileNotFoundError: the bag does not exist.
+        ValueError: a number is none.
     """
 
     def value(name: str) -> str:
@@ -138,19 +179,12 @@ def bringup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters.append({"input_qos": "reliable"})
     if value("params_file"):
         parameters.append(value("params_file"))
-    texts = {name: value(name) for name in ("checkpoint", "device", "calibration_file")}
-    given: dict[str, object] = {name: text for name, text in texts.items() if text}
-    if value("cameras"):
-        names = value("cameras") if value("cameras") != "none" else ""
-        given["cameras"] = [name.strip() for name in names.split(",")]
-    if value("lidar"):
-        given["lidar"] = value("lidar") == "true"
     node = Node(
         package=PACKAGE,
         executable="occupancy_node",
         namespace=value("namespace"),
         output="screen",
-        parameters=[*parameters, {**given, "use_sim_time": sim_time}],
+        parameters=[*parameters, {**given_parameters(value), "use_sim_time": sim_time}],
         remappings=preset.remappings() if preset is not None else [],
     )
     # Nothing else is useful without the node, and its error message should be the last line.

@@ -17,11 +17,9 @@ from occ_core.interface import VoxelModel
 from occ_core.lidar_encoder import LidarEncoder, NoLidarEncoder
 from occ_core.model import OccupancyModel
 from occ_core.prompts import NoPrompts, PromptTable
-from occ_core.taxonomy import NUM_CLASSES
 from occ_core.temporal import NoTemporalAggregator, TemporalAggregator
 from occ_core.view_transform import NoViewTransform, ViewTransform
 from occ_core.volume_encoder import VolumeEncoder
-from occ_core.voxel_grid import VoxelGrid
 from occ_core.weather_fusion import NoWeatherFusion, WeatherFusion
 
 
@@ -47,7 +45,7 @@ def build_occupancy_model(config: OccupancyConfig) -> OccupancyModel:
         image_classes=build_image_classes(config),
         view_transform=view_transform,
         lidar_encoder=build_lidar_encoder(config),
-        prompts=NoPrompts() if config.language is None else PromptTable(config.language.width),
+        prompts=build_prompts(config),
         image_attention=build_attention(config, has_sensor=config.camera),
         lidar_attention=build_attention(config, has_sensor=config.lidar),
         weather_fusion=build_weather_fusion(config),
@@ -62,12 +60,13 @@ def build_occupancy_model(config: OccupancyConfig) -> OccupancyModel:
             lidar_channels=config.channels if config.lidar else 0,
             image_channels=config.image_encoder.out_channels if config.camera else 0,
             height_features=ground_height.features,
-            classes=NUM_CLASSES,
+            classes=len(config.labels.names),
             fine=config.grid,
             ratio=config.cascade_ratio,
             refine_above=config.refine_above,
             max_refined=config.max_refined,
             filter_voxels=config.temporal is not None and config.temporal.filter_voxels,
+            empty=config.labels.empty,
         ),
     )
 
@@ -93,15 +92,23 @@ def build_image_classes(config: OccupancyConfig) -> nn.Module | None:
     """The classification of the cells of the feature maps."""
     if not (config.camera and config.image_classes):
         return None
-    return nn.Conv2d(config.image_encoder.out_channels, NUM_CLASSES, 1)
+    return nn.Conv2d(config.image_encoder.out_channels, len(config.labels.names), 1)
 
 
 def build_lidar_encoder(config: OccupancyConfig) -> LidarEncoder | NoLidarEncoder:
     """The part that leads from the points to the LiDAR volume."""
     if not config.lidar:
         return NoLidarEncoder(config.grid, config.coarse_grid)
-    voxels = VoxelGrid(config.grid.range_m, config.lidar_voxel_m)
-    return LidarEncoder(config.channels, voxels, fine=config.grid, coarse=config.coarse_grid)
+    return LidarEncoder(
+        config.channels, config.lidar_grid, fine=config.grid, coarse=config.coarse_grid
+    )
+
+
+def build_prompts(config: OccupancyConfig) -> PromptTable | NoPrompts:
+    """The table of prompts about the model's classes."""
+    if config.language is None:
+        return NoPrompts()
+    return PromptTable(config.language.width, config.labels)
 
 
 def build_attention(

@@ -7,6 +7,9 @@ from typing import Literal
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.image_encoder import ImageEncoderConfig
+from occ_core.labels.benchmarks import GridFrame, OccupancyBenchmark
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
 from occ_core.prompts import LanguageConfig
 from occ_core.temporal import TemporalConfig
 from occ_core.view_transform import DepthBins
@@ -93,6 +96,10 @@ class OccupancyConfig:
 
     grid: VoxelGrid = SURROUNDOCC_GRID
     """The grid that is predicted."""
+    grid_frame: GridFrame = "lidar"
+    """The frame in which the grid is fixed."""
+    labels: LabelSet = NUSCENES
+    """The classes that are predicted; on a command line its name, such as ``occ3d``."""
     cascade_ratio: int = 2
     """Fine voxels per coarse voxel, along each axis."""
     image_size: tuple[int, int] = (128, 352)
@@ -107,7 +114,9 @@ class OccupancyConfig:
     normalised_lift: bool = False
     """Divide the image volume by the number of rays that pass a voxel; see ``ViewTransform``."""
     lidar_voxel_m: float = 0.5
-    """Edge length of the voxels that points are gathered in before the sparse convolutions."""
+    """Largest edge length of the voxels that points are gathered in before the sparse convolutions;
+    see ``lidar_grid``.
+    """
     ground_height: bool = False
     """Tell every voxel its height above the local ground."""
     fusion: Literal["add", "concat", "conv"] = "concat"
@@ -181,6 +190,10 @@ class OccupancyConfig:
                 "OccupancyConfig.channels must be a multiple of 8 (group norms), got "
                 f"{self.channels}"
             )
+        if self.lidar_voxel_m <= 0:
+            raise ValueError(
+                f"OccupancyConfig.lidar_voxel_m must be positive, got {self.lidar_voxel_m}"
+            )
         if any(side % 32 for side in self.image_size):  # the backbone's last stride
             raise ValueError(
                 f"OccupancyConfig.image_size must be multiples of 32, got {self.image_size}"
@@ -199,6 +212,16 @@ class OccupancyConfig:
         return self.grid.coarser(self.cascade_ratio)
 
     @property
+    def lidar_grid(self) -> VoxelGrid:
+        """The grid in which points are gathered: the predicted one, halved until its voxels are no
+        larger than ``lidar_voxel_m``.
+        """
+        grid = self.grid
+        while grid.voxel_size_m > self.lidar_voxel_m * (1 + 1e-9):
+            grid = grid.finer(2)
+        return grid
+
+    @property
     def memory_rules(self) -> TemporalConfig:
         """When the memory is discarded. A model without ``temporal`` may remember classes."""
         return TemporalConfig() if self.temporal is None else self.temporal
@@ -207,6 +230,17 @@ class OccupancyConfig:
     def remembers_classes(self) -> bool:
         """Whether the classes seen in one frame make the prompts of the next."""
         return self.language is not None and self.language.instances
+
+
+def for_benchmark(config: OccupancyConfig, benchmark: OccupancyBenchmark) -> OccupancyConfig:
+    """The same network for a benchmark's classes and grid.
+
+    Raises:
+        ValueError: the benchmark's grid cannot be halved as often as the network does.
+    """
+    return replace(
+        config, grid=benchmark.grid, grid_frame=benchmark.grid_frame, labels=benchmark.labels
+    )
 
 
 def debug() -> OccupancyConfig:

@@ -11,11 +11,10 @@ from typing import Literal
 
 import torch
 
-from occ_core.checkpoint import load_checkpoint
+from occ_core.checkpoint import checkpoint_id, load_checkpoint
 from occ_core.head import classify
 from occ_core.interface import VoxelModel
 from occ_core.ops.sparse import HAS_CUDA
-from occ_core.taxonomy import EMPTY
 from occ_core.temporal import discontinuity
 from occ_core.types import Frame, Occupancy, TemporalMemory
 
@@ -44,7 +43,7 @@ def check_answer(frame: Frame, occupancy: Occupancy) -> None:
     if not occupancy.probability.isfinite().all():
         raise AnswerError("the model's answer is not finite")
     for sample, labels in enumerate(occupancy.labels):
-        occupied = float((labels != EMPTY).float().mean())
+        occupied = float((labels != occupancy.label_set.empty).float().mean())
         if occupied > MAX_OCCUPIED:
             raise AnswerError(f"the model's answer is absurd: {occupied:.0%} of space is occupied")
         if occupied == 0:
@@ -91,6 +90,7 @@ class OccupancyEngine:
 
     Args:
         frame_id: name of the grid frame, copied to every ``Occupancy``.
+        checkpoint: which weights the model has, likewise.
     """
 
     def __init__(
@@ -99,11 +99,13 @@ class OccupancyEngine:
         device: torch.device | str = "cpu",
         precision: Precision = "auto",
         frame_id: str = "lidar",
+        checkpoint: str = "",
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.precision = precision
         self.frame_id = frame_id
+        self.checkpoint = checkpoint
         self.memory: TemporalMemory | None = None
 
     @classmethod
@@ -117,7 +119,13 @@ class OccupancyEngine:
         """
         model, description = load_checkpoint(path)
         model.image_encoder.fold()
-        return cls(model, device, precision, frame_id=description["frame_id"])
+        return cls(
+            model,
+            device,
+            precision,
+            frame_id=description["frame_id"],
+            checkpoint=checkpoint_id(path),
+        )
 
     @torch.inference_mode()
     def step(self, frame: Frame) -> Occupancy:
@@ -139,7 +147,7 @@ class OccupancyEngine:
             self.memory = None
         with autocast(self.device, self.precision):
             prediction = self.model(frame, self.memory)
-        labels, probability = classify(prediction.head, config.cascade_ratio)
+        labels, probability = classify(prediction.head, config.cascade_ratio, config.labels.empty)
         if not (probability.isfinite().all() and _is_finite(prediction.memory)):
             self.memory = None
             raise AnswerError("the model's answer is not finite")
@@ -154,6 +162,8 @@ class OccupancyEngine:
             memory_reset=memory_reset,
             neighbour_shares=prediction.neighbour_shares(),
             sensor_weights=() if weights is None else tuple(weights.mean(dim=0).tolist()),
+            label_set=config.labels,
+            checkpoint=self.checkpoint,
         )
 
     def reset(self, reason: str) -> None:

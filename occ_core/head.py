@@ -50,6 +50,7 @@ class OccupancyHead(nn.Module):
         max_refined: upper bound for the number of coarse voxels refined per batch, which bounds the
             memory; the most probable ones are taken.
         filter_voxels: update the logits of the children by those of the previous frame.
+        empty: id of the empty class.
     """
 
     def __init__(
@@ -65,15 +66,16 @@ class OccupancyHead(nn.Module):
         *,
         height_features: int = 0,
         filter_voxels: bool = False,
+        empty: int = EMPTY,
     ) -> None:
         super().__init__()
-        self.fine, self.ratio, self.classes = fine, ratio, classes
+        self.fine, self.ratio, self.classes, self.empty = fine, ratio, classes, empty
         self.refine_above, self.max_refined = refine_above, max_refined
         self.coarse = Pointwise(channels, classes)
         assert self.coarse.bias is not None
         with torch.no_grad():
             odds = (classes - 1) * (1 - INITIALLY_OCCUPIED) / INITIALLY_OCCUPIED
-            self.coarse.bias[EMPTY] = math.log(odds)
+            self.coarse.bias[empty] = math.log(odds)
         hidden = 2 * channels
         self.refine = nn.Sequential(
             nn.Linear(
@@ -128,7 +130,8 @@ class OccupancyHead(nn.Module):
         self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume
     ) -> Int[Tensor, "parent 4"]:
         """Indices of the coarse voxels to refine; there may be none."""
-        occupied = 1 - coarse.movedim(1, -1).float().softmax(dim=-1)[..., EMPTY]  # [B, X, Y, Z]
+        # [B, X, Y, Z]
+        occupied = 1 - coarse.movedim(1, -1).float().softmax(dim=-1)[..., self.empty]
         hit = lidar.indices.long().clone()
         hit[:, 1:] //= self.ratio
         occupied[hit.unbind(1)] = 1.0
@@ -179,18 +182,19 @@ class OccupancyHead(nn.Module):
 
 
 def classify(
-    output: HeadOutput, ratio: int
+    output: HeadOutput, ratio: int, empty: int = EMPTY
 ) -> tuple[UInt8[Tensor, "batch x y z"], Float[Tensor, "batch x y z"]]:
     """Labels and their probabilities on the fine grid.
 
     Args:
         output: logits of the cascade; voxels that were not refined take the class of their parent.
         ratio: fine voxels per coarse voxel, along each axis.
+        empty: id of the empty class.
     """
-    coarse_label, coarse_probability = decide(output.coarse)  # [B, X, Y, Z]
+    coarse_label, coarse_probability = decide(output.coarse, empty)  # [B, X, Y, Z]
     label, probability = upsample(coarse_label, ratio), upsample(coarse_probability, ratio)
     index = output.children.unbind(1)
-    label[index], probability[index] = decide(output.fine)  # [child]
+    label[index], probability[index] = decide(output.fine, empty)  # [child]
     return label, probability
 
 
@@ -206,18 +210,30 @@ def dense_logits(output: HeadOutput, ratio: int) -> Float[Tensor, "batch class x
 
 
 def decide(
-    logits: Float[Tensor, "n class *voxels"],
+    logits: Float[Tensor, "n class *voxels"], empty: int = EMPTY
 ) -> tuple[UInt8[Tensor, "n *voxels"], Float[Tensor, "n *voxels"]]:
     """The class of each voxel and its probability.
 
     A voxel is empty if that is more probable than all other classes together, and else has the most
     probable of those. The largest logit of all would leave holes where several classes share the
     probability of being occupied.
+
+    Args:
+        empty: id of the empty class.
     """
     # channels last: the classes of a voxel are then contiguous
     probabilities = logits.movedim(1, -1).float().softmax(dim=-1)
-    empty = probabilities[..., EMPTY]
-    best, occupied_label = probabilities[..., EMPTY + 1 :].max(dim=-1)
-    is_empty = empty > 0.5
-    label = torch.where(is_empty, EMPTY, occupied_label + EMPTY + 1).to(torch.uint8)
-    return label, torch.where(is_empty, empty, best)
+    free = probabilities[..., empty]
+    best, label = without(probabilities, empty).max(dim=-1)
+    is_empty = free > 0.5
+    label = torch.where(is_empty, empty, label + (label >= empty)).to(torch.uint8)
+    return label, torch.where(is_empty, free, best)
+
+
+def without(values: Float[Tensor, "*n class"], label: int) -> Float[Tensor, "*n others"]:
+    """The values of all classes but one, which is no copy if it is the first or the last one."""
+    if label == 0:
+        return values[..., 1:]
+    if label == values.shape[-1] - 1:
+        return values[..., :-1]
+    return torch.cat([values[..., :label], values[..., label + 1 :]], dim=-1)

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from occ_core.taxonomy import EMPTY, NUM_CLASSES, REGIONS, WEATHERS
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
+from occ_core.taxonomy import REGIONS, WEATHERS
 from occ_core.types import DriveContext, HeadOutput
 
 BLOCK = 64
@@ -45,8 +47,8 @@ CLASS_PHRASES: tuple[str, ...] = (
     "manmade structures: buildings, walls, poles and signs",
     "vegetation: trees, bushes and hedges",
 )
-"""How a prompt describes each class, in the order of ``taxonomy.CLASS_NAMES``; the first describes
-the scene in general.
+"""How a prompt describes each class of nuScenes, in the order of ``taxonomy.CLASS_NAMES``; the
+first describes the scene in general.
 """
 
 REGION_PHRASES: dict[str, str] = {
@@ -78,17 +80,41 @@ WEATHER_PROMPTS: dict[str, str] = {
 """The prompt about each of ``taxonomy.WEATHERS``."""
 
 
-def instance_prompt(class_id: int, region: str) -> str:
-    """The prompt about a class in a region; for class 0 the general prompt about the scene."""
-    text = f"{CLASS_PHRASES[class_id]}, {REGION_PHRASES[region]}."
+def class_phrase(class_id: int, labels: LabelSet = NUSCENES) -> str:
+    """How a prompt describes a class: as that of nuScenes where one has the same name, else by the
+    name itself; the empty class stands for the scene in general.
+    """
+    name = labels.names[class_id]
+    if class_id == labels.empty:
+        return CLASS_PHRASES[NUSCENES.empty]
+    if name in NUSCENES.names:
+        return CLASS_PHRASES[NUSCENES.names.index(name)]
+    return name.replace("_", " ").replace("-", " ")
+
+
+def instance_prompt(class_id: int, region: str, labels: LabelSet = NUSCENES) -> str:
+    """The prompt about a class in a region; for the empty class the general prompt about the scene.
+
+    Args:
+        class_id: an id of ``labels``.
+        region: one of ``taxonomy.REGIONS``.
+        labels: meaning of the class ids.
+    """
+    text = f"{class_phrase(class_id, labels)}, {REGION_PHRASES[region]}."
     return text[0].upper() + text[1:]
 
 
-PROMPTS: tuple[str, ...] = (
-    *(instance_prompt(class_id, region) for region in REGIONS for class_id in range(NUM_CLASSES)),
-    *(WEATHER_PROMPTS[weather] for weather in WEATHERS),
-)
-"""Every prompt: all classes in the first region, in the second, ..., then all weathers."""
+def all_prompts(labels: LabelSet = NUSCENES) -> tuple[str, ...]:
+    """Every prompt: all classes in the first region, in the second, ..., then all weathers."""
+    classes = range(len(labels.names))
+    return (
+        *(instance_prompt(label, region, labels) for region in REGIONS for label in classes),
+        *(WEATHER_PROMPTS[weather] for weather in WEATHERS),
+    )
+
+
+PROMPTS = all_prompts()
+"""Every prompt about the classes of nuScenes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,20 +155,25 @@ class Prompts(NamedTuple):
 
 
 class PromptTable(nn.Module):
-    """Embeddings of all ``PROMPTS``, from which those of a frame are selected.
+    """Embeddings of ``all_prompts``, from which those of a frame are selected.
 
     Until it is filled the table is zero, and the prompts have no influence.
+
+    Args:
+        width: width of an embedding.
+        labels: the classes that prompts are about.
     """
 
     embeddings: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, labels: LabelSet = NUSCENES) -> None:
         super().__init__()
-        self.register_buffer("embeddings", torch.zeros(len(PROMPTS), width))
+        self.labels = labels
+        self.register_buffer("embeddings", torch.zeros(len(all_prompts(labels)), width))
 
     def fill(self, embeddings: Float[Tensor, "prompt width"]) -> None:
-        """Stores a text encoder's embeddings of ``PROMPTS``; gradients flow back to an encoder that
-        is being trained.
+        """Stores a text encoder's embeddings of ``all_prompts``; gradients flow back to an encoder
+        that is being trained.
 
         Raises:
             ValueError: number or width of the embeddings differ from the table's.
@@ -164,16 +195,17 @@ class PromptTable(nn.Module):
             classes: classes whose prompts are used; None, as in a first frame, leaves the general
                 prompt and the one about the weather.
         """
-        device = self.embeddings.device
+        device, count = self.embeddings.device, len(self.labels.names)
         regions = torch.tensor([REGIONS.index(drive.region) for drive in context], device=device)
         weathers = torch.tensor([WEATHERS.index(drive.weather) for drive in context], device=device)
-        by_region = self.embeddings[: -len(WEATHERS)].view(len(REGIONS), NUM_CLASSES, -1)
+        by_region = self.embeddings[: -len(WEATHERS)].view(len(REGIONS), count, -1)
         by_weather = self.embeddings[-len(WEATHERS) :]
         weather = by_weather[weathers]  # [B, W]
-        mask = torch.zeros(len(context), NUM_CLASSES + 1, dtype=torch.bool, device=device)
+        mask = torch.zeros(len(context), count + 1, dtype=torch.bool, device=device)
         if classes is not None:
             mask[:, :-1] = classes
-        mask[:, EMPTY] = mask[:, -1] = True  # the general prompt has the place of class "empty"
+        mask[:, self.labels.empty] = True  # the general prompt has the place of the empty class
+        mask[:, -1] = True
         embeddings = torch.cat([by_region[regions], weather[:, None]], dim=1)
         return Prompts(embeddings, mask, weather, by_weather)
 

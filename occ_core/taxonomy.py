@@ -1,10 +1,12 @@
 """Class ids, names and colours; weathers and regions of a drive.
 
-Inside the library the ids are 0 for empty, 1..16 for the classes of nuScenes-lidarseg and 255 for
-voxels to ignore. A data set with other ids is converted where it is read.
+The ids are those of nuScenes-lidarseg, 0 for empty, by which models predict unless they are given
+another label set (``labels.sets``); 255 marks voxels to ignore in every set.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 EMPTY = 0
 """Class id of free space."""
@@ -99,16 +101,29 @@ NOISE_LABEL = 0
 ``EMPTY``.
 """
 
-WEATHERS: tuple[str, ...] = ("unknown", "clear", "rain", "night", "rain at night")
+UNKNOWN = "unknown"
+"""Weather or region of which nothing is known."""
+WEATHERS: tuple[str, ...] = (UNKNOWN, "clear", "rain", "night", "rain at night")
 """Weathers that ``DriveContext`` may name."""
 REGIONS: tuple[str, ...] = (
-    "unknown",
+    UNKNOWN,
     "boston-seaport",
     "singapore-onenorth",
     "singapore-queenstown",
     "singapore-hollandvillage",
 )
 """Regions that ``DriveContext`` may name: the places where nuScenes was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriveContext:
+    """What is known about the drive apart from its sensors; ``UNKNOWN`` where nothing is known.
+
+    The values are those of ``WEATHERS`` and ``REGIONS``.
+    """
+
+    weather: str = UNKNOWN
+    region: str = UNKNOWN
 
 
 def weather_from_description(description: str) -> str:
@@ -123,4 +138,4 @@ def weather_from_description(description: str) -> str:
 def region_from_location(location: str) -> str:
     """The region of a nuScenes ``log.location``; "unknown" for a location not in ``REGIONS``."""
     text = location.strip().lower()
-    return text if text in REGIONS else "unknown"
+    return text if text in REGIONS else UNKNOWN

@@ -12,20 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
+from occ_core.taxonomy import DriveContext as DriveContext
 from occ_core.voxel_grid import VoxelGrid
-
-UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class DriveContext:
-    """What is known about the drive apart from its sensors; ``"unknown"`` where nothing is known.
-
-    The values are those of ``taxonomy.WEATHERS`` and ``taxonomy.REGIONS``.
-    """
-
-    weather: str = UNKNOWN
-    region: str = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +206,7 @@ class Occupancy:
     """A semantic voxel grid: a class id and its probability for every voxel."""
 
     labels: UInt8[Tensor, "batch x y z"]
-    """Class ids of ``occ_core.taxonomy``: 0 empty, 1..16 occupied."""
+    """Class ids of ``label_set``."""
     probability: Float[Tensor, "batch x y z"]
     """Probability of the label, in [0, 1]."""
     grid: VoxelGrid
@@ -229,3 +219,7 @@ class Occupancy:
     """Fraction of queries that chose each number of neighbours; empty without adaptive fusion."""
     sensor_weights: tuple[float, ...] = ()
     """Weights of camera and LiDAR, which sum to 1; empty without weather fusion."""
+    label_set: LabelSet = NUSCENES
+    """Meaning of the class ids."""
+    checkpoint: str = ""
+    """Which weights made it, see ``checkpoint_id``; empty for a model that was not loaded."""

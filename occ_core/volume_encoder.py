@@ -57,6 +57,12 @@ class ResidualBlock(nn.Module):
         if stride != 1 or in_channels != out_channels:
             self.shortcut = nn.Conv3d(in_channels, out_channels, stride, stride=stride, bias=False)
 
+    def start_as_identity(self) -> None:
+        """Silences the convolutions, so that training starts from the shortcut alone."""
+        norm = self.second[-1]
+        assert isinstance(norm, nn.GroupNorm)
+        nn.init.zeros_(norm.weight)
+
     def forward(self, volume: Float[Tensor, "batch c x y z"]) -> Float[Tensor, "batch c2 x2 y2 z2"]:
         return torch.relu(self.second(torch.relu(self.first(volume))) + self.shortcut(volume))
 

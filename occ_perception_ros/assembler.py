@@ -87,6 +87,16 @@ class FrameAssembler:
         """Older sweeps were taken before the vehicle was relocated."""
         self._reset_reason: str | None = None
 
+    def reconfigure(self, config: AssemblerConfig) -> None:
+        """Uses the dynamic fields of another configuration from now on; see ``parameter_fields``.
+
+        Raises:
+            ConfigError: the configuration does not fit the number of cameras.
+        """
+        self.synchronizer.reconfigure(config.sync)
+        self.config = config
+        self.context.config = config.context
+
     def add_image(self, camera: str, message: Any) -> list[FrameParts]:
         """Adds a sensor_msgs/Image or CompressedImage."""
         stamp = self._stamp(camera, message)
@@ -220,10 +230,11 @@ class FrameAssembler:
 
         The next frame has ``reason`` as its ``reset_reason``.
         """
-        self.synchronizer.restart(stamp_ns, reason)
+        self.counts["forgotten"] += len(self.synchronizer.restart(stamp_ns, reason))
         self._forget(stamp_ns)
 
     def _forget(self, stamp_ns: int | None) -> None:
+        self.counts["forgotten"] += len(self._awaiting_pose)
         self._awaiting_pose.clear()
         self._last_pose = None
         self._sweeps_from_ns = 0

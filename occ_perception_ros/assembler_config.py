@@ -10,8 +10,8 @@ from typing import Literal
 from occ_core.geometry.points import EGO_BOX_M
 from occ_perception_ros.context import ContextConfig
 from occ_perception_ros.messages import INTENSITY_MAX
-from occ_perception_ros.ranges import range_problems
-from occ_perception_ros.synchronizer import SyncConfig
+from occ_perception_ros.ranges import range_problems, refuse
+from occ_perception_ros.synchronizer import SyncConfig, fit_problems
 from occ_perception_ros.topics import CAMERAS
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -36,21 +36,23 @@ class AssemblerConfig:
     """Fixed TF frame: the parent frame of the odometry or of the moving transforms on /tf."""
     calibration_file: str = ""
     """YAML file of static transforms and, optionally, camera models; empty: use /tf_static."""
-    pose_timeout_s: float = field(default=0.2, metadata={"range": (0.0, 10.0)})
+    pose_timeout_s: float = field(default=0.2, metadata={"range": (0.0, 10.0), "dynamic": True})
     """How long to wait for a pose at a sweep's stamp before the nearest one is used, in sensor time
     and live in real time too; a sweep without any pose near it is given up after 4 s."""
     pose_tolerance_s: float = field(default=0.06, metadata={"range": (0.0, 10.0)})
     """How far outside the known poses the nearest pose may still be used."""
-    max_speed_mps: float = field(default=70.0, metadata={"range": (1.0, 1000.0)})
+    max_speed_mps: float = field(default=70.0, metadata={"range": (1.0, 1000.0), "dynamic": True})
     """A vehicle that moves faster than this between two frames was relocated: memory is reset."""
-    max_points: int = field(default=400_000, metadata={"range": (1, 100_000_000)})
+    max_points: int = field(default=400_000, metadata={"range": (1, 100_000_000), "dynamic": True})
     """Frames with more points, those of all sweeps together, are thinned to at most this number."""
-    intensity_max: float = field(default=INTENSITY_MAX, metadata={"range": (1e-3, 1e9)})
+    intensity_max: float = field(
+        default=INTENSITY_MAX, metadata={"range": (1e-3, 1e9), "dynamic": True}
+    )
     """Largest intensity of the LiDAR, which becomes 255, the training's: 255, 1.0, 65535, ..."""
-    ego_box_m: tuple[float, ...] = EGO_BOX_M
+    ego_box_m: tuple[float, ...] = field(default=EGO_BOX_M, metadata={"dynamic": True})
     """Box around the vehicle whose LiDAR returns are dropped, as x_min, y_min, z_min, x_max, y_max,
     z_max in grid_frame, whatever the frame of the cloud; the default fits nuScenes' car."""
-    ego_polygon_m: tuple[float, ...] = ()
+    ego_polygon_m: tuple[float, ...] = field(default=(), metadata={"dynamic": True})
     """Outline of the vehicle in grid_frame, seen from above, as x, y of each corner: it replaces x
     and y of ego_box_m, whose z still counts. Empty: the box."""
     sync: SyncConfig = SyncConfig()
@@ -62,6 +64,10 @@ class AssemblerConfig:
         return "points" if self.lidar else self.cameras[0]
 
     def __post_init__(self) -> None:
+        refuse(self.problems())
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, one text each."""
         problems = []
         if len(set(self.cameras)) != len(self.cameras):
             problems.append(f"cameras must be distinct names, got {list(self.cameras)}")
@@ -89,9 +95,7 @@ class AssemblerConfig:
                 "ego_polygon_m must be x, y of at least three corners, got "
                 f"{list(self.ego_polygon_m)}"
             )
-        problems += range_problems(self)
-        if problems:
-            raise ValueError("; ".join(problems))
+        return problems + range_problems(self) + fit_problems(self.cameras, self.sync)
 
 
 def check_sensors(config: AssemblerConfig, uses_cameras: bool, uses_lidar: bool) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from occ_core.geometry.images import scale_intrinsics
 from occ_core.geometry.poses import pose_matrix
 from occ_perception_ros.lenses import FISHEYE_MODELS, Lens
 from occ_perception_ros.transforms import TransformError, TransformTree
+from occ_perception_ros.yaml_files import read_yaml
 
 MAX_SIDE = 32_000
 """Largest width and height of an image in pixels, the limit of OpenCV's maps."""
@@ -191,10 +191,7 @@ def load_calibration(path: Path, tree: TransformTree) -> dict[str, CameraModel]:
             f"calibration_file {path} does not exist; nuscenes_to_bag writes calibration.yaml "
             "into the folder of the bag"
         )
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not a YAML file: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("frames"), dict):
         raise ValueError(f"{path} must have a mapping 'frames' with one entry per sensor frame")
     cameras = content.get("cameras") or {}
@@ -208,7 +205,7 @@ def load_calibration(path: Path, tree: TransformTree) -> dict[str, CameraModel]:
                 str(frame),
                 pose_matrix([float(v) for v in entry["translation"]], (w, x, y, z)),
             )
-        except (KeyError, TypeError, ValueError, TransformError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, TransformError) as error:
             raise ValueError(
                 f"{path}, frames.{frame}: {_reason(error)}; "
                 "expected {parent: name, translation: [x, y, z], rotation_xyzw: [x, y, z, w]}"
@@ -217,7 +214,7 @@ def load_calibration(path: Path, tree: TransformTree) -> dict[str, CameraModel]:
     for camera, entry in cameras.items():
         try:
             models[str(camera)] = _fixed_model(entry)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"{path}, cameras.{camera}: {_reason(error)}; "
                 "expected {size: [height, width], intrinsics: [9 numbers, row by row]} and, with "

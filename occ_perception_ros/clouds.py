@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,42 @@ def point_records(message: Any) -> np.ndarray:
         ValueError: a field is missing or has a wrong type, the data are big-endian, or sizes
             contradict one another.
     """
+    names, types, offsets = _fields(message, int(message.point_step))
+    return _records(message, names, types, offsets)
+
+
+def named_records(message: Any, types: Mapping[str, str]) -> np.ndarray:
+    """The points of a sensor_msgs/PointCloud2 that has certain fields, whatever else it has.
+
+    Args:
+        message: the cloud.
+        types: numpy type, such as ``<f4``, by the name of the field.
+
+    Returns:
+        A structured array ``[height * width]`` of these fields.
+
+    Raises:
+        ValueError: a field is missing or has another type, the data are big-endian, or sizes
+            contradict one another.
+    """
+    if message.is_bigendian:
+        raise ValueError("the point cloud is big-endian; only little-endian clouds are supported")
+    fields = {field.name: field for field in message.fields}
+    for name, kind in types.items():
+        if name not in fields:
+            raise ValueError(
+                f"the point cloud has no field '{name}' (it has {', '.join(fields) or 'none'})"
+            )
+        if _DATATYPES.get(fields[name].datatype) != kind or fields[name].count != 1:
+            raise ValueError(f"the point cloud's '{name}' is not a single {np.dtype(kind).name}")
+    offsets = [int(fields[name].offset) for name in types]
+    _check_end(list(types.values()), offsets, int(message.point_step))
+    return _records(message, list(types), list(types.values()), offsets)
+
+
+def _records(message: Any, names: list[str], types: list[str], offsets: list[int]) -> np.ndarray:
     width, height, row_step = int(message.width), int(message.height), int(message.row_step)
     point_step = int(message.point_step)
-    names, types, offsets = _fields(message, point_step)
     if row_step < width * point_step:
         raise ValueError(
             f"the point cloud's row_step {row_step} is less than {width} points of "
@@ -59,9 +93,13 @@ def _fields(message: Any, point_step: int) -> tuple[list[str], list[str], list[i
             raise ValueError(f"the point cloud's '{name}' is not a single number (it has {layout})")
     types = [_DATATYPES[fields[name].datatype] for name in names]
     offsets = [int(fields[name].offset) for name in names]
+    _check_end(types, offsets, point_step)
+    return names, types, offsets
+
+
+def _check_end(types: list[str], offsets: list[int], point_step: int) -> None:
     end = max(offset + np.dtype(kind).itemsize for offset, kind in zip(offsets, types, strict=True))
     if end > point_step:
         raise ValueError(
             f"the point cloud's fields end at byte {end}, beyond point_step {point_step}"
         )
-    return names, types, offsets

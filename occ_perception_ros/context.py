@@ -6,10 +6,10 @@ No rclpy import.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from occ_core.taxonomy import REGIONS, WEATHERS
-from occ_core.types import UNKNOWN, DriveContext
+from occ_core.taxonomy import REGIONS, UNKNOWN, WEATHERS, DriveContext
+from occ_perception_ros.ranges import range_problems, refuse
 
 NS = 1_000_000_000
 MAX_TEXT = 200
@@ -49,15 +49,19 @@ _SINGAPORE = re.compile(r"\bsingapore\b")
 class ContextConfig:
     """Default context, and how long a received one is valid."""
 
-    default_weather: str = UNKNOWN
+    default_weather: str = field(default=UNKNOWN, metadata={"dynamic": True})
     """Weather used while none is known."""
-    default_region: str = UNKNOWN
+    default_region: str = field(default=UNKNOWN, metadata={"dynamic": True})
     """Region used while none is known."""
-    max_age_s: float = 30.0
+    max_age_s: float = field(default=30.0, metadata={"range": (0.01, 1e9), "dynamic": True})
     """An older value is replaced by the default; its age is measured between sensor stamps, since
     a String has no stamp."""
 
     def __post_init__(self) -> None:
+        refuse(self.problems())
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, one text each."""
         problems = []
         if self.default_weather not in WEATHERS:
             problems.append(
@@ -67,10 +71,7 @@ class ContextConfig:
             problems.append(
                 f"default_region must be one of {list(REGIONS)}, got '{self.default_region}'"
             )
-        if not self.max_age_s > 0:  # so that NaN is refused too
-            problems.append(f"max_age_s must be positive, got {self.max_age_s}")
-        if problems:
-            raise ValueError("; ".join(problems))
+        return problems + range_problems(self)
 
 
 def weather_from_text(text: str) -> str:
@@ -131,7 +132,7 @@ class ContextCache:
     """The last weather and region, and when they arrived."""
 
     def __init__(self, config: ContextConfig) -> None:
-        self._config = config
+        self.config = config
         self._values: dict[str, tuple[str, int | None]] = {}
         """Label, and the sensor time of its arrival, by topic; None: before the first sensor data,
         or before a jump in time.
@@ -162,15 +163,15 @@ class ContextCache:
     def at(self, stamp_ns: int) -> DriveContext:
         """The context of the frame with this stamp."""
         return DriveContext(
-            weather=self._value("weather", stamp_ns) or self._config.default_weather,
-            region=self._value("region", stamp_ns) or self._config.default_region,
+            weather=self._value("weather", stamp_ns) or self.config.default_weather,
+            region=self._value("region", stamp_ns) or self.config.default_region,
         )
 
     def sources(self, stamp_ns: int) -> dict[str, str]:
         """Where the weather and the region of the frame with this stamp come from."""
         found = dict.fromkeys(FROM_TEXT, "default: no message on the topic")
         found |= dict.fromkeys(self._values, "topic")
-        stale = f"default: the message on the topic is older than {self._config.max_age_s:g} s"
+        stale = f"default: the message on the topic is older than {self.config.max_age_s:g} s"
         return found | dict.fromkeys(self.stale(stamp_ns), stale)
 
     def stale(self, stamp_ns: int) -> list[str]:
@@ -184,4 +185,4 @@ class ContextCache:
         if arrived_ns is None:
             self._values[topic] = (label, stamp_ns)  # the age counts from the first frame
             return label
-        return label if abs(stamp_ns - arrived_ns) <= self._config.max_age_s * NS else None
+        return label if abs(stamp_ns - arrived_ns) <= self.config.max_age_s * NS else None

@@ -43,15 +43,12 @@ class Health:
         hardware_id: str = "",
     ) -> None:
         self._name = name
-        self._silence_s = silence_s
-        self._max_processing_ms = max_processing_ms
         self._anchor = anchor
         self._kind = "point cloud" if anchor == "points" else "image"
-        self._grace_s = grace_s
-        self._max_delays = max_delays
-        self._clock_offset_s = clock_offset_s
         self._hardware_id = hardware_id
         self._lock = threading.Lock()
+        self._is_active = True
+        self.set_limits(silence_s, max_processing_ms, grace_s, max_delays, clock_offset_s)
         self._sensors = {sensor: SensorHealth(topic) for sensor, topic in topics.items()}
         self._lidar = self._sensors[anchor]
         self._problems: dict[str, str] = {}
@@ -72,6 +69,32 @@ class Health:
         self._rejected = ""
         self._stale_context: list[str] = []
         self._clock_problem = ""
+
+    def set_limits(
+        self,
+        silence_s: float,
+        max_processing_ms: float,
+        grace_s: float,
+        max_delays: int,
+        clock_offset_s: float,
+    ) -> None:
+        """Judges by these limits from now on."""
+        with self._lock:
+            self._silence_s = silence_s
+            self._max_processing_ms = max_processing_ms
+            self._grace_s = grace_s
+            self._max_delays = max_delays
+            self._clock_offset_s = clock_offset_s
+
+    def set_active(self, active: bool, now_s: float) -> None:
+        """Notes whether frames are answered: while they are not, there is no output to miss."""
+        with self._lock:
+            self._is_active = active
+            self._started_s, self._replaced_s = now_s, float("-inf")
+            self._last_failure = self._rejected = ""
+            self._delays = 0
+            if self._output_from is not None:
+                self._output_from = (self._lidar.last_stamp_ns or 0, now_s)
 
     # --- inputs ---
 
@@ -230,8 +253,19 @@ class Health:
         """All statuses, the overall one first."""
         with self._lock:
             level, text = self._overall(now_s)
-            names = ("frames_in", "frames_out", "dropped", "replaced", "failed", "resets")
-            values = {name: self._counts[name] for name in names} | {
+            names = (
+                "frames_in",
+                "frames_out",
+                "dropped",
+                "replaced",
+                "failed",
+                "resets",
+                "inactive",
+                "withdrawn",
+            )
+            values: dict[str, object] = {
+                **{name: self._counts[name] for name in names},
+                "lifecycle_state": "active" if self._is_active else "inactive",
                 "lost": sum(health.lost for health in self._sensors.values()),
                 "processing_ms": f"{self._processing_ms:.1f}",
                 **self._facts,
@@ -250,6 +284,8 @@ class Health:
     def _overall(self, now_s: float) -> tuple[bytes, str]:
         if self._started_s is None:
             self._started_s = now_s
+        if not self._is_active:
+            return OK, "inactive: configured, but does not answer"
         if self._clock_problem:
             return ERROR, self._clock_problem
         lidar = self._lidar

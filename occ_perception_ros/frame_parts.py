@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from occ_core.types import DriveContext
+from occ_core.taxonomy import DriveContext
 from occ_perception_ros.calibration import CameraModel
 from occ_perception_ros.messages import intensity_problem, points_from_message
 

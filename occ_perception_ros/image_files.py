@@ -9,13 +9,10 @@ from __future__ import annotations
 import numpy as np
 import simplejpeg
 
-from occ_core.geometry.images import decode_jpeg, jpeg_size
+from occ_core.geometry.images import check_pixels, decode_jpeg, jpeg_size
 from occ_core.geometry.png import decode_png, is_png, png_is_grey, png_size
 from occ_perception_ros.jpeg_scan import check_jpeg_scan
 from occ_perception_ros.pixel_formats import IMAGE_ENCODINGS, to_rgb
-
-MAX_PIXELS = 50_000_000
-"""Larger images are refused: a file of a few bytes may claim any size."""
 
 _JPEG = b"\xff\xd8"
 
@@ -29,7 +26,7 @@ def image_file_size(data: bytes, form: str = "") -> tuple[int, int]:
 
     Raises:
         ValueError: the data are neither JPEG nor PNG, the header is damaged, or the image has more
-            than ``MAX_PIXELS``.
+            than ``images.MAX_PIXELS``.
     """
     if data.startswith(_JPEG):
         height, width = jpeg_size(data)
@@ -40,8 +37,7 @@ def image_file_size(data: bytes, form: str = "") -> tuple[int, int]:
             f"neither JPEG nor PNG: it begins with {data[:4].hex() or 'nothing'}, and its format "
             f"is '{form}'"
         )
-    if not 0 < height * width <= MAX_PIXELS:
-        raise ValueError(f"it has {width}x{height} pixels; the limit are {MAX_PIXELS:,} in all")
+    check_pixels(height, width)
     return height, width
 
 

@@ -27,7 +27,8 @@ from occ_perception_ros.diagnostics import Health
 from occ_perception_ros.filters import FrameCollector, Subscriber
 from occ_perception_ros.frame_parts import FrameParts
 from occ_perception_ros.messages import check_header, stamp_ns
-from occ_perception_ros.parameters import NodeConfig, ParameterError
+from occ_perception_ros.node_config import NodeConfig
+from occ_perception_ros.parameters import ParameterError
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -113,29 +114,33 @@ class Inputs:
         if config.lidar:
             self._add_input(PointCloud2, "points", queue(SWEEP_QUEUE), add.add_points, "points")
         for name in ("weather", "region"):
-            self._add_context(name, partial(add.add_context, name))
+            self._add_lasting(String, f"~/input/{name}", 1, partial(add.add_context, name))
         if config.pose_source == "odometry":
             poses = queue(POSE_QUEUE)
             self._add_input(Odometry, "odometry", poses, add.add_odometry, "odometry")
         if config.pose_source == "tf" or not config.calibration_file:
             self._subscribe_to_transforms(moving=config.pose_source == "tf")
 
-    def _add_context(self, name: str, add: Callable[[Any], list[FrameParts]]) -> None:
+    def _add_lasting(
+        self, kind: Any, topic: str, depth: int, add: Callable[[Any], list[FrameParts]]
+    ) -> None:
         """Two subscriptions: the first hears every publisher, the second also what a latched one
-        published before the node's start, for which DDS demands a latched subscription.
+        published before the node's start, for which DDS demands a latched subscription. To store a
+        message twice does no harm.
         """
-        any_publisher = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        source = Subscriber(self._node, String, f"~/input/{name}", qos_profile=any_publisher)
-        self._connect(source, name, add)
+        any_publisher = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+        source = Subscriber(self._node, kind, topic, qos_profile=any_publisher)
+        self._connect(source, topic, add)
 
-        def set_latched(message: String) -> None:
-            add(message)  # not through the collector, for which it would be a second message
+        def set_latched(message: Any) -> None:
+            # Not fed to the collector, for which it would be a second message.
+            self._collector.signal(add(message))
 
         latched = self._node.create_subscription(
-            String,
-            f"~/input/{name}",
+            kind,
+            topic,
             set_latched,
-            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            QoSProfile(depth=depth, durability=DurabilityPolicy.TRANSIENT_LOCAL),
             # A publisher that does not fit is heard by the first subscription.
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda event: None),
         )
@@ -241,8 +246,7 @@ class Inputs:
                 "and pose_source:=odometry, or install ros-<distro>-tf2-msgs"
             ) from error
         add = self._collector.assembler.add_transforms
-        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._add_input(TFMessage, "/tf_static", latched, partial(add, static=True))
+        self._add_lasting(TFMessage, "/tf_static", 100, partial(add, static=True))
         if moving:
             poses = QoSProfile(depth=POSE_QUEUE)
             self._add_input(TFMessage, "/tf", poses, partial(add, static=False))

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
-from occ_core.ops.cpu.kernel import kernel
+from occ_perception_ros.jpeg_codes import are_sound, are_sound_fast, lookup_tables
 
 _MAX_SCANS = 64
 """A progressive image has about ten; thousands of empty ones keep a decoder busy for minutes."""
-_MAX_REPEATS = 24
-"""Coefficients of a block that are equal in turn. Only lost data, filled with zeros, have more."""
 _BASELINE = (0xC0, 0xC1)
 _STANDALONE = (0x01, *range(0xD0, 0xD8))
 _START_OF_SCAN = b"\xff\xda"
@@ -44,9 +41,13 @@ def check_jpeg_scan(data: bytes) -> bool:
     if header is None:
         return False
     pixels = np.frombuffer(data, np.uint8)[header.start :]
-    tables = np.stack([*header.dc_tables, *header.ac_tables])
+    tables, short_tables = lookup_tables((*header.dc_tables, *header.ac_tables))
     blocks, steps = np.array(header.blocks), np.array(header.dc_steps)
-    if not _is_sound(pixels, tables, blocks, steps, header.mcus, header.restart_interval):
+    if header.restart_interval:
+        sound = are_sound(pixels, tables, blocks, steps, header.mcus, header.restart_interval)
+    else:
+        sound = are_sound_fast(pixels, tables, short_tables, blocks, steps, header.mcus)
+    if not sound:
         raise ValueError(f"the JPEG of {len(data)} bytes is truncated or damaged inside")
     return True
 
@@ -64,8 +65,9 @@ class _Header:
     """Index of the component, of its DC and of its AC table, for each block of a unit."""
     dc_steps: list[int] = field(default_factory=list)
     """Quantisation step of each component's DC coefficient."""
-    dc_tables: list[np.ndarray] = field(default_factory=list)
-    ac_tables: list[np.ndarray] = field(default_factory=list)
+    dc_tables: list[bytes] = field(default_factory=list)
+    """Huffman tables of the components: 16 numbers of codes by length, then the symbols."""
+    ac_tables: list[bytes] = field(default_factory=list)
 
 
 def _read_header(data: bytes) -> _Header | None:
@@ -139,138 +141,8 @@ def _read_scan(
             return False
         header.blocks += [(index, index, count + index)] * (across * down)
         header.dc_steps.append(steps[name])
-        header.dc_tables.append(_lookup(dc))
-        header.ac_tables.append(_lookup(ac))
+        header.dc_tables.append(dc)
+        header.ac_tables.append(ac)
     widest, highest = (max(sizes) for sizes in zip(*parts.values(), strict=True))
     header.mcus = -(-width // (8 * widest)) * -(-height // (8 * highest))
     return True
-
-
-@lru_cache(maxsize=16)
-def _lookup(table: bytes) -> np.ndarray:
-    """The code that 16 bits begin with, as its length * 256 + symbol; 0 where there is none."""
-    found = np.zeros(1 << 16, np.uint16)
-    code, symbol = 0, 16
-    for length in range(1, 17):
-        for _ in range(table[length - 1]):
-            first = code << (16 - length)
-            value = table[symbol] if symbol < len(table) else 0
-            found[first : first + (1 << (16 - length))] = length << 8 | value
-            code, symbol = code + 1, symbol + 1
-        code <<= 1
-    return found
-
-
-@kernel
-def _is_sound(
-    data: np.ndarray,
-    tables: np.ndarray,
-    blocks: np.ndarray,
-    dc_steps: np.ndarray,
-    mcus: int,
-    interval: int,
-) -> bool:
-    """Follows the codes of one scan and returns whether they end where the image does.
-
-    Args:
-        data: uint8 ``[N]``, from the first coded byte on.
-        tables: uint16 ``[2 * component, 65536]``, see ``_lookup``.
-        blocks: int ``[block, 3]``, see ``_Header.blocks``.
-        dc_steps: int ``[component]``, see ``_Header``.
-        mcus: number of units.
-        interval: number of units between restart markers; 0: there are none.
-    """
-    position, buffer, bits, restarts = 0, np.uint64(0), 0, 0
-    dc = np.zeros(dc_steps.shape[0], np.int64)
-    for mcu in range(mcus):
-        if interval and mcu and mcu % interval == 0:
-            position = _marker(data, position, buffer, bits)
-            if position < 0 or data[position] != 0xD0 + restarts % 8:
-                return False
-            position, buffer, bits, restarts = position + 1, np.uint64(0), 0, restarts + 1
-            dc[:] = 0
-        for block in range(blocks.shape[0]):
-            part, index, last, repeats = blocks[block, 0], 0, 0, 0
-            while index < 64:
-                position, buffer, bits = _filled(data, position, buffer, bits)
-                code = tables[blocks[block, 1 if index == 0 else 2], _first_16(buffer, bits)]
-                size = code & 15
-                bits -= (code >> 8) + size
-                if code == 0 or bits < 0:
-                    return False
-                if index == 0:
-                    if code & 0xFF > 11:
-                        return False
-                    dc[part] += _value(buffer >> np.uint64(bits), size)
-                    # Eight times the mean of a block, from -128 to 127, and half a step.
-                    if abs(dc[part] * dc_steps[part]) > 1024 + dc_steps[part]:
-                        return False
-                    index = 1
-                elif size == 0 and code & 0xFF != 0xF0:
-                    break  # end of block
-                else:
-                    index += ((code >> 4) & 15) + 1
-                    term = (code & 0xFF) << 16 | (_value(buffer >> np.uint64(bits), size) & 0xFFFF)
-                    repeats = repeats + 1 if term == last else 0
-                    last = term
-                    if index > 64 or repeats > _MAX_REPEATS:
-                        return False
-    position = _marker(data, position, buffer, bits)
-    return position >= 0 and data[position] >= 0xC0
-
-
-@kernel
-def _filled(
-    data: np.ndarray, position: int, buffer: np.uint64, bits: int
-) -> tuple[int, np.uint64, int]:
-    """Takes bytes up to the next marker where there may be too few for a code and its value."""
-    if bits >= 32:
-        return position, buffer, bits
-    while bits <= 56 and position < data.shape[0]:
-        byte = data[position]
-        if byte == 0xFF:
-            if position + 1 >= data.shape[0] or data[position + 1] != 0:
-                break
-            position += 1  # a zero behind FF is no part of the codes
-        position += 1
-        buffer = (buffer << np.uint64(8)) | np.uint64(byte)
-        bits += 8
-    return position, buffer, bits
-
-
-@kernel
-def _first_16(buffer: np.uint64, bits: int) -> np.uint64:
-    """The first 16 of the bits, with zeros behind where there are fewer."""
-    if bits >= 16:
-        return (buffer >> np.uint64(bits - 16)) & np.uint64(0xFFFF)
-    return (buffer << np.uint64(16 - bits)) & np.uint64(0xFFFF)
-
-
-@kernel
-def _value(buffer: np.uint64, size: int) -> np.int64:
-    """The signed number in the last ``size`` bits (T.81, table F.1)."""
-    value = np.int64(buffer & np.uint64((1 << size) - 1))
-    if size and value < 1 << (size - 1):
-        return value - np.int64((1 << size) - 1)
-    return value
-
-
-@kernel
-def _marker(data: np.ndarray, position: int, buffer: np.uint64, bits: int) -> int:
-    """The position of the second byte of the marker that follows; -1 where other codes do.
-
-    The last byte is filled up with ones or, by careless encoders, zeros; so are bytes behind it.
-    """
-    partial = bits % 8
-    while bits > 0:
-        size = partial if partial else 8
-        ones = (np.uint64(1) << np.uint64(size)) - np.uint64(1)
-        left = (buffer >> np.uint64(bits - size)) & ones
-        if left != 0 and left != ones:
-            return -1
-        bits, partial = bits - size, 0
-    while position + 1 < data.shape[0] and data[position] in (0, 0xFF):
-        if data[position] == 0xFF and 0 < data[position + 1] < 0xFF:
-            return position + 1
-        position += 1
-    return -1

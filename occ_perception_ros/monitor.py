@@ -9,13 +9,15 @@ from rclpy.node import Node
 
 from occ_perception_ros.assembler import FrameAssembler
 from occ_perception_ros.diagnostics import Health
+from occ_perception_ros.synchronizer import OUTCOMES
 
 CLOCK_TIMEOUT_S = 5.0
 SETS_FOR_OFFSETS = 20
 """Number of sets (or, without any, of sweeps) from which camera offsets are estimated."""
 _COUNTERS = (
-    "idle",
-    "below_min_cameras",
+    "due",
+    *OUTCOMES,
+    "forgotten",
     "out_of_order",
     "duplicates",
     "no_pose",

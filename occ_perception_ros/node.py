@@ -1,280 +1,289 @@
-"""The ROS node: inputs are stored and matched, one worker runs the model, results are published."""
+"""The ROS node: a managed (lifecycle) node, whose states make, start, stop and drop a pipeline."""
 
 from __future__ import annotations
 
+import gc
 import socket
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.node import Node
-from std_srvs.srv import Trigger
+from rclpy.exceptions import ParameterException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from occ_core.engine import AnswerError, check_answer
-from occ_core.types import Occupancy
+from occ_core.ops.allocator import return_freed_memory
 from occ_perception_ros.assembler import FrameAssembler
 from occ_perception_ros.diagnostics import Health
-from occ_perception_ros.filters import FrameCollector
-from occ_perception_ros.frame_parts import FrameParts
-from occ_perception_ros.frames import Engine, FrameError, FrameReport, build_frame
-from occ_perception_ros.inputs import Inputs, refuse_unknown_overrides
-from occ_perception_ros.monitor import Monitor
-from occ_perception_ros.parameters import NodeConfig, ParameterError, declare
-from occ_perception_ros.process import RunningClock
-from occ_perception_ros.publishers import STAGES, Publishers
-from occ_perception_ros.worker import Mailbox, Worker
+from occ_perception_ros.node_config import NodeConfig
+from occ_perception_ros.parameters import ParameterError, Parameters
+from occ_perception_ros.pipeline import TICK_S, EngineFactory, Pipeline, file_problems
+from occ_perception_ros.sensor_health import NS
+from occ_perception_ros.worker import Worker
 
-LOG_PERIOD_S = 5.0
-TICK_S = 0.2
 DIAGNOSTICS_PERIOD_S = 1.0
-STOPPED_S = 1.0
-"""Without a tick for this long, the process got no processor time."""
-STOP_TIMEOUT_S = 2.0
-
-EngineFactory = Callable[[NodeConfig], tuple[Engine, tuple[int, int]]]
-"""Creates the engine and returns it with the model's image size ``(height, width)``."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A frame's parts for the worker, with monotonic times."""
-
-    parts: FrameParts
-    arrived_s: float
-    """Arrival of the LiDAR sweep."""
-    completed_s: float
-    """Arrival of the message that completed the frame."""
+STOP_TIMEOUT_S = 1.0
+CLEAN_UP_TIMEOUT_S = 60.0
+"""A frame may take seconds on a slow computer; a model that takes longer hangs."""
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
 
 
-class OccupancyNode(Node):
-    """Semantic occupancy from cameras and LiDAR; docs/robot.md lists topics and parameters.
+class OccupancyNode(LifecycleNode):
+    """Semantic occupancy from cameras and LiDAR; docs/robot.md lists topics, parameters and states.
+
+    With the parameter ``autostart`` it is active once it is made.
 
     Args:
-        make_engine: called after the parameters have been checked.
+        make_engine: called when the node is configured, with parameters that have been checked.
         node_options: passed to ``rclpy.node.Node``.
 
     Raises:
-        ParameterError: a parameter or the calibration file is not usable.
-        CheckpointError: the checkpoint is not usable.
+        ParameterError: with ``autostart``, parameters or files are not usable; the text lists all
+            problems.
     """
 
     def __init__(self, make_engine: EngineFactory, **node_options: Any) -> None:
-        super().__init__("occupancy_node", **node_options)
-        self.config = declare(self, NodeConfig)
-        self._logged_s: dict[str, float] = {}
-        self._log_lock = threading.Lock()
         try:
-            self.assembler = FrameAssembler(self.config, self._warn, RunningClock())
-        except (OSError, ValueError) as error:
+            super().__init__("occupancy_node", **node_options)
+        except ParameterException as error:  # use_sim_time, which rclpy declares
             raise ParameterError(str(error)) from error
-        self._engine, self._image_size = make_engine(self.config)
-        self._outputs = Publishers(self)
-        self.health = self._make_health()
-        self._last_published_s: float | None = None
+        self._make_engine = make_engine
+        self._pipeline: Pipeline | None = None
+        self._problem: Exception | None = None
+        """Why the last attempt to configure failed."""
+        self._state = "unconfigured"
+        self._is_starting = False
         self._last_level: bytes | None = None
         self._last_diagnostics_s = 0.0
-        self._last_tick_s = time.monotonic()
-        self._mailbox: Mailbox[_Job] = Mailbox(_keep_reset)
-        self.worker: Worker[_Job] = Worker(
-            self._mailbox, self._process, self._on_failure, self.config.max_failures
-        )
-        self.collector = FrameCollector(self.assembler, self._on_malformed)
-        self.collector.registerCallback(self._submit)
-        self._inputs = Inputs(self, self.config, self.collector, self.health, self._warn)
-        refuse_unknown_overrides(self)
-        self._monitor = Monitor(self, self.assembler, self.health, self._warn)
-        self.create_service(Trigger, "~/reset", self._on_reset)
-        # A steady clock: with use_sim_time but no /clock, the node's own clock never fires a timer.
-        self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._clock_jumps = self.get_clock().create_jump_callback(
-            JumpThreshold(
-                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
-            ),
-            post_callback=self._on_clock_jump,
-        )
-        self.worker.start()
+        try:
+            self._declared = Parameters(self, NodeConfig, self._reconfigure)
+            self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+            # Steady: with use_sim_time but no /clock, the node's own clock never fires a timer.
+            self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            self._clock_jumps = self.get_clock().create_jump_callback(
+                JumpThreshold(
+                    min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
+                ),
+                post_callback=self._on_clock_jump,
+            )
+            self._lasting: set[Any] = {*self.publishers, *self.subscriptions, *self.services}
+            """What outlives a clean-up."""
+            self._declared.lock(False)
+            config, _ = self._declared.check()
+            if config.autostart:
+                self._start()
+            else:
+                self.get_logger().info("unconfigured; waiting for a lifecycle manager")
+        except Exception:
+            self.destroy_node()
+            raise
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What runs while the node is configured.
+
+        Raises:
+            RuntimeError: it is not.
+        """
+        if self._pipeline is None:
+            raise RuntimeError(f"the node is {self._state}")
+        return self._pipeline
+
+    @property
+    def config(self) -> NodeConfig:
+        """The parameters of the configured node."""
+        return self.pipeline.config
+
+    @property
+    def health(self) -> Health:
+        """The health of the configured node."""
+        return self.pipeline.health
+
+    @property
+    def worker(self) -> Worker[Any]:
+        """The worker of the configured node."""
+        return self.pipeline.worker
+
+    @property
+    def assembler(self) -> FrameAssembler:
+        """The frame assembler of the configured node."""
+        return self.pipeline.assembler
+
+    @property
+    def failure(self) -> str:
+        """Why the node cannot go on, and its process has to end; empty: it can."""
+        if self._pipeline is None:
+            return ""
+        if self._state == "finalized":
+            return f"the model has not ended its frame in {CLEAN_UP_TIMEOUT_S:.0f} s"
+        if self.worker.given_up:
+            return f"{self.config.max_failures} frames in a row failed"
+        return ""
 
     def stop(self) -> bool:
         """Ends the worker and returns whether it ended in time. The node must no longer spin."""
-        return self.worker.stop(STOP_TIMEOUT_S)
+        return self._pipeline is None or self._pipeline.stop(STOP_TIMEOUT_S)
 
-    # --- callbacks of the executor's thread ---
+    # --- transitions ---
 
-    def _submit(self, parts: FrameParts) -> None:
-        now_s = time.monotonic()
-        self.health.count("frames_in")
-        if self._mailbox.put(_Job(parts, self._inputs.arrival_s(parts.stamp_ns, now_s), now_s)):
-            self.health.replaced(now_s)
-            text = "a frame is dropped for a newer one: the model was still busy with another"
-            self._warn("replaced", text)
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Checks the parameters, loads the model, makes subscriptions and publishers."""
+        try:
+            self._configure()
+        except Exception as error:
+            self._problem = error
+            self._destroy_made()
+            if not self._is_starting:  # else it is raised
+                problems: tuple[str, ...] = (f"{type(error).__name__}: {error}",)
+                if isinstance(error, ParameterError):
+                    problems = error.problems
+                lines = "".join(f"\n  {problem}" for problem in problems)
+                self.get_logger().error(f"the node cannot be configured:{lines}")
+            return FAILURE
+        self._problem = None
+        self._state = "inactive"
+        return SUCCESS
 
-    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self.assembler.reset("requested by ~/reset")
-        response.success = True
-        response.message = "all data but the calibration are dropped; the next frame has no memory"
-        return response
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Answers from now on."""
+        self.pipeline.activate()
+        self._state = "active"
+        anchor = self.config.anchor
+        kind, name = (
+            ("point clouds", anchor) if self.config.lidar else ("images", f"{anchor}/image")
+        )
+        topic = self.resolve_topic_name(f"~/input/{name}")
+        self.get_logger().info(f"ready; waiting for {kind} on '{topic}'")
+        return SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Answers no more; the model stays loaded."""
+        self.pipeline.deactivate()
+        self._state = "inactive"
+        return SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drops model, subscriptions and publishers."""
+        if not self._drop_pipeline():
+            return ERROR
+        self._state = "unconfigured"
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Likewise, for good."""
+        if not self._drop_pipeline():
+            return ERROR
+        self._state = "finalized"
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Ends the node: a thread is lost in the model, see ``failure``."""
+        self._state = "finalized"
+        return FAILURE
+
+    def _start(self) -> None:
+        """Configures and activates the node.
+
+        Raises:
+            ParameterError: parameters or files are not usable.
+        """
+        self._is_starting = True
+        self.trigger_configure()
+        self._is_starting = False
+        if self._problem is not None:
+            raise self._problem
+        self.trigger_activate()
+
+    def _configure(self) -> None:
+        """Makes the pipeline.
+
+        Raises:
+            ParameterError: parameters or files are not usable; the text lists all problems.
+        """
+        config, problems = self._declared.check()
+        if problems:
+            raise ParameterError(*problems, *file_problems(config))
+        self._pipeline = Pipeline(self, config, self._make_engine)
+        self._declared.lock()
+
+    def _drop_pipeline(self) -> bool:
+        """Ends the worker and frees everything; returns whether the worker ended in time."""
+        if self._pipeline is not None:
+            self._pipeline.deactivate()
+            if not self._pipeline.stop(CLEAN_UP_TIMEOUT_S):
+                return False
+            self._pipeline.free_model()
+        self._pipeline = None
+        self._destroy_made()
+        self._declared.lock(False)
+        gc.collect()  # callbacks and what they belong to refer to one another
+        torch.cuda.empty_cache()
+        return_freed_memory()
+        return True
+
+    def _destroy_made(self) -> None:
+        """Destroys what a configuration has made on the node."""
+        for subscription in set(self.subscriptions) - self._lasting:
+            self.destroy_subscription(subscription)
+        for service in set(self.services) - self._lasting:
+            self.destroy_service(service)
+        for publisher in set(self.publishers) - self._lasting:
+            self.destroy_publisher(publisher)
+
+    # --- other callbacks ---
+
+    def _reconfigure(self, config: NodeConfig) -> None:
+        self.pipeline.reconfigure(config)
 
     def _on_clock_jump(self, jump: Any) -> None:
-        self.assembler.clock_jumped(self.get_clock().now().nanoseconds)
-
-    def _on_malformed(self, error: Exception) -> None:
-        self.health.count("malformed")
-        kind = type(error).__name__
-        self._warn(f"malformed {kind}", f"a message is ignored: {kind}: {error}")
-
-    # --- the worker's thread ---
-
-    def _process(self, job: _Job) -> None:
-        try:
-            self._process_frame(job)
-        except FrameError as error:
-            # The fault of a sensor, not a failure of the node, which would end it after a while.
-            self._on_failure(error)
-        except AnswerError as error:
-            # As the cause may be in the memory, the next frame must not depend on it.
-            self._engine.reset(str(error))
-            self._report_reset(str(error))
-            self._on_failure(error)
-            self.health.rejected(f"an answer was not published: {error}")
-
-    def _process_frame(self, job: _Job) -> None:
-        parts = job.parts
-        started_s = time.monotonic()
-        self.health.began(parts.stamp_ns, started_s)
-        if parts.reset_reason is not None:
-            self._engine.reset(parts.reset_reason)
-            self._report_reset(parts.reset_reason)
-        frame, report = build_frame(parts, self.config.cameras, self._image_size)
-        for camera in report.masked.keys() - parts.masked.keys():
-            self.health.count("corrupt_images")
-            self._warn(f"masked {camera}", f"camera '{camera}' is masked: {report.masked[camera]}")
-        for key, text in report.warnings.items():
-            self.health.count(key)
-            self._warn(key, text)
-        decoded_s = time.monotonic()
-        occupancy = self._engine.step(frame)
-        check_answer(frame, occupancy)
-        stepped_s = time.monotonic()
-        if occupancy.memory_reset is not None:
-            self._report_reset(occupancy.memory_reset)
-        self._outputs.publish(
-            occupancy, parts.stamp_ns, self.config.grid_frame, self.config.vehicle_height_m
-        )
-        published_s = time.monotonic()
-        self._publish_times(job, started_s, decoded_s, stepped_s, published_s)
-        self.health.count("frames_out")
-        processing_ms = (published_s - started_s) * 1e3
-        facts = _facts(parts, report, occupancy)
-        self.health.published(report.masked, processing_ms, published_s, facts)
-
-    def _publish_times(
-        self, job: _Job, started_s: float, decoded_s: float, stepped_s: float, published_s: float
-    ) -> None:
-        stages_s = (
-            job.completed_s - job.arrived_s,
-            decoded_s - started_s,
-            stepped_s - decoded_s,
-            published_s - stepped_s,
-            published_s - started_s,
-        )
-        times_ms = {
-            f"processing_time/{stage}_ms": seconds * 1e3
-            for stage, seconds in zip(STAGES, stages_s, strict=True)
-        }
-        times_ms["pipeline_latency_ms"] = (published_s - job.arrived_s) * 1e3
-        if self._last_published_s is not None:
-            times_ms["cyclic_time_ms"] = (published_s - self._last_published_s) * 1e3
-        self._last_published_s = published_s
-        self._outputs.publish_times(times_ms)
-
-    def _report_reset(self, reason: str) -> None:
-        self.get_logger().info(f"memory reset: {reason}")
-        self.health.count("resets")
-
-    def _on_failure(self, error: Exception) -> None:
-        self.health.count("dropped")
-        self.health.count("failed")
-        kind = "" if isinstance(error, (FrameError, AnswerError)) else f"{type(error).__name__}: "
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            torch.cuda.empty_cache()
-        text = f"a frame is dropped: {kind}{error}"
-        self.health.ended()
-        self.health.failed(text)
-        self._warn(f"failed {type(error).__name__}", text)
-
-    # --- health ---
-
-    def _make_health(self) -> Health:
-        topics = {
-            camera: self.resolve_topic_name(f"~/input/{camera}/image")
-            for camera in self.config.cameras
-        }
-        if self.config.lidar:
-            topics["points"] = self.resolve_topic_name("~/input/points")
-        if self.config.pose_source == "odometry":
-            topics["odometry"] = self.resolve_topic_name("~/input/odometry")
-        return Health(
-            self.get_fully_qualified_name(),
-            topics,
-            silence_s=max(2.0, 3 * self.config.sync.frame_period_s),
-            max_processing_ms=self.config.max_processing_ms,
-            anchor=self.config.anchor,
-            grace_s=self.config.sync.startup_grace_s,
-            max_delays=self.config.max_delays,
-            clock_offset_s=self.config.max_clock_offset_s,
-            hardware_id=socket.gethostname(),
-        )
+        if self._pipeline is not None:
+            self._pipeline.clock_jumped(self.get_clock().now().nanoseconds)
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._last_tick_s > STOPPED_S:
-            self.health.resumed(now_s)
-        self._last_tick_s = now_s
-        self.collector.signal(self.assembler.poll())
-        if self._inputs.count_silent_tick() == self._max_silent_ticks():
-            # No stamp of a later message will end the wait of the pending frames.
-            self.collector.signal(self.assembler.flush())
-        self._monitor.tick(now_s)
-        level, _ = self.health.overall(now_s)
+        if self._pipeline is not None:
+            self._pipeline.tick(now_s)
+        stamp_ns = self.get_clock().now().nanoseconds
+        message = self._diagnosis(stamp_ns, now_s)
+        level = message.status[0].level
         if level != self._last_level or now_s - self._last_diagnostics_s >= DIAGNOSTICS_PERIOD_S:
             self._last_level, self._last_diagnostics_s = level, now_s
-            message = self.health.message(self.get_clock().now().nanoseconds, now_s)
-            self._outputs.publish_diagnostics(message)
+            self._diagnostics.publish(message)
 
-    def _max_silent_ticks(self) -> int:
-        return ceil(max(1.0, 2 * self.config.sync.timeout_s) / TICK_S)
-
-    def _warn(self, key: str, text: str) -> None:
-        """Logs a warning; warnings of the same key at most every ``LOG_PERIOD_S``."""
-        now_s = time.monotonic()
-        with self._log_lock:
-            if now_s - self._logged_s.get(key, -LOG_PERIOD_S) < LOG_PERIOD_S:
-                return
-            self._logged_s[key] = now_s
-        self.get_logger().warning(text)
+    def _diagnosis(self, stamp_ns: int, now_s: float) -> DiagnosticArray:
+        if self._pipeline is not None:
+            return self._pipeline.health.message(stamp_ns, now_s)
+        name, host = self.get_fully_qualified_name(), socket.gethostname()
+        problem = "" if self._problem is None else str(self._problem)
+        return _unconfigured_diagnostics(name, host, self._state, problem, stamp_ns)
 
 
-def _keep_reset(old: _Job, new: _Job) -> _Job:
-    """The newer job, with the reset of the older one if it has none of its own."""
-    reset_reason = new.parts.reset_reason or old.parts.reset_reason
-    return replace(new, parts=replace(new.parts, reset_reason=reset_reason))
+def _unconfigured_diagnostics(
+    name: str, hardware_id: str, state: str, problem: str, stamp_ns: int
+) -> DiagnosticArray:
+    """The only status of a node without sensors.
 
-
-def _facts(parts: FrameParts, report: FrameReport, occupancy: Occupancy) -> dict[str, str]:
-    # Without a WeatherFusion there are no weights.
-    weights = zip(("weight_camera", "weight_lidar"), occupancy.sensor_weights, strict=False)
-    return {
-        "context_weather": parts.context.weather,
-        "context_region": parts.context.region,
-        "points": str(report.points),
-        **{f"points_{name}": str(number) for name, number in report.points_dropped.items()},
-        "sweeps": str(len(parts.sweeps)),
-        "cameras": str(len(parts.cameras)),
-        **{name: f"{weight:.3f}" for name, weight in weights},
-    }
+    Args:
+        name: the node's fully qualified name.
+        hardware_id: name of the computer.
+        state: its lifecycle state.
+        problem: why it could not be configured; empty: it was not asked to.
+        stamp_ns: time of the message.
+    """
+    array = DiagnosticArray()
+    array.header.stamp.sec, array.header.stamp.nanosec = divmod(stamp_ns, NS)
+    status = DiagnosticStatus(
+        level=DiagnosticStatus.ERROR if problem else DiagnosticStatus.OK,
+        name=name,
+        message=f"{state}: {problem}" if problem else state,
+        hardware_id=hardware_id,
+        values=[KeyValue(key="lifecycle_state", value=state)],
+    )
+    array.status.append(status)
+    return array

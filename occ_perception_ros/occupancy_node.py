@@ -18,14 +18,13 @@ from occ_perception_ros.process import (
     run_in_temporary_thread,
     use_middleware_profile,
 )
-from occ_perception_ros.topics import PRESETS, preset_arguments
 
 if TYPE_CHECKING:
     from occ_perception_ros.frames import Engine
     from occ_perception_ros.node import OccupancyNode
-    from occ_perception_ros.parameters import NodeConfig
+    from occ_perception_ros.node_config import NodeConfig
 
-_USAGE = f"""usage: occupancy_node [--topics {{{",".join([*PRESETS, "custom"])}}}]
+_USAGE = """usage: occupancy_node [--topics {{{presets}}}]
                       [--bag BAG] [--ros-args ...]
 
 Semantic 3D occupancy from cameras and LiDAR. `ros2 param describe` and docs/robot.md explain the
@@ -43,11 +42,13 @@ def run(arguments: list[str]) -> int:
     """Runs the node until SIGINT or SIGTERM.
 
     Returns:
-        The exit code: 0, or 1 after an error message of one line.
+        The exit code: 0, or 1 after an error message: one line for every problem.
     """
     end_process_on_stop_signal()
     if "-h" in arguments or "--help" in arguments:
-        print(_USAGE, end="")
+        from occ_perception_ros.topics import PRESETS
+
+        print(_USAGE.format(presets=",".join([*PRESETS, "custom"])), end="")
         return 0
     try:
         ros_arguments = _with_preset(*_with_bag(arguments))
@@ -66,12 +67,20 @@ def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
     return run_in_temporary_thread(lambda: _load_engine(config))
 
 
+def model_text(config: NodeConfig, device: str) -> str:
+    """Which model answers and where, and why there if nobody asked for it."""
+    model = config.checkpoint or "the package's own"
+    is_fallback = config.device == "auto" and device == "cpu"
+    return f"model: {model}, on {device}" + (
+        ", since torch and spconv find no GPU that they can use" if is_fallback else ""
+    )
+
+
 def _run_node(arguments: list[str]) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
     from rclpy.utilities import remove_ros_args
 
-    from occ_core.checkpoint import CheckpointError
     from occ_core.ops.allocator import keep_freed_memory
     from occ_perception_ros.node import OccupancyNode
     from occ_perception_ros.parameters import ParameterError
@@ -88,50 +97,49 @@ def _run_node(arguments: list[str]) -> int:
         return _fail(
             f"unknown arguments {unknown}; parameters and remappings follow --ros-args, see --help"
         )
+    stopping = threading.Event()
+
+    def load(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
+        end_process_on_stop_signal()
+        try:
+            return load_engine(config)
+        finally:
+            on_stop_signal(stopping.set)
+
     try:
-        node = OccupancyNode(load_engine)
-    except (ParameterError, CheckpointError) as error:
+        node = OccupancyNode(load)
+    except ParameterError as error:
         rclpy.try_shutdown()
-        return _fail(str(error))
-    return _spin(node)
+        return _fail(*error.problems)
+    on_stop_signal(stopping.set)
+    return _spin(node, stopping)
 
 
-def _spin(node: OccupancyNode) -> int:
+def _spin(node: OccupancyNode, stopping: threading.Event) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
 
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    stopping = threading.Event()
-    on_stop_signal(stopping.set)
-    anchor = node.config.anchor
-    kind, name = ("point clouds", anchor) if node.config.lidar else ("images", f"{anchor}/image")
-    topic = node.resolve_topic_name(f"~/input/{name}")
-    node.get_logger().info(f"ready; waiting for {kind} on '{topic}'")
-    while rclpy.ok() and not stopping.is_set() and not node.worker.given_up:
+    while rclpy.ok() and not stopping.is_set() and not node.failure:
         executor.spin_once(timeout_sec=0.1)
-    gave_up = node.worker.given_up
+    failure = node.failure
     if node.stop():  # otherwise the worker still publishes and needs the publishers
         executor.shutdown(timeout_sec=0.5)
         node.destroy_node()
     rclpy.try_shutdown()
-    if gave_up:
-        return _fail(f"{node.config.max_failures} frames in a row failed")
-    return 0
+    return _fail(failure) if failure else 0
 
 
 def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
-    import numpy as np
-    import simplejpeg
     import torch
+    from rclpy.logging import get_logger
 
     from occ_core.checkpoint import SHIPPED
-    from occ_core.datasets.sensors import CameraSample, frame_from_sensors
     from occ_core.engine import AnswerError, OccupancyEngine, best_device
-    from occ_core.types import DriveContext
     from occ_perception_ros.assembler_config import check_sensors
-    from occ_perception_ros.image_files import decode_image_file
     from occ_perception_ros.parameters import ParameterError
+    from occ_perception_ros.warm_up import warm_up
 
     device = config.device
     if device == "auto":
@@ -143,28 +151,16 @@ def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
                 f"device is '{device}', but torch sees {count} CUDA devices; use device:=cpu"
             )
     engine = OccupancyEngine.from_checkpoint(config.checkpoint or SHIPPED, device, config.precision)
+    get_logger("occupancy_node").info(model_text(config, device))
     try:
         check_sensors(config, engine.model.config.camera, engine.model.config.lidar)
     except ValueError as error:
         raise ParameterError(str(error)) from error
-    height, width = image_size = engine.model.config.image_size
-    camera = CameraSample(
-        image=np.zeros((height, width, 3), np.uint8),
-        intrinsics=np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]]),
-        grid_from_camera=np.eye(4),
-    )
-    cameras = [camera] * len(config.cameras)
-    points = np.array([[10.0, 10.0, -1.0, 10.0, 0.0]], np.float32)[: int(config.lidar)]
-    decode_image_file(simplejpeg.encode_jpeg(camera.image))  # compiles the check for damage
-    # The first step allocates memory and selects kernels, the second does so for the memory of
-    # earlier frames. Both would otherwise delay the first frames of the drive.
-    for stamp_ns in (1, 500_000_001):
-        frame = frame_from_sensors(cameras, points, np.eye(4), stamp_ns, DriveContext(), image_size)
-        try:
-            engine.step(frame)
-        except AnswerError as error:
-            raise ParameterError(f"checkpoint {config.checkpoint or SHIPPED}: {error}") from error
-    engine.reset("start")
+    image_size = engine.model.config.image_size
+    try:
+        warm_up(engine, image_size, config)
+    except AnswerError as error:
+        raise ParameterError(f"checkpoint {config.checkpoint or SHIPPED}: {error}") from error
     return engine, image_size
 
 
@@ -196,6 +192,8 @@ def _with_preset(arguments: list[str], values_of_bag: list[str]) -> list[str]:
     The other arguments have priority over the preset: rcl uses the first remapping rule that
     matches a name, and the last value of a parameter.
     """
+    from occ_perception_ros.topics import PRESETS, preset_arguments
+
     if "--topics" not in arguments:
         return arguments
     position = arguments.index("--topics")
@@ -209,8 +207,12 @@ def _with_preset(arguments: list[str], values_of_bag: list[str]) -> list[str]:
     return ["--ros-args", *values, *values_of_bag, "--", *others, "--ros-args", *rules]
 
 
-def _fail(text: str) -> int:
-    print(f"occupancy_node: {' '.join(text.split())}", file=sys.stderr)
+def _fail(*problems: str) -> int:
+    """Prints what is wrong, each problem on a line of its own."""
+    lines = [" ".join(problem.split()) for problem in problems]
+    if len(lines) > 1:
+        lines = [f"{len(lines)} problems:", *(f"  {line}" for line in lines)]
+    print("occupancy_node:", "\n".join(lines), file=sys.stderr)
     return 1
 
 

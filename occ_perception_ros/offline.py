@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 import time
 from collections import Counter
@@ -24,20 +23,23 @@ from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED, CheckpointError
 from occ_core.engine import AnswerError, OccupancyEngine, Precision
-from occ_core.types import Occupancy
+from occ_core.types import Frame, Occupancy
 from occ_perception_ros.assembler import FrameAssembler
 from occ_perception_ros.assembler_config import AssemblerConfig, check_sensors
 from occ_perception_ros.bags.reader import BagError, BagReader
 from occ_perception_ros.calibration import is_rectified
 from occ_perception_ros.frame_parts import FrameParts
 from occ_perception_ros.frames import Engine, FrameError, FrameReport, build_frame
+from occ_perception_ros.grid_info import GridInfo
+from occ_perception_ros.observation import grid_info, seen_voxels
+from occ_perception_ros.throttled_log import without_numbers
 from occ_perception_ros.topics import CUSTOM, PRESETS, TopicPreset, remapped
+from occ_perception_ros.truth_scores import TruthScores
 
 LOGGER = logging.getLogger(__name__)
 
 PoseSource = Literal["odometry", "tf"]
 Preset = Literal["nuscenes", "clynamen", "watonomous", "dataset_bridge", "custom"]
-_NUMBER = re.compile(r"[\d.]+")
 Handler = Callable[[Any], list[FrameParts]]
 """Stores a decoded message and returns the frames that it completes."""
 
@@ -51,10 +53,13 @@ class OfflineConfig:
     checkpoint: Path = SHIPPED
     """Model weights, a .safetensors file with a .json file of the same name."""
     out: Path | None = None
-    """New folder for the results: <stamp_ns>.npz for each frame, with stamp_ns, labels [X, Y, Z]
-    and probability [X, Y, Z]."""
+    """New folder for the results: <stamp_ns>.npz for each frame, with stamp_ns, labels, probability
+    and seen [X, Y, Z] (0 unseen, 1 a line of sight ends there, 2 one goes through), and
+    grid_info."""
     json: Path | None = None
     """File for the summary."""
+    truth: Path | None = None
+    """nuScenes data root from which the bag was made: its occupancy labels give IoU and mIoU."""
     topics: Preset = "nuscenes"
     """Kind of bag, which determines its topics; custom: the node's own names, to be remapped."""
     remap: tuple[str, ...] = ()
@@ -76,6 +81,8 @@ class OfflineFrame:
 
     occupancy: Occupancy
     report: FrameReport
+    frame: Frame
+    parts: FrameParts
     times_ms: dict[str, float]
     """Processing times of ``decode`` and ``model``, and their sum ``total``."""
 
@@ -83,6 +90,10 @@ class OfflineFrame:
     def stamp_ns(self) -> int:
         """Stamp of the LiDAR sweep."""
         return self.occupancy.stamp_ns[0]
+
+    def seen(self) -> np.ndarray:
+        """What the sensors saw, see ``seen_voxels``."""
+        return seen_voxels(self.frame, self.parts, self.occupancy)
 
 
 class OfflineRun:
@@ -129,6 +140,11 @@ class OfflineRun:
         self._handlers = self._connect(topic_of, str(source))
         images = [topic_of[f"{camera}/image"] for camera in self.config.cameras]
         points = [topic_of["points"]] if self.config.lidar else []
+        self._assembler.synchronizer.leave_out(
+            camera
+            for camera, topic in zip(self.config.cameras, images, strict=True)
+            if topic not in bag.topics or not bag.topics[topic].count
+        )
         for kind, names in (("point cloud", points), ("image", images)):
             if names and not bag.topics.keys() & set(names):
                 raise BagError(
@@ -174,7 +190,7 @@ class OfflineRun:
             model_ms = (time.perf_counter() - decoded_s) * 1e3
             times_ms = {"decode": decode_ms, "model": model_ms, "total": decode_ms + model_ms}
             self.counts["frames"] += 1
-            yield OfflineFrame(occupancy, report, times_ms)
+            yield OfflineFrame(occupancy, report, frame, parts, times_ms)
 
     def _connect(self, topic_of: dict[str, str], pose_source: str) -> dict[str, Handler]:
         """Handlers by topic, for the same inputs that the node subscribes to."""
@@ -201,7 +217,7 @@ class OfflineRun:
 
     def _warn(self, key: str, text: str) -> None:
         # Once a reason: a camera that is missing is missing in every frame. Numbers are no reason.
-        reason = f"{key} {_NUMBER.sub('', text)}"
+        reason = f"{key} {without_numbers(text)}"
         if reason not in self._warned:
             self._warned.add(reason)
             LOGGER.warning("%s", text)
@@ -217,10 +233,11 @@ def with_frames_of(preset: TopicPreset, config: AssemblerConfig) -> AssemblerCon
     return config
 
 
-def write_result(folder: Path, occupancy: Occupancy) -> Path:
-    """Writes ``<stamp_ns>.npz`` and returns its path.
+def write_result(folder: Path, occupancy: Occupancy, seen: np.ndarray, info: GridInfo) -> Path:
+    """Writes ``<stamp_ns>.npz``, which ``DenseVoxels.from_file`` reads, and returns its path.
 
-    The file has ``stamp_ns``, ``labels`` (uint8) and ``probability`` (float32), both ``[X, Y, Z]``.
+    The file has ``stamp_ns``, ``labels`` (uint8), ``probability`` (float32) and ``seen`` (uint8),
+    all ``[X, Y, Z]``, and ``grid_info``, which is JSON.
     """
     path = folder / f"{occupancy.stamp_ns[0]}.npz"
     np.savez_compressed(
@@ -228,6 +245,8 @@ def write_result(folder: Path, occupancy: Occupancy) -> Path:
         stamp_ns=np.int64(occupancy.stamp_ns[0]),
         labels=occupancy.labels[0].numpy(),
         probability=occupancy.probability[0].to(torch.float32).numpy(),
+        seen=seen,
+        grid_info=np.array(info.to_json()),
     )
     return path
 
@@ -239,9 +258,9 @@ def run_offline(config: OfflineConfig) -> dict[str, object]:
         BagError: the bag cannot be read, or lacks the inputs.
         CheckpointError: the checkpoint is not usable.
         FileExistsError: the folder for the results is not empty.
-        FileNotFoundError: the calibration file does not exist.
-        ValueError: the calibration file is malformed, or the checkpoint needs sensors that are
-            not there.
+        FileNotFoundError: the calibration file or a table of ``truth`` does not exist.
+        ValueError: the calibration file is malformed, the checkpoint needs sensors that are not
+            there, or ``truth`` has no labels for it.
     """
     if config.out is not None:
         if config.out.exists() and any(config.out.iterdir()):
@@ -250,18 +269,28 @@ def run_offline(config: OfflineConfig) -> dict[str, object]:
             )
         config.out.mkdir(parents=True, exist_ok=True)
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
-    check_sensors(config.assembler, engine.model.config.camera, engine.model.config.lidar)
+    model = engine.model.config
+    check_sensors(config.assembler, model.camera, model.lidar)
+    truth = None if config.truth is None else TruthScores(config.truth, model.grid, model.labels)
     stamps_ns: list[int] = []
     masked: Counter[str] = Counter()
     times_ms: dict[str, list[float]] = {"decode": [], "model": [], "total": []}
     with BagReader(config.bag) as bag:
-        size = engine.model.config.image_size
         run = OfflineRun(
-            bag, engine, size, config.assembler, config.topics, config.pose_source, config.remap
+            bag,
+            engine,
+            model.image_size,
+            config.assembler,
+            config.topics,
+            config.pose_source,
+            config.remap,
         )
         for frame in tqdm(run, desc="frames", unit="", disable=None):
             if config.out is not None:
-                write_result(config.out, frame.occupancy)
+                info = grid_info(frame.occupancy, run.config.grid_frame)
+                write_result(config.out, frame.occupancy, frame.seen(), info)
+            if truth is not None:
+                truth.update(frame.stamp_ns, frame.occupancy.labels[0])
             stamps_ns.append(frame.stamp_ns)
             masked.update(frame.report.masked.keys())
             for stage, time_ms in frame.times_ms.items():
@@ -273,6 +302,7 @@ def run_offline(config: OfflineConfig) -> dict[str, object]:
         "counts": dict(run.counts),
         "masked": dict(masked),
         **_timing(times_ms),
+        **({} if truth is None else {"scores": truth.compute()}),
         "stamps_ns": stamps_ns,
     }
     if config.json is not None:
@@ -309,6 +339,9 @@ def main() -> None:
             f"occ_offline: {config.bag} gave no frame; `bag_check {config.bag}` shows what is "
             "missing"
         )
+    scores = result.get("scores")
+    if isinstance(scores, dict) and not scores["frames"]:
+        sys.exit(f"occ_offline: no frame of {config.bag} has labels in {config.truth}")
 
 
 if __name__ == "__main__":

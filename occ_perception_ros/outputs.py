@@ -1,4 +1,4 @@
-"""Occupancy for other programs: a point cloud of occupied voxels, and a 2D map for navigation."""
+"""Occupancy for other programs: point clouds of voxels, and a 2D map for navigation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import PointCloud2, PointField
 
-from occ_core.taxonomy import CLASS_ID, EMPTY
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
+from occ_core.ops.line_of_sight import CROSSED, UNSEEN
 from occ_core.voxel_grid import VoxelGrid
 
 FREE, OCCUPIED, UNKNOWN = 0, 100, -1
@@ -22,58 +24,124 @@ _POINT = np.dtype(
         "itemsize": 20,
     }
 )
-_FIELDS = [
-    PointField(name="x", offset=0, datatype=PointField.FLOAT32, count=1),
-    PointField(name="y", offset=4, datatype=PointField.FLOAT32, count=1),
-    PointField(name="z", offset=8, datatype=PointField.FLOAT32, count=1),
-    PointField(name="label", offset=12, datatype=PointField.UINT8, count=1),
-    PointField(name="probability", offset=16, datatype=PointField.FLOAT32, count=1),
-]
-"""The layout of ``_POINT``."""
-_FLAT = [CLASS_ID[name] for name in ("driveable_surface", "other_flat", "sidewalk", "terrain")]
+_KNOWN_VOXEL = np.dtype(
+    {
+        "names": ["x", "y", "z", "label", "observed", "probability"],
+        "formats": ["<f4", "<f4", "<f4", "u1", "u1", "<f4"],
+        "offsets": [0, 4, 8, 12, 13, 16],
+        "itemsize": 20,
+    }
+)
+_DATATYPES = {np.dtype("<f4"): PointField.FLOAT32, np.dtype("u1"): PointField.UINT8}
 
 
-def voxel_points(labels: np.ndarray, probability: np.ndarray, grid: VoxelGrid) -> np.ndarray:
+def voxel_points(
+    labels: np.ndarray, probability: np.ndarray, grid: VoxelGrid, label_set: LabelSet = NUSCENES
+) -> np.ndarray:
     """The occupied voxels as records x, y, z (centre, metres), label, probability.
 
     Args:
         labels: uint8 ``[X, Y, Z]``.
         probability: float32 ``[X, Y, Z]``.
         grid: geometry of the voxels.
+        label_set: meaning of the labels.
     """
-    occupied = np.flatnonzero(labels)
-    points = np.zeros(len(occupied), _POINT)
+    return _records(_POINT, labels != label_set.empty, labels, probability, grid)
+
+
+def obstacle_points(
+    labels: np.ndarray, probability: np.ndarray, grid: VoxelGrid, label_set: LabelSet = NUSCENES
+) -> np.ndarray:
+    """``voxel_points`` without the flat classes, such as road and terrain: what blocks a robot."""
+    flat = [label_set.empty, *label_set.ids(label_set.ground)]
+    is_obstacle = np.ones(256, bool)
+    is_obstacle[flat] = False
+    return _records(_POINT, is_obstacle[labels], labels, probability, grid)
+
+
+def known_voxels(
+    labels: np.ndarray,
+    probability: np.ndarray,
+    seen: np.ndarray,
+    grid: VoxelGrid,
+    label_set: LabelSet = NUSCENES,
+) -> np.ndarray:
+    """All voxels that are not unknown, as records x, y, z (centre, metres), label, observed,
+    probability.
+
+    A voxel is free, and has the label of the empty class, if the model calls it empty and a line of
+    sight went through it. The model also fills space that no sensor saw: such occupied voxels have
+    observed = 0. Voxels that are left out are unknown.
+
+    Args:
+        labels: uint8 ``[X, Y, Z]``.
+        probability: float32 ``[X, Y, Z]``.
+        seen: uint8 ``[X, Y, Z]``, marks of ``ops.line_of_sight``.
+        grid: geometry of the voxels.
+        label_set: meaning of the labels.
+    """
+    known = (labels != label_set.empty) | (seen == CROSSED)
+    records = _records(_KNOWN_VOXEL, known, labels, probability, grid)
+    records["observed"] = seen[known] != UNSEEN
+    return records
+
+
+def _records(
+    dtype: np.dtype,
+    chosen: np.ndarray,
+    labels: np.ndarray,
+    probability: np.ndarray,
+    grid: VoxelGrid,
+) -> np.ndarray:
+    """Records of the chosen voxels, in the order of the grid."""
+    flat = np.flatnonzero(chosen)
+    records = np.zeros(len(flat), dtype)
     for name, index, low in zip(
-        "xyz", np.unravel_index(occupied, labels.shape), grid.min_m, strict=True
+        "xyz", np.unravel_index(flat, labels.shape), grid.min_m, strict=True
     ):
-        points[name] = low + (index + 0.5) * grid.voxel_size_m
-    points["label"] = labels.reshape(-1)[occupied]
-    points["probability"] = probability.reshape(-1)[occupied]
-    return points
+        records[name] = low + (index + 0.5) * grid.voxel_size_m
+    records["label"] = labels.reshape(-1)[flat]
+    records["probability"] = probability.reshape(-1)[flat]
+    return records
 
 
 def occupancy_points(
-    labels: np.ndarray, probability: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame_id: str
+    labels: np.ndarray,
+    probability: np.ndarray,
+    grid: VoxelGrid,
+    stamp_ns: int,
+    frame_id: str,
+    label_set: LabelSet = NUSCENES,
 ) -> PointCloud2:
     """``voxel_points`` as a message."""
-    points = voxel_points(labels, probability, grid)
+    return cloud_message(voxel_points(labels, probability, grid, label_set), stamp_ns, frame_id)
+
+
+def cloud_message(records: np.ndarray, stamp_ns: int, frame_id: str) -> PointCloud2:
+    """Records as a message whose fields are theirs."""
+    dtype = records.dtype
+    assert dtype.names is not None and dtype.fields is not None
+    offsets = {name: dtype.fields[name][1] for name in dtype.names}
     message = PointCloud2(
         height=1,
-        width=len(points),
-        fields=list(_FIELDS),
+        width=len(records),
+        fields=[
+            PointField(name=name, offset=offset, datatype=_DATATYPES[dtype[name]], count=1)
+            for name, offset in offsets.items()
+        ],
         is_bigendian=False,
-        point_step=_POINT.itemsize,
-        row_step=len(points) * _POINT.itemsize,
+        point_step=dtype.itemsize,
+        row_step=len(records) * dtype.itemsize,
         is_dense=True,
     )
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
     message.header.frame_id = frame_id
-    message.data = array("B", points.tobytes())  # rclpy copies an array without a loop in Python
+    message.data = array("B", records.tobytes())  # rclpy copies an array without a loop in Python
     return message
 
 
 def drivable_map(
-    labels: np.ndarray, grid: VoxelGrid, vehicle_height_m: float
+    labels: np.ndarray, grid: VoxelGrid, vehicle_height_m: float, label_set: LabelSet = NUSCENES
 ) -> tuple[np.ndarray, float]:
     """Classifies each column of voxels for a road vehicle as ``FREE``, ``OCCUPIED`` or ``UNKNOWN``.
 
@@ -86,14 +154,16 @@ def drivable_map(
         labels: uint8 ``[X, Y, Z]``.
         grid: geometry of the voxels.
         vehicle_height_m: height of the vehicle in metres.
+        label_set: meaning of the labels.
 
     Returns:
         int8 ``[X, Y]``, and the road's height in metres in the grid frame: the median top of the
         driveable surface, or the grid's bottom where there is none.
     """
     level = np.arange(labels.shape[2])
-    driveable = labels == CLASS_ID["driveable_surface"]
-    obstacle = (labels != EMPTY) & ~np.isin(labels, _FLAT)
+    occupied = labels != label_set.empty
+    driveable = np.isin(labels, label_set.ids(label_set.drivable))
+    obstacle = occupied & ~np.isin(labels, label_set.ids(label_set.ground))
     has_road = driveable.any(axis=2)
     # The lowest driveable voxel: a higher one of the same column is a bridge, or an error.
     road_level = np.argmax(driveable, axis=2)
@@ -103,7 +173,7 @@ def drivable_map(
     below_roof = level <= base[:, :, None] + clearance
     blocked = (obstacle & (level > base[:, :, None]) & below_roof).any(axis=2)
     # Without a road in the column, any voxel below the vehicle's roof blocks it.
-    off_road = ~has_road & ((labels != EMPTY) & below_roof).any(axis=2)
+    off_road = ~has_road & (occupied & below_roof).any(axis=2)
     result = np.full(labels.shape[:2], UNKNOWN, np.int8)
     result[has_road] = FREE
     result[blocked | off_road] = OCCUPIED
@@ -112,10 +182,19 @@ def drivable_map(
 
 
 def occupancy_grid(
-    labels: np.ndarray, grid: VoxelGrid, stamp_ns: int, frame_id: str, vehicle_height_m: float
+    labels: np.ndarray,
+    grid: VoxelGrid,
+    stamp_ns: int,
+    frame_id: str,
+    vehicle_height_m: float,
+    label_set: LabelSet = NUSCENES,
 ) -> OccupancyGrid:
-    """``drivable_map`` as a message in the grid frame, its plane at the road's height."""
-    cells, road_height_m = drivable_map(labels, grid, vehicle_height_m)
+    """``drivable_map`` as a message in the grid frame, its plane at the road's height.
+
+    Its axes are those of the grid frame, so that the origin is not turned: Nav2 ignores its
+    orientation, and takes the vehicle's heading from TF.
+    """
+    cells, road_height_m = drivable_map(labels, grid, vehicle_height_m, label_set)
     message = OccupancyGrid()
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
     message.header.frame_id = frame_id

@@ -1,222 +1,173 @@
-"""ROS parameters from frozen dataclasses: declared, checked and read back in one walk.
+"""ROS parameters from frozen dataclasses: declared, checked, read back, and changed at run time.
 
-So a parameter file and Python code use the same tree of options.
+So a parameter file and Python code use the same tree of options, see ``parameter_fields``.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
-from array import array
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from occ_perception_ros.assembler import AssemblerConfig
+from occ_perception_ros.parameter_fields import ParameterField, configuration, parameter_fields
+from occ_perception_ros.ranges import ConfigError
 
 ConfigT = TypeVar("ConfigT")
-Limits = tuple[float, float] | None
 
-_OWN_PARAMETERS = ("qos_overrides.", "start_type_description_service")
-"""Prefixes of parameters that rclpy declares itself."""
-
-
-class ParameterError(ValueError):
-    """Parameters are not usable; the text lists every problem."""
+FOREIGN_PARAMETERS = ("qos_overrides.", "start_type_description_service")
+"""Prefixes of parameters that rclpy declares itself, besides ``use_sim_time``."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NodeConfig(AssemblerConfig):
-    """All parameters of the node."""
-
-    checkpoint: str = ""
-    """Model weights, a .safetensors file with a .json file of the same name; empty: the small model
-    of the package."""
-    device: str = "auto"
-    """Device of the model: auto (CUDA if available), cpu, cuda or cuda:N."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the model; auto: bfloat16 if the device supports it natively."""
-    compressed_images: tuple[bool, ...] = (True,)
-    """Whether images are sensor_msgs/CompressedImage (JPEG, PNG) instead of sensor_msgs/Image: one
-    value per camera, or a single one for all."""
-    input_qos: Literal["sensor_data", "reliable"] = "sensor_data"
-    """Reliability of the subscriptions; sensor_data (best effort) is compatible with every
-    publisher, reliable loses no message of a bag."""
-    pose_source: Literal["odometry", "tf"] = "odometry"
-    """Source of the vehicle's motion: ~/input/odometry, or /tf (needs tf2_msgs)."""
-    vehicle_height_m: float = field(default=2.5, metadata={"range": (0.0, 10.0)})
-    """Obstacles higher than this above the road do not block the 2D map."""
-    max_processing_ms: float = field(default=500.0, metadata={"range": (1.0, 60_000.0)})
-    """Processing time of a frame above which the diagnostics warn."""
-    max_delays: int = field(default=20, metadata={"range": (1, 100_000)})
-    """Number of such frames in a row after which the diagnostics show an error."""
-    max_clock_offset_s: float = field(default=0.5, metadata={"range": (0.01, 3600.0)})
-    """Difference of a sensor's stamps from the LiDAR's, as they arrive, above which the diagnostics
-    warn of its clock."""
-    max_failures: int = field(default=10, metadata={"range": (1, 1000)})
-    """Number of failed frames in a row after which the node ends."""
-
-    def __post_init__(self) -> None:
-        problems = []
-        try:
-            super().__post_init__()
-        except ValueError as error:
-            problems.append(str(error))
-        if self.device not in ("auto", "cpu", "cuda") and not (
-            self.device.startswith("cuda:") and self.device[5:].isdigit()
-        ):
-            problems.append(f"device must be auto, cpu, cuda or cuda:N, got '{self.device}'")
-        if len(self.compressed_images) not in (1, len(self.cameras)):
-            problems.append(
-                f"compressed_images holds {len(self.compressed_images)} values, but there are "
-                f"{len(self.cameras)} cameras; give one for all, or one per camera"
-            )
-        if problems:
-            raise ValueError("; ".join(problems))
-
-    def compressed_by_camera(self) -> dict[str, bool]:
-        """Whether each camera's images are compressed, by name."""
-        values = self.compressed_images
-        if len(values) == 1:
-            values *= len(self.cameras)
-        return dict(zip(self.cameras, values, strict=True))
+class ParameterError(ConfigError):
+    """Parameters, or the files that they name, are not usable."""
 
 
-def declare(node: Node, config_class: type[ConfigT]) -> ConfigT:
-    """Declares every field of a dataclass as a read-only parameter and returns their values.
+class Parameters(Generic[ConfigT]):
+    """A node's parameters, one for every field of a dataclass.
 
-    The fields of a nested dataclass get its name as a prefix (``sync.timeout_s``).
+    A value that cannot be used is no error before ``read``: until then it can be replaced. Fields
+    that are not dynamic are read-only while the parameters are locked, as they are at first.
 
     Args:
         node: the node whose parameters are declared.
-        config_class: a dataclass with a default for every field.
-
-    Raises:
-        ParameterError: values have a wrong type or are out of range, or parameters do not exist.
+        config_class: see ``parameter_fields``.
+        on_change: called with the new configuration after a change of dynamic parameters, while
+            the parameters are locked.
     """
-    problems: list[str] = []
-    config: ConfigT = _declare(node, config_class, "", problems)
-    known = {"use_sim_time", *(name for name, _, _ in describe(config_class))}
-    for name in node._parameter_overrides:
-        if name not in known and not name.startswith(_OWN_PARAMETERS):
-            problems.append(f"parameter '{name}' does not exist")
-    if problems:
-        raise ParameterError("; ".join(problems))
-    return config
 
+    def __init__(
+        self,
+        node: Node,
+        config_class: type[ConfigT],
+        on_change: Callable[[ConfigT], None] = lambda config: None,
+    ) -> None:
+        self._node = node
+        self._config_class = config_class
+        self._on_change = on_change
+        self._fields = {field.name: field for field in parameter_fields(config_class)}
+        self._is_locked = True
+        self._unusable: dict[str, str] = {}
+        """Why a value of the start was not accepted; the parameter has its default instead."""
+        for field in self._fields.values():
+            self._declare(field)
+        self._unknown = [
+            f"parameter '{name}' does not exist"
+            for name in node._parameter_overrides
+            if name not in self._fields
+            and name != "use_sim_time"
+            and not name.startswith(FOREIGN_PARAMETERS)
+        ]
+        """Problems of names, which only another start can mend."""
+        node.add_on_set_parameters_callback(self._on_set)
 
-def describe(config_class: Any) -> list[tuple[str, Any, str]]:
-    """Name, default and description of every parameter, in the order of the fields."""
-    rows = []
-    docs, hints = _field_docs(config_class), get_type_hints(config_class)
-    for spec in fields(config_class):
-        if is_dataclass(hints[spec.name]):
-            rows += [
-                (f"{spec.name}.{name}", default, text)
-                for name, default, text in describe(hints[spec.name])
-            ]
-        else:
-            rows.append((spec.name, spec.default, docs.get(spec.name, "")))
-    return rows
+    def read(self) -> ConfigT:
+        """The configuration that the parameters make.
 
+        Raises:
+            ParameterError: values have a wrong type, are out of range or contradict one another, or
+                parameters do not exist.
+        """
+        config, problems = self.check()
+        if problems:
+            raise ParameterError(*problems)
+        return config
 
-def _declare(node: Node, config_class: Any, prefix: str, problems: list[str]) -> Any:
-    docs, hints = _field_docs(config_class), get_type_hints(config_class)
-    values: dict[str, Any] = {}
-    for spec in fields(config_class):
-        kind, name = hints[spec.name], f"{prefix}{spec.name}"
-        if is_dataclass(kind):
-            nested = _declare(node, kind, f"{name}.", problems)
-            if nested is not None:
-                values[spec.name] = nested
-            continue
-        limits: Limits = spec.metadata.get("range")
-        default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
-        descriptor = _descriptor(docs.get(spec.name, ""), kind, limits)
+    def check(self, changes: Mapping[str, Any] | None = None) -> tuple[ConfigT, list[str]]:
+        """The configuration, usable or not, and all that is wrong with it and with the names.
+
+        Args:
+            changes: values by name that replace those of the parameters.
+        """
+        values, problems = {}, []
+        for name, field in self._fields.items():
+            if changes is not None and name in changes:
+                values[name] = changes[name]
+                continue
+            try:
+                if name in self._unusable:
+                    raise ValueError(self._unusable[name])
+                values[name] = field.converted(self._node.get_parameter(name).value)
+            except ValueError as error:
+                # The default stands in, so that the other values are still checked.
+                values[name] = field.default
+                problems.append(str(error))
+        config, found = configuration(self._config_class, values)
+        return config, problems + found + self._unknown
+
+    def lock(self, locked: bool = True) -> None:
+        """Makes the fields that are not dynamic read-only, or settable again."""
+        self._is_locked = locked
+        for name, field in self._fields.items():
+            self._node.describe_parameter(name).read_only = locked and not field.is_dynamic
+
+    def _declare(self, field: ParameterField) -> None:
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
         try:
-            values[spec.name] = _convert(
-                node.declare_parameter(name, default, descriptor).value, kind
-            )
+            self._node.declare_parameter(field.name, default, _descriptor(field))
         except (ParameterException, TypeError):
-            # The field keeps its default, so that the other fields are still checked.
-            override = node._parameter_overrides.get(name)
+            override = self._node._parameter_overrides.get(field.name)
             value = override.value if isinstance(override, Parameter) else default
-            problems.append(f"{name} must be {_expected(kind, limits)}, got {value!r}")
-    try:
-        return config_class(**values)
-    except ValueError as error:
-        problems += [f"{prefix}{problem}" for problem in str(error).split("; ")]
-        return None
+            self._unusable[field.name] = f"{field.name} must be {field.expected}, got {value!r}"
+            self._node.declare_parameter(
+                field.name, default, _descriptor(field), ignore_override=True
+            )
+
+    def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        """Accepts or refuses all of a set, which rclpy then stores."""
+        changes, problems = {}, []
+        for parameter in parameters:
+            field = self._fields.get(parameter.name)
+            if field is None:
+                continue
+            try:
+                if parameter.type_ == Parameter.Type.NOT_SET:
+                    raise ValueError(f"{parameter.name} cannot be removed")
+                changes[field.name] = field.converted(parameter.value)
+            except ValueError as error:
+                problems.append(str(error))
+        if self._is_locked and changes and not problems:
+            config, problems = self.check(changes)
+            if not problems:
+                self._on_change(config)
+        if problems:
+            return SetParametersResult(successful=False, reason="; ".join(problems))
+        for name in changes:
+            self._unusable.pop(name, None)
+        return SetParametersResult(successful=True)
 
 
-def _convert(value: Any, kind: Any) -> Any:
-    """A parameter's value in the type of its field; whole numbers are accepted as floats.
+def declare(node: Node, config_class: type[ConfigT]) -> ConfigT:
+    """Declares every field of a dataclass as a parameter and returns their values.
 
     Raises:
-        TypeError: the value does not have this type.
+        ParameterError: values have a wrong type, are out of range or contradict one another, or
+            parameters do not exist.
     """
-    origin = get_origin(kind)
-    if origin is Literal:
-        if value not in get_args(kind):
-            raise TypeError
-        return value
-    if origin is tuple:
-        values = value if isinstance(value, (list, tuple, array)) else [value]
-        # rcl makes None of an empty list; a parameter file has [""] where it needs a type.
-        if value is None or list(values) == [""]:
-            return ()
-        return tuple(_convert(entry, get_args(kind)[0]) for entry in values)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError
-    return value
+    return Parameters(node, config_class).read()
 
 
-def _expected(kind: Any, limits: Limits) -> str:
-    if get_origin(kind) is Literal:
-        return f"one of {list(get_args(kind))}"
-    if get_origin(kind) is tuple:
-        return f"a list of {get_args(kind)[0].__name__}"
-    text = {int: "an int", float: "a float", bool: "a bool", str: "a string"}[kind]
-    return text + (f" in {limits[0]}..{limits[1]}" if limits else "")
-
-
-def _descriptor(text: str, kind: Any, limits: Limits) -> ParameterDescriptor:
+def _descriptor(field: ParameterField) -> ParameterDescriptor:
+    kind = field.kind
     # With dynamic typing `-p sync.timeout_s:=1` is accepted as 1.0, and a list of one as a value.
-    dynamic = kind is float or get_origin(kind) is tuple
-    descriptor = ParameterDescriptor(description=text, read_only=True, dynamic_typing=dynamic)
+    dynamic_typing = kind is float or get_origin(kind) is tuple
+    descriptor = ParameterDescriptor(
+        description=field.text, read_only=not field.is_dynamic, dynamic_typing=dynamic_typing
+    )
     if get_origin(kind) is Literal:
-        descriptor.additional_constraints = _expected(kind, None)
-    if limits and kind is float:
-        low, high = map(float, limits)
+        descriptor.additional_constraints = f"one of {list(get_args(kind))}"
+    if field.limits and kind is float:
+        low, high = map(float, field.limits)
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-    if limits and kind is int:
-        low, high = map(int, limits)
+    if field.limits and kind is int:
+        low, high = map(int, field.limits)
         descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
     return descriptor
-
-
-def _field_docs(config_class: Any) -> dict[str, str]:
-    """The strings under the fields of a dataclass and of its bases.
-
-    Python does not keep them, so that they are read from the source file.
-    """
-    docs: dict[str, str] = {}
-    for owner in reversed(config_class.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for statement, following in zip(body.body, body.body[1:], strict=False):
-            if (
-                isinstance(statement, ast.AnnAssign)
-                and isinstance(statement.target, ast.Name)
-                and isinstance(following, ast.Expr)
-                and isinstance(following.value, ast.Constant)
-            ):
-                docs[statement.target.id] = " ".join(str(following.value.value).split())
-    return docs

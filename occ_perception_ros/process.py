@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -97,5 +96,8 @@ def run_in_temporary_thread(function: Callable[[], ResultT]) -> ResultT:
     have more threads than the processor has cores, idle helpers sleep between two operations
     instead of waiting actively, and the worker becomes twice as slow. A team ends with its thread.
     """
+    # Not at the top: until a program's own handlers are set, SIGINT ends it with a traceback.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=1) as executor:
         return executor.submit(function).result()

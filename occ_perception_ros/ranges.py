@@ -1,9 +1,32 @@
-"""Checks numbers of a configuration against the ranges that its fields state."""
+"""Checks options of a configuration, and tells all that is wrong with them at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
+
+
+class ConfigError(ValueError):
+    """Options are not usable.
+
+    Args:
+        problems: one text each, which names the option, its value and what was expected.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raises the problems of a configuration, if there are any.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    if problems:
+        raise ConfigError(*problems)
 
 
 def range_problems(config: Any) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from occ_perception_ros.topics import TopicPreset
+from occ_perception_ros.yaml_files import read_yaml
 
 NODE = "occupancy_node"
 DEFAULT_WORLD_FRAME = "map"
@@ -56,10 +57,7 @@ def world_frame(preset: TopicPreset | None, params_file: Path | None) -> str:
     frame = preset.parameters.get("world_frame", DEFAULT_WORLD_FRAME) if preset else ""
     found = [frame or DEFAULT_WORLD_FRAME]
     if params_file is not None:
-        try:
-            content = yaml.safe_load(params_file.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{params_file} is not YAML: {error}") from error
+        content = read_yaml(params_file)
         found += [
             parameters["world_frame"]
             for parameters in _node_parameters(content)

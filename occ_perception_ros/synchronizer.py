@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from occ_perception_ros.image_stream import CameraState, ImageStream
-from occ_perception_ros.ranges import range_problems
+from occ_perception_ros.ranges import range_problems, refuse
 
 NS = 1_000_000_000
 
@@ -31,44 +31,69 @@ NUSCENES_OFFSETS_S = (-0.043, -0.035, -0.028, -0.001, -0.010, -0.020)
 right): a sweep is stamped at its end, and a camera fires when the beam passes its centre."""
 
 
+OUTCOMES = ("sets", "idle", "starting", "below_min_cameras", "stood_back", "overtaken")
+"""What becomes of a sweep that is due, once it no longer waits: it is released in a set, or refused
+for one of these reasons. ``overtaken``: by a set so near that it is no longer due."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SyncConfig:
     """Which LiDAR sweeps and images form a set."""
 
-    frame_period_s: float = field(default=0.5, metadata={"range": (0.0, 60.0)})
+    frame_period_s: float = field(default=0.5, metadata={"range": (0.0, 60.0), "dynamic": True})
     """Period of the sets, each at most a quarter of it early; the sweeps between are accumulated.
     0: a set for every sweep."""
-    camera_offsets_s: tuple[float, ...] = NUSCENES_OFFSETS_S
+    camera_offsets_s: tuple[float, ...] = field(
+        default=NUSCENES_OFFSETS_S, metadata={"dynamic": True}
+    )
     """Camera stamp minus LiDAR stamp: one value per camera, or a single one for all."""
-    tolerance_s: float = field(default=0.045, metadata={"range": (0.0, 10.0)})
+    tolerance_s: float = field(default=0.045, metadata={"range": (0.0, 10.0), "dynamic": True})
     """Largest deviation from the offset, either way; below the sweep interval, or two sweeps would
     match one image."""
-    timeout_s: float = field(default=0.1, metadata={"range": (0.0, 10.0)})
+    timeout_s: float = field(default=0.1, metadata={"range": (0.0, 10.0), "dynamic": True})
     """How long to wait for the image of an active camera: in sensor time after the sweep, and live
     in real time too."""
-    silence_s: float = field(default=1.2, metadata={"range": (0.0, 60.0)})
+    silence_s: float = field(default=1.2, metadata={"range": (0.0, 60.0), "dynamic": True})
     """A camera without an image for this long is lost; sets no longer wait for it until it
     returns."""
-    startup_grace_s: float = field(default=2.0, metadata={"range": (0.0, 60.0)})
+    startup_grace_s: float = field(default=2.0, metadata={"range": (0.0, 60.0), "dynamic": True})
     """How long after the first sweep sets wait for cameras that have not sent any image."""
-    min_cameras: int = field(default=1, metadata={"range": (0, 32)})
+    min_cameras: int = field(default=1, metadata={"range": (0, 32), "dynamic": True})
     """Smallest number of images in a set; 0 allows LiDAR alone once all cameras are lost."""
     sweeps: int = field(default=10, metadata={"range": (1, 100)})
     """Number of sweeps in a set, including the anchor."""
-    regression_s: float = field(default=0.5, metadata={"range": (0.01, 3600.0)})
+    regression_s: float = field(default=0.5, metadata={"range": (0.01, 3600.0), "dynamic": True})
     """A sweep that is older than the newest by more than this starts a new pass, as in a looped
     bag; one that is older by less is late and dropped."""
-    max_memory_gap_s: float = field(default=2.0, metadata={"range": (0.1, 3600.0)})
+    max_memory_gap_s: float = field(default=2.0, metadata={"range": (0.1, 3600.0), "dynamic": True})
     """Longest gap between sweeps across which the memory is kept."""
 
     def __post_init__(self) -> None:
+        refuse(self.problems())
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, one text each."""
         problems = range_problems(self)
-        if not self.camera_offsets_s or any(abs(offset) > 10 for offset in self.camera_offsets_s):
-            problems.append(
-                f"camera_offsets_s must hold offsets below 10 s, got {self.camera_offsets_s}"
-            )
-        if problems:
-            raise ValueError("; ".join(problems))
+        offsets = self.camera_offsets_s
+        if not offsets or not all(abs(offset) <= 10 for offset in offsets):
+            problems.append(f"camera_offsets_s must hold offsets up to 10 s, got {list(offsets)}")
+        return problems
+
+
+def fit_problems(cameras: Sequence[str], config: SyncConfig) -> list[str]:
+    """Describes what in the configuration does not fit the number of cameras."""
+    problems = []
+    offsets = len(config.camera_offsets_s)
+    if cameras and offsets not in (1, len(cameras)):
+        problems.append(
+            f"sync.camera_offsets_s holds {offsets} offsets, but there are {len(cameras)} cameras "
+            f"{list(cameras)}; give one offset per camera, or one for all"
+        )
+    if cameras and config.min_cameras > len(cameras):
+        problems.append(
+            f"sync.min_cameras is {config.min_cameras}, but there are only {len(cameras)} cameras"
+        )
+    return problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +114,8 @@ class SensorSet:
 class LidarAnchoredSynchronizer:
     """Collects stamps with arbitrary payloads and returns the sets that they complete.
 
-    ``counts`` has the number of released ``sets``, of refused sweeps by reason, and of ``resets``,
-    ``duplicates`` and ``out_of_order`` messages.
+    ``counts`` has the number of sweeps that were ``due``, and what became of each of them, see
+    ``OUTCOMES``; besides ``resets``, ``duplicates`` and ``out_of_order`` messages.
 
     Args:
         cameras: names, in the order of ``config.camera_offsets_s``.
@@ -99,7 +124,7 @@ class LidarAnchoredSynchronizer:
             messages of a file, of which only stamps count.
 
     Raises:
-        ValueError: the configuration does not fit the number of cameras.
+        ConfigError: the configuration does not fit the number of cameras.
     """
 
     _PENDING_KEPT = 128
@@ -107,31 +132,12 @@ class LidarAnchoredSynchronizer:
     def __init__(
         self, cameras: Sequence[str], config: SyncConfig, clock_s: Callable[[], float] | None = None
     ) -> None:
-        offsets = config.camera_offsets_s
-        if len(offsets) == 1 or not cameras:
-            offsets = offsets[:1] * len(cameras)
-        if len(offsets) != len(cameras):
-            raise ValueError(
-                f"camera_offsets_s holds {len(offsets)} offsets, but there are {len(cameras)} "
-                f"cameras {list(cameras)}; give one offset per camera, or one for all"
-            )
-        if cameras and config.min_cameras > len(cameras):
-            raise ValueError(
-                f"min_cameras is {config.min_cameras}, but there are only {len(cameras)} cameras"
-            )
-        self.config = config
         self.counts: Counter[str] = Counter()
         self._clock_s = clock_s
-        tolerance_ns, timeout_ns, silence_ns = (
-            round(seconds * NS)
-            for seconds in (config.tolerance_s, config.timeout_s, config.silence_s)
-        )
-        self._streams = {
-            camera: ImageStream(round(offset * NS), tolerance_ns, timeout_ns, silence_ns)
-            for camera, offset in zip(cameras, offsets, strict=True)
-        }
-        self._memory_ns = max(tolerance_ns, round(config.regression_s * NS))
-        """How much older than a pending sweep an image may be to be of use."""
+        self._streams = {camera: ImageStream() for camera in cameras}
+        self.reconfigure(config)
+        self._absent: frozenset[str] = frozenset()
+        """Cameras of which no image will come."""
         self._heard_s: dict[str, float] = {}
         """Running time of each camera's last image."""
         self._sweeps: deque[tuple[int, Any]] = deque(maxlen=config.sweeps + self._PENDING_KEPT)
@@ -146,6 +152,26 @@ class LidarAnchoredSynchronizer:
         """
         self._reset_reason: str | None = None
 
+    def reconfigure(self, config: SyncConfig) -> None:
+        """Judges sweeps by another configuration from now on; ``sweeps`` is not changed.
+
+        Raises:
+            ConfigError: the configuration does not fit the number of cameras.
+        """
+        refuse(fit_problems(list(self._streams), config))
+        self.config = config
+        offsets_s = config.camera_offsets_s
+        if len(offsets_s) == 1:
+            offsets_s *= len(self._streams)
+        for stream, offset_s in zip(self._streams.values(), offsets_s, strict=False):
+            stream.reconfigure(offset_s, config.tolerance_s, config.timeout_s, config.silence_s)
+        self._memory_ns = round(max(config.tolerance_s, config.regression_s) * NS)
+        """How much older than a pending sweep an image may be to be of use."""
+
+    def leave_out(self, cameras: Iterable[str]) -> None:
+        """No longer waits for the first image of these cameras, which will send none."""
+        self._absent |= set(cameras)
+
     def add_image(self, camera: str, stamp_ns: int, image: Any) -> list[SensorSet]:
         """Stores an image; returns the sets that it completes."""
         stream = self._streams[camera]
@@ -158,7 +184,6 @@ class LidarAnchoredSynchronizer:
                 return []
             elif behind_ns == 0:
                 self.counts["duplicates"] += 1
-                stream.images.pop()
         stream.add(stamp_ns, image)
         if self._clock_s is not None:
             self._heard_s[camera] = self._clock_s()
@@ -188,14 +213,18 @@ class LidarAnchoredSynchronizer:
         self._newest_ns = stamp_ns
         self._sweeps.append((stamp_ns, sweep))
         if self._is_due(stamp_ns):
+            self.counts["due"] += 1
+            if len(self._pending) == self._PENDING_KEPT:
+                self.counts["overtaken"] += 1
             self._pending.append(stamp_ns)
             if self._clock_s is not None:
                 self._received_s[stamp_ns] = self._clock_s()
         released += self._release()
-        oldest_ns = min([stamp_ns, *self._pending])
+        oldest_ns = self._pending[0] if self._pending else stamp_ns  # stamps ascend
         for stream in self._streams.values():
             stream.forget_before(oldest_ns - self._memory_ns)
-        self._received_s = {ns: s for ns, s in self._received_s.items() if ns >= oldest_ns}
+        if self._received_s:
+            self._received_s = {ns: s for ns, s in self._received_s.items() if ns >= oldest_ns}
         return released
 
     def poll(self) -> list[SensorSet]:
@@ -256,11 +285,14 @@ class LidarAnchoredSynchronizer:
 
     def _release(self, wait: bool = True) -> list[SensorSet]:
         """The pending sets that are complete; without ``wait``, the incomplete ones too."""
-        released = []
+        released: list[SensorSet] = []
+        if not self._pending:
+            return released
         waiting_ns: int | None = None
         for stamp_ns in list(self._pending):
             if not self._is_due(stamp_ns):  # a set that was just released moved the due time
                 self._pending.remove(stamp_ns)
+                self.counts["overtaken"] += 1
                 continue
             if waiting_ns is not None and stamp_ns - waiting_ns >= self._early_ns(3):
                 break  # a set of the next period must not overtake one that waits
@@ -280,8 +312,10 @@ class LidarAnchoredSynchronizer:
                 for stream in self._streams.values():
                     stream.offsets_ns.clear()
             self._measure_offsets(stamp_ns)
-            while self._pending and self._pending[0] <= stamp_ns:
+            self._pending.remove(stamp_ns)
+            while self._pending and self._pending[0] < stamp_ns:
                 self._pending.popleft()
+                self.counts["overtaken"] += 1
             released.append(self._set(stamp_ns, states))
         return released
 
@@ -292,6 +326,8 @@ class LidarAnchoredSynchronizer:
 
     def _state(self, camera: str, stamp_ns: int) -> CameraState:
         state = self._streams[camera].state(stamp_ns)
+        if state is CameraState.UNSEEN and camera in self._absent:
+            return CameraState.ABSENT
         if state is CameraState.SILENT and self._clock_s is not None:
             # By its stamps; after a stall the sweeps may have been received first.
             silent_s = self._clock_s() - self._heard_s.get(camera, float("-inf"))
@@ -331,18 +367,19 @@ class LidarAnchoredSynchronizer:
         return self._clock_s() - self._received_s[stamp_ns] >= self.config.timeout_s
 
     def _set(self, stamp_ns: int, states: dict[str, CameraState]) -> SensorSet:
-        images = {}
-        for camera, stream in self._streams.items():
-            nearest = stream.nearest(stamp_ns)
-            if nearest is not None and states[camera] is CameraState.IN:
+        images: dict[str, tuple[int, Any]] = {}
+        missing: dict[str, str] = {}
+        for camera, state in states.items():
+            if state is not CameraState.IN:
+                missing[camera] = state.value
+            elif (nearest := self._streams[camera].nearest(stamp_ns)) is not None:
                 images[camera] = nearest
-        missing = {
-            camera: state.value for camera, state in states.items() if state is not CameraState.IN
-        }
         # Due times advance by whole periods: sets that are slightly early or late keep the rate.
         period_ns = round(self.config.frame_period_s * NS)
         self._due_ns = max(stamp_ns, self._due_ns or stamp_ns) + period_ns
-        sweeps = [sweep for sweep in self._sweeps if sweep[0] <= stamp_ns]
+        sweeps = list(self._sweeps)
+        while sweeps[-1][0] > stamp_ns:
+            sweeps.pop()
         reason, self._reset_reason = self._reset_reason, None
         return SensorSet(
             stamp_ns=stamp_ns,

@@ -35,8 +35,8 @@ FOREIGN = {"cd", "git", "pip", "rosdep", "colcon"}
 WORDS = re.findall(
     r"\w+",
     "bgr8 can_bus cp data db3 DATAROOT CHECKPOINT example html json lidarseg lock logdir mcap md "
-    "mini nuscenes_occ out points_ego points_grid pre_commit robot rosbag2 samples server sweeps "
-    "tf2_msgs TFMessage trainval velocity venv",
+    "mini nuscenes_occ nuScenes_Occupancy out points_ego points_grid pre_commit robot rosbag2 "
+    "samples server sweeps tf2_msgs TFMessage trainval velocity venv",
 )
 
 
@@ -235,6 +235,8 @@ def check_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif words[:3] == ["ros2", "launch", "occ_perception_ros"]:
         given = {word.partition(":=")[0] for word in words[4:] if ":=" in word}
         assert (ROOT / "launch" / words[3]).is_file() and given <= launch_arguments(), words
+    elif words[:2] in (["ros2", "lifecycle"], ["ros2", "param"]):
+        check_verbs(words)
     elif words[0] == "occupancy_node":
         check_node_arguments(words[1:])
     elif words[:2] == ["can_context", "--ros-args"]:
@@ -248,12 +250,25 @@ def check_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         assert words[0] in FOREIGN, words
 
 
+def check_verbs(words: list[str]) -> None:
+    """A transition of the node, or a parameter of it that is set."""
+    fields = pytest.importorskip("occ_perception_ros.parameter_fields")
+    from occ_perception_ros.node_config import NodeConfig
+
+    assert words[2:4] == ["set", "/occupancy_node"], words
+    if words[1] == "lifecycle":
+        assert words[4] in ("configure", "activate", "deactivate", "cleanup", "shutdown"), words
+    else:
+        assert words[4] in {name for name, _, _ in fields.describe(NodeConfig)}, words
+
+
 def check_node_arguments(words: list[str]) -> None:
     """Parameters, presets and remapped inputs of a command that starts the node."""
-    parameters = pytest.importorskip("occ_perception_ros.parameters")
+    module = pytest.importorskip("occ_perception_ros.node_config")
+    from occ_perception_ros.parameter_fields import describe
     from occ_perception_ros.topics import PRESETS
 
-    known = {name for name, _, _ in parameters.describe(parameters.NodeConfig)}
+    known = {name for name, _, _ in describe(module.NodeConfig)}
     for option, value in zip(words, words[1:], strict=False):
         if option == "-p":
             assert value.partition(":=")[0] in known, value
@@ -290,6 +305,8 @@ def test_commands_are_understood(page: Path, monkeypatch: pytest.MonkeyPatch) ->
         "nuscenes_to_bag a b --gone",
         "ros2 launch occ_perception_ros bringup.launch.py gone:=1",
         "occupancy_node --ros-args -p gone:=1",
+        "ros2 param set /occupancy_node gone 1",
+        "ros2 lifecycle set /occupancy_node go",
         "can_context --ros-args -p gone:=1",
         "can_context drive.asc --gone 1",
         "make gone",

@@ -30,7 +30,7 @@ TRAINING_ONLY = {
 # below it. A name stands for a module or for a whole folder; the longest one that fits counts.
 FLOORS = {
     "occ_core": (
-        "files taxonomy voxel_grid",
+        "files taxonomy voxel_grid labels",
         "types",
         "geometry ops.cpu",
         "ops datasets preprocessing",
@@ -50,15 +50,18 @@ FLOORS = {
         "engine",
     ),
     "occ_perception_ros": (
-        "ranges cdr topics rviz_config worker process transforms clouds lenses jpeg_scan "
-        "pixel_formats image_files image_stream can",
+        "ranges cdr topics rviz_config worker process transforms clouds grid_info lenses jpeg_scan "
+        "jpeg_codes pixel_formats image_files image_stream yaml_files throttled_log truth_scores "
+        "parameter_fields launch_parameters can",
         "sensor_health",
         "synchronizer diagnostics calibration context",
-        "messages markers outputs",
-        "bags publishers frame_parts assembler_config",
-        "assembler can.bag_frames can.timeline",
-        "frames filters parameters",
-        "inputs monitor node can.node",
+        "messages markers outputs decoding",
+        "bags frame_parts assembler_config",
+        "assembler observation can.bag_frames can.timeline",
+        "frames filters publishers parameters node_config",
+        "inputs monitor warm_up schema",
+        "pipeline can.node",
+        "node",
         "occupancy_node offline can.program",
     ),
     "training": (
@@ -67,12 +70,14 @@ FLOORS = {
         "world.motion world.things world.sensors",
         "world.places world.nuscenes world.box_world",
         "world.town",
-        "figures learning demo_parts scoring realism_parts",
-        "results make_world score_preprocessing score_real virtual_views demo recipes",
-        "results.code_tables evaluate ablation_tables yardsticks point_probe sensor_worth realism",
+        "figures learning demo_parts soak_parts scoring realism_parts checking labels",
+        "results make_world make_labels score_labels score_preprocessing score_real "
+        "virtual_views demo recipes",
+        "results.code_tables evaluate check_data ablation_tables yardsticks point_probe "
+        "sensor_worth realism",
         "ship train benchmarks report",
-        "benchmark",
-        "ablate efficiency",
+        "benchmark soak",
+        "measure_ros ablate efficiency profile",
         "robustness",
     ),
 }

@@ -54,6 +54,21 @@ NOT_IMPORTED = {
 }
 # Imported by training alone (test_layering): they may need its extra.
 TRAINING_ONLY = ("occ_core/losses/", "occ_core/preprocessing/", "occ_core/rendering/")
+# Keys of rosdep (python.yaml of ros/rosdistro) that are not packages of ROS. A wrong one ends
+# `rosdep install` before it installs anything, and here is no network to ask it.
+ROSDEP_KEYS = {
+    "python3-can",
+    "python3-cantools-pip",
+    "python3-jsonschema",
+    "python3-numba",
+    "python3-numpy",
+    "python3-opencv",
+    "python3-pytest",
+    "python3-pytest-timeout",
+    "python3-scipy",
+    "python3-tqdm",
+    "python3-yaml",
+}
 # ROS packages whose rosdep key is not the import's name.
 ROSDEP = {"tf2_ros": "tf2_ros_py"}
 
@@ -224,6 +239,12 @@ def test_rosdep_brings_every_ros_import(
         if (name in ros or name.endswith("_msgs")) and ROSDEP.get(name, name) not in keys
     ]
     assert not missing, "\n".join(missing)
+
+
+def test_rosdep_knows_every_key(manifest: ElementTree.Element) -> None:
+    asked = {element.text or "" for element in manifest.iter() if element.tag.endswith("_depend")}
+    others = {key for key in asked if "-" in key}  # names of ROS packages have no hyphen
+    assert others <= ROSDEP_KEYS, sorted(others - ROSDEP_KEYS)
 
 
 @pytest.mark.parametrize("folder", ["launch", "rviz", "test"])

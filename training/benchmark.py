@@ -20,6 +20,7 @@ from training.benchmarks.definition import Benchmark
 from training.benchmarks.gradients import gauss_render, sampling, splat, voxelise
 from training.benchmarks.operators import model_cpu, neighbours, rasterize
 from training.benchmarks.rays import rayiou
+from training.benchmarks.readers import READERS
 from training.benchmarks.ros import markers, pointcloud, synchronizer
 from training.benchmarks.sensor_frames import loader, node_overhead
 from training.benchmarks.timing import describe_machine, medians_ms
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], AbstractContextManager[Benchmark]]] = {
     "splat": splat,
     "sampling": sampling,
     "gauss_render": gauss_render,
+    **READERS,
 }
 
 
@@ -83,6 +85,7 @@ def run(name: str, repeats: int) -> BenchmarkResult:
         medians = medians_ms(
             {"ours": benchmark.candidate, **benchmark.baselines},
             min(repeats, benchmark.max_repeats),
+            benchmark.clock,
         )
     ours_ms = medians.pop("ours")
     ratio = min(medians.values()) / ours_ms

@@ -216,7 +216,7 @@ def equals_offline(answers: dict[int, Answer], offline: Path) -> bool:
         path = offline / f"{stamp_ns}.npz"
         if not path.exists():
             return False
-        with np.load(path) as other:
+        with np.load(path, allow_pickle=False) as other:
             if not np.array_equal(answer.labels, other["labels"]):
                 return False
             occupied = answer.labels != EMPTY  # the node does not publish empty voxels

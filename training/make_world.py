@@ -23,7 +23,7 @@ from tqdm import tqdm
 from training.world.nuscenes import tables
 from training.world.nuscenes.scene_options import SceneOptions
 from training.world.nuscenes.writer import SceneWriter
-from training.world.style import WORLDS
+from training.world.style import WorldName, world_style
 from training.world.town import make_drive
 
 
@@ -53,9 +53,10 @@ class WorldConfig:
     """``log.location`` of all drives; random by default."""
     version: str = "v1.0-town"
     """Folder of the tables."""
-    world: Literal["town", "hard"] = "town"
+    world: WorldName = "town"
     """The plain, tidy town, or the harder world, which needs both cameras and LiDAR: woods, flush
-    kerbs, look-alikes, materials of any colour and reflectivity, and sensors that vary.
+    kerbs, look-alikes, materials of any colour and reflectivity, and sensors that vary; or a
+    mixture of them, two hard towns to each plain one.
     """
 
     def __post_init__(self) -> None:
@@ -83,11 +84,10 @@ class WorldConfig:
         """Number of towns times weathers."""
         return self.scenes * len(self.scene_weathers)
 
-    @property
-    def duration_s(self) -> float:
+    def duration_s(self, label_span_s: float) -> float:
         """Duration of a drive through all its weathers, and as far as its labels reach."""
         last = self.scene_options(len(self.scene_weathers) - 1)
-        return max(last.end_s, last.begin_s + WORLDS[self.world].label_span_s + 0.1)
+        return max(last.end_s, last.begin_s + label_span_s + 0.1)
 
     def scene_options(self, number: int) -> SceneOptions:
         """Options of the scene in weather ``number``."""
@@ -132,9 +132,9 @@ def make_scene(config: WorldConfig, index: int) -> None:
     """Writes the files of scene ``index`` and finally its records."""
     town, number = divmod(index, len(config.scene_weathers))
     weather = config.scene_weathers[number]
-    drive = make_drive(
-        config.seed, town, weather, config.region, config.duration_s, WORLDS[config.world]
-    )
+    style = world_style(config.world, town)
+    duration_s = config.duration_s(style.label_span_s)
+    drive = make_drive(config.seed, town, weather, config.region, duration_s, style)
     if len(config.weathers) > 1:
         drive = dataclasses.replace(drive, name=f"{drive.name}-{drive.weather.replace(' ', '-')}")
     # Consecutive scenes of a drive share one time line.

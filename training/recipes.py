@@ -119,6 +119,32 @@ def shipped_town() -> TrainConfig:
     )
 
 
+def tiny_streets() -> TrainConfig:
+    """The weights of ``shipped_town``, taught real streets: with a new camera branch that starts
+    from ImageNet, without InstVLM's attentions, on hard and plain towns.
+    """
+    town, hard = shipped_town(), tiny_hard()
+    return replace(
+        hard,
+        model=replace(
+            hard.model,
+            lidar_voxel_m=0.5,
+            temporal=town.model.temporal,
+            language=LanguageConfig(instances=False),
+        ),
+        data=Path("data/mixed_train"),
+        out=Path("out/train/tiny_streets"),
+        steps=3000,
+        learning_rate=1e-3,
+        warmup_steps=150,
+        language=LanguageTraining(),
+        forget=FORGET,
+        processes=2,
+        start_from=town.out / "model.safetensors",
+        start_without=("image_encoder", "view_transform", "image_attention", "lidar_attention"),
+    )
+
+
 def tacocc_town() -> TrainConfig:
     """TACOcc's fuser and memory alone, from the same weights as the shipped checkpoint."""
     shipped = shipped_town()
@@ -171,6 +197,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     tiny_town,
     tiny_hard,
     shipped_town,
+    tiny_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,

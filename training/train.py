@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import tyro
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
@@ -32,10 +33,11 @@ from occ_core.losses.gauss_render.loss import GaussRenderLoss
 from occ_core.losses.gauss_render.truth_cache import TruthCache
 from occ_core.losses.sequential.renderer import SequentialRenderer
 from occ_core.ops.allocator import keep_freed_memory
-from occ_core.prompts import PROMPTS
+from occ_core.prompts import all_prompts
 from training.figures.keyframe import keyframe_picture, write_picture
 from training.learning.config import TrainConfig
 from training.learning.examples import count_voxels
+from training.learning.label_set_option import label_set_option
 from training.learning.loader import load_clips, split_frames
 from training.learning.passthrough import FabricPassthrough
 from training.learning.pretrained import load_backbone, parameter_groups
@@ -45,6 +47,7 @@ from training.learning.step import StepResult, StepSetup, optimise
 from training.learning.text_encoder import text_encoder, trainable_state
 from training.learning.validation import validate
 from training.recipes import RECIPES
+from training.results.stored import to_json
 
 LOG_STEPS = 20
 """Number of steps between points of the curves."""
@@ -73,7 +76,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         _write_config(config)
     training, validation = split_frames(config)
     state, setup = _set_up(config, fabric, training)
-    stored = fabric.load(state_path) if state_path.exists() else None
+    stored = fabric.load(state_path, weights_only=True) if state_path.exists() else None
     clips = load_clips(
         training,
         config,
@@ -146,8 +149,16 @@ def _set_up(
     gauss_render = None
     if config.gauss_render is not None:
         cache = None if config.truth_renders is None else TruthCache(config.truth_renders)
-        gauss_render = GaussRenderLoss(config.model.grid, config.gauss_render, cache=cache)
-    weights = class_weights(count_voxels(training)).to(fabric.device)
+        gauss_render = GaussRenderLoss(
+            config.model.grid,
+            config.gauss_render,
+            len(config.model.labels.names),
+            cache=cache,
+            empty=config.model.labels.empty,
+        )
+    weights = class_weights(
+        count_voxels(training, label_set=config.model.labels), empty=config.model.labels.empty
+    ).to(fabric.device)
     return state, StepSetup(config, fabric, wrapped, weights, gauss_render)
 
 
@@ -158,10 +169,10 @@ def _initial_state(config: TrainConfig, fabric: Fabric) -> tuple[TrainingState, 
     if config.backbone_weights is not None:
         load_backbone(model, config.backbone_weights)
     if config.start_from is not None:
-        start_from(model, config.start_from)
+        start_from(model, config.start_from, config.start_without)
     encoder = None if config.language is None else text_encoder(config.language.clip)
     if encoder is not None:
-        model.prompts.fill(encoder(list(PROMPTS)).detach())
+        model.prompts.fill(encoder(list(all_prompts(config.model.labels))).detach())
     average = AveragedModel(
         model, multi_avg_fn=partial(_update_average, config.ema_decay), use_buffers=True
     ).to(fabric.device)
@@ -249,7 +260,10 @@ def _report(
     prediction = engine.step(frame).labels[0].numpy()
     truth = None if labels is None else labels.numpy()
     title = f"step {state.step}"
-    picture = keyframe_picture(images, prediction, truth, config.model.grid, title=title)
+    shape = config.model
+    picture = keyframe_picture(
+        images, prediction, truth, shape.grid, title, shape.labels, shape.grid_frame
+    )
     write_picture(picture, config.out / "pictures" / f"step_{state.step:06d}.png")
     tqdm.write(
         f"step {state.step}: IoU {scores['iou']:.3f}, mIoU {scores['miou']:.3f} in validation"
@@ -271,7 +285,7 @@ def _made_by(state: TrainingState, config: TrainConfig, scores: dict[str, Any]) 
         "command": shlex.join(["python", "-m", "training.train", *sys.argv[1:]]),
         "seed": config.seed,
         "step": state.step,
-        "validation": scores,
+        "validation": json.loads(to_json(scores)),  # null where nothing counted
     }
     if state.encoder is not None:
         made_by["text_encoder"] = state.encoder.described
@@ -288,9 +302,11 @@ def main() -> None:
         recipes,
         args=[argument for argument in arguments if argument != "--resume"],
         prog="training.train",
+        registry=label_set_option(),
     )
     try:
-        print(f"trained: {train(config, resume=resume)}")
+        checkpoint = train(config, resume=resume)
+        rank_zero_only(print)(f"trained: {checkpoint}")
     except (FileNotFoundError, FileExistsError, ValueError) as err:
         sys.exit(f"training.train: {err}")
 

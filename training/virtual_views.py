@@ -21,7 +21,10 @@ from torch import Tensor
 
 from occ_core.checkpoint import CheckpointError, load_checkpoint
 from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.keyframe_labels import keyframe_benchmark
 from occ_core.head import dense_logits
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
 from occ_core.rendering.bev_cameras import bev_camera
 from occ_core.rendering.cameras import Cameras, frame_cameras
 from occ_core.rendering.semantics import SemanticImage, render
@@ -33,7 +36,7 @@ from occ_core.rendering.virtual_cameras import (
     worst_location,
 )
 from occ_core.rendering.voxel_gaussians import predicted_gaussians, true_gaussians
-from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES, PALETTE
+from occ_core.taxonomy import IGNORE
 from occ_core.types import Gaussians
 from occ_core.voxel_grid import VoxelGrid
 from training.figures.keyframe import write_picture
@@ -46,10 +49,6 @@ DRAWS = 12
 FRUSTUM_M = 12.0
 """Length of a frustum in the picture."""
 SENSOR_RGB, VIRTUAL_RGB = (255, 255, 255), (255, 60, 60)
-COLOURS = torch.tensor(
-    [BACKGROUND_RGB if label == EMPTY else colour for label, colour in enumerate(PALETTE)]
-).float()
-"""RGB by class id, [class, 3]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,15 @@ def pictures(config: ViewsConfig) -> list[Path]:
     for number, path in enumerate(config.checkpoints):
         model, description = load_checkpoint(path)
         shape = model.config
-        frames = NuScenesFrames(config.data, None, None, shape.image_size, 9, shape.grid)
+        frames = NuScenesFrames(
+            config.data,
+            None,
+            None,
+            shape.image_size,
+            9,
+            shape.grid,
+            keyframe_benchmark(shape.labels.name),
+        )
         frame, labels = frames[config.keyframe]
         if labels is None:
             raise FileNotFoundError(
@@ -99,17 +106,25 @@ def pictures(config: ViewsConfig) -> list[Path]:
                 logits[None], labels[None].long(), reduction="none", ignore_index=IGNORE
             )
             worst = worst_location(errors[0], grid)
-            scenes["truth"] = true_gaussians(truth, NUM_CLASSES, grid)
+            label_set, classes = shape.labels, len(shape.labels.names)
+            scenes["truth"] = true_gaussians(truth, classes, grid, empty=label_set.empty)
+        if not shape.labels.same_ids(label_set):
+            raise ValueError(
+                f"'{path}' predicts the classes of '{shape.labels.name}', the first checkpoint "
+                f"those of '{label_set.name}'; compare models of the same classes"
+            )
         name = f"{number + 1}: {path.parent.name}, step {description['made_by'].get('step', '?')}"
-        scenes[name] = predicted_gaussians(logits, shape.grid, ignored=labels == IGNORE)
+        scenes[name] = predicted_gaussians(
+            logits, shape.grid, ignored=labels == IGNORE, empty=label_set.empty
+        )
     sensors = frame_cameras(first, 0, config.scale)
     drawn = {
         strategy: draw_cameras(strategy, sensors, grid, worst, config.seed)
         for strategy in STRATEGIES
     }
     written = {
-        "frusta.png": town_with_frusta(truth, sensors, drawn, grid),
-        "views.png": views(scenes, drawn, grid),
+        "frusta.png": town_with_frusta(truth, sensors, drawn, grid, label_set),
+        "views.png": views(scenes, drawn, grid, label_set),
     }
     for name, picture in written.items():
         write_picture(picture, config.out / name)
@@ -135,6 +150,7 @@ def town_with_frusta(
     sensors: Cameras,
     drawn: dict[Strategy, list[Cameras]],
     grid: VoxelGrid,
+    label_set: LabelSet = NUSCENES,
 ) -> np.ndarray:
     """The town from above for every strategy: sensors are white, the drawn cameras red.
 
@@ -143,11 +159,13 @@ def town_with_frusta(
         sensors: the vehicle's cameras.
         drawn: cameras by strategy, of a single view each.
         grid: the grid of the truth.
+        label_set: meaning and colours of the class ids.
 
     Returns:
         RGB, uint8 ``[h, w, 3]``.
     """
-    town = VoxelScene(truth.numpy(), grid).render(viewpoint_above(grid), TOWN_PX, TOWN_PX)
+    scene = VoxelScene(truth.numpy(), grid, label_set=label_set)
+    town = scene.render(viewpoint_above(grid), TOWN_PX, TOWN_PX)
     panels = []
     for strategy, cameras in drawn.items():
         picture = town.copy()
@@ -184,7 +202,10 @@ def _draw_frustum(
 
 
 def views(
-    scenes: dict[str, Gaussians], drawn: dict[Strategy, list[Cameras]], grid: VoxelGrid
+    scenes: dict[str, Gaussians],
+    drawn: dict[Strategy, list[Cameras]],
+    grid: VoxelGrid,
+    label_set: LabelSet = NUSCENES,
 ) -> np.ndarray:
     """Semantics and depth of all scenes, in a row per strategy and one from above.
 
@@ -192,6 +213,7 @@ def views(
         scenes: truth and predictions by name.
         drawn: cameras by strategy, of which the first is shown.
         grid: the grid of the scenes.
+        label_set: meaning and colours of the class ids.
 
     Returns:
         RGB, uint8 ``[h, w, 3]``.
@@ -200,24 +222,30 @@ def views(
     above = bev_camera(grid, max(1, round(width / grid.shape[0])))
     x_min, _, z_min, x_max, _, z_max = grid.range_m
     rows = [
-        _view_row(strategy, scenes, cameras[0], (x_max - x_min) / 2)
+        _view_row(strategy, scenes, cameras[0], (x_max - x_min) / 2, label_set)
         for strategy, cameras in drawn.items()
     ]
-    return column([*rows, _view_row("from above", scenes, above, z_max - z_min + 2)])
+    from_above = _view_row("from above", scenes, above, z_max - z_min + 2, label_set)
+    return column([*rows, from_above])
 
 
 def _view_row(
-    title: str, scenes: dict[str, Gaussians], camera: Cameras, far_m: float
+    title: str, scenes: dict[str, Gaussians], camera: Cameras, far_m: float, label_set: LabelSet
 ) -> np.ndarray:
-    rendered = {name: render(scene, camera) for name, scene in scenes.items()}
+    rendered = {name: render(scene, camera, label_set.empty) for name, scene in scenes.items()}
     return row(
-        [captioned(_colours(view), f"{title}: {name}") for name, view in rendered.items()]
+        [
+            captioned(_colours(view, label_set), f"{title}: {name}")
+            for name, view in rendered.items()
+        ]
         + [captioned(_depth(view, far_m), f"depth: {name}") for name, view in rendered.items()]
     )
 
 
-def _colours(rendered: SemanticImage) -> np.ndarray:
-    blended = torch.einsum("chw,ck->hwk", rendered.semantics, COLOURS)
+def _colours(rendered: SemanticImage, label_set: LabelSet) -> np.ndarray:
+    colours = list(label_set.palette)
+    colours[label_set.empty] = BACKGROUND_RGB
+    blended = torch.einsum("chw,ck->hwk", rendered.semantics, torch.tensor(colours).float())
     return blended.clamp(0, 255).to(torch.uint8).numpy()
 
 

@@ -13,7 +13,6 @@ from occ_core.config import OccupancyConfig, SurroundOccConfig
 from occ_core.image_encoder import ImagePyramid
 from occ_core.interface import Prediction, VoxelModel, visible_cameras
 from occ_core.prompts import NoPrompts
-from occ_core.taxonomy import NUM_CLASSES
 from occ_core.types import Frame, HeadOutput, TemporalMemory
 
 
@@ -43,7 +42,9 @@ class SurroundOcc(VoxelModel):
         self.up = nn.ModuleList(
             _up(widths[level + 1], widths[level]) for level in range(len(grids))
         )
-        self.classify = nn.ModuleList(nn.Conv3d(width, NUM_CLASSES, 1) for width in widths)
+        self.classify = nn.ModuleList(
+            nn.Conv3d(width, len(config.labels.names), 1) for width in widths
+        )
 
     def forward(
         self,

@@ -17,7 +17,6 @@ from occ_core.config import OccupancyConfig, TPVFormerConfig
 from occ_core.image_encoder import ImagePyramid
 from occ_core.interface import Prediction, VoxelModel, visible_cameras
 from occ_core.prompts import NoPrompts
-from occ_core.taxonomy import NUM_CLASSES
 from occ_core.types import Frame, HeadOutput, TemporalMemory
 from occ_core.voxel_grid import VoxelGrid
 
@@ -54,7 +53,7 @@ class TPVFormer(VoxelModel):
         self.mlp = nn.Sequential(
             nn.Linear(channels, 2 * channels), nn.Softplus(), nn.Linear(2 * channels, channels)
         )
-        self.classify = nn.Linear(channels, NUM_CLASSES)
+        self.classify = nn.Linear(channels, len(config.labels.names))
 
     def forward(
         self,

@@ -19,8 +19,12 @@ from occ_core.datasets.nuscenes_tables import Record, Table, version_folder
 from occ_core.datasets.recordings import LIDAR_COLUMNS, CameraImage, LidarSweep
 from occ_core.geometry.boxes import Box
 from occ_core.geometry.poses import invert_pose
-from occ_core.taxonomy import LIDARSEG_CATEGORIES, region_from_location, weather_from_description
-from occ_core.types import DriveContext
+from occ_core.taxonomy import (
+    LIDARSEG_CATEGORIES,
+    DriveContext,
+    region_from_location,
+    weather_from_description,
+)
 
 NUSCENES_CAMERAS = (
     "CAM_FRONT_LEFT",
@@ -45,6 +49,7 @@ class Keyframe:
 
     sample_token: str
     scene_name: str
+    scene_token: str
     stamp_ns: int
     """Time of the LiDAR sweep."""
     context: DriveContext
@@ -89,7 +94,10 @@ class NuScenes:
         self._categories = Table(self.folder, "category")
         self._instances = Table(self.folder, "instance")
         self._annotations = Table(self.folder, "sample_annotation")
-        self.scenes: list[Record] = Table(self.folder, "scene").records
+        scenes = Table(self.folder, "scene")
+        self.scenes: list[Record] = scenes.records
+        for scene in self.scenes:
+            values.plain_name(scenes.path, scene)
 
         self._sensors = Table(self.folder, "sensor")
         self._recordings: dict[tuple[str, str], list[Record]] = defaultdict(list)
@@ -164,6 +172,12 @@ class NuScenes:
             ValueError: the number of labels is not the number of points, or the file holds an index
                 that ``category.json`` lacks.
         """
+        return self._class_of_lidarseg[self.read_raw_lidarseg(lidar)].astype(np.uint8)
+
+    def read_raw_lidarseg(self, lidar: LidarSweep) -> np.ndarray:
+        """As ``read_lidarseg``, the indices of ``category.json`` themselves, which tell apart what
+        belongs to no class: true noise, the ego vehicle, animals, debris and others.
+        """
         record = self._lidarseg.get(lidar.token)
         if record is None:
             table = self.folder / "lidarseg.json"
@@ -182,14 +196,21 @@ class NuScenes:
                 f"{path} labels {len(raw)} points, but {lidar.path.name} has {points}; extract "
                 "both again"
             )
-        classes = self._class_of_lidarseg[raw]
-        if (classes < 0).any():
-            unknown = sorted(set(raw[classes < 0].tolist()))
+        unlisted = self._class_of_lidarseg[raw] < 0
+        if unlisted.any():
+            unknown = sorted(set(raw[unlisted].tolist()))
             raise ValueError(
                 f"{path} holds the indices {unknown}, which {self._categories.path} lacks; "
                 f"{_LIDARSEG_TABLES}"
             )
-        return classes.astype(np.uint8)
+        return raw
+
+    def lidarseg_index(self, category: str) -> int:
+        """The index that ``category.json`` gives a category, such as ``noise``; -1 without one."""
+        for order, record in enumerate(self._categories.records):
+            if record["name"] == category:
+                return int(record.get("index", order))
+        return -1
 
     def log_name(self, scene_name: str) -> str:
         """The name of the drive from which a scene was cut."""
@@ -231,6 +252,7 @@ class NuScenes:
             Keyframe(
                 sample_token=record["sample_token"],
                 scene_name=scene["name"],
+                scene_token=scene["token"],
                 stamp_ns=recorded[index].stamp_ns,
                 context=context,
                 description=description,

@@ -117,12 +117,18 @@ def _read(path: Path, fields: tuple[str, ...]) -> list[Record]:
         raise FileNotFoundError(f"{path} is missing. {_DOWNLOAD}")
     try:
         records = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); extract it again") from error
     if not isinstance(records, list):
         raise ValueError(f"{path} must hold a list of records, got a {type(records).__name__}")
     needed = set(fields)
     for index, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}: record {index} is a {type(record).__name__}, not an object")
+        if unfit := [name for name in needed & record.keys() if _is_unfit(name, record[name])]:
+            raise ValueError(
+                f"{path}: {unfit[0]} of record {index} must be text, got {record[unfit[0]]!r}"
+            )
         if not needed <= record.keys():
             missing = sorted(needed - record.keys())
             raise ValueError(
@@ -130,3 +136,8 @@ def _read(path: Path, fields: tuple[str, ...]) -> list[Record]:
                 f"{sorted(record)}"
             )
     return records
+
+
+def _is_unfit(name: str, value: Any) -> bool:
+    """Whether a field that refers to a record does not have text."""
+    return (name == "token" or name.endswith("_token")) and not isinstance(value, str)

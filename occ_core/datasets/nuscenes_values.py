@@ -6,7 +6,7 @@ zero, poses that are not finite. Each check names the table and the record.
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def pose(table: Path, record: Record) -> np.ndarray:
     """
     try:
         return pose_matrix(_numbers(record["translation"], 3), _numbers(record["rotation"], 4))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{table}: the pose of {record['token']!r} is unusable: {error}") from None
 
 
@@ -57,7 +57,7 @@ def camera_intrinsics(table: Path, record: Record) -> np.ndarray:
     """
     try:
         matrix = np.array(record["camera_intrinsic"], dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.empty(0)
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or min(np.diag(matrix)) <= 0:
         expected = "3x3 numbers with positive focal lengths"
@@ -86,7 +86,7 @@ def size_wlh(table: Path, record: Record) -> np.ndarray:
     """
     try:
         size = _numbers(record["size"], 3)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         size = np.zeros(3)
     if not (size > 0).all():
         raise _error(table, record, "size", "three positive numbers of metres")
@@ -129,13 +129,28 @@ def text(table: Path, record: Record, name: str) -> str:
     return value or ""
 
 
+def plain_name(table: Path, record: Record) -> str:
+    """The field ``name``, of which files and folders are made.
+
+    Raises:
+        ValueError: it is not text, or would lead to another folder.
+    """
+    value = text(table, record, "name")
+    if value in ("", ".", "..") or any(part in value for part in "/\\\0"):
+        raise _error(table, record, "name", "a plain name, without a path")
+    return value
+
+
 def file_path(root: Path, table: Path, record: Record) -> Path:
     """The file of a recording, also where the table was written on Windows.
 
     Raises:
-        ValueError: the field ``filename`` is not text.
+        ValueError: the field ``filename`` is not text, or leads out of the data root.
     """
-    return root / text(table, record, "filename").replace("\\", "/")
+    path = PurePosixPath(text(table, record, "filename").replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or "\0" in str(path):
+        raise _error(table, record, "filename", "a path within the data root")
+    return root / path
 
 
 def _numbers(values: Any, count: int) -> np.ndarray:

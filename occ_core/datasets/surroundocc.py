@@ -11,18 +11,47 @@ from pathlib import Path
 
 import numpy as np
 
+from occ_core.datasets.voxel_files import (
+    check_ids,
+    dense_labels,
+    load_array,
+    load_arrays,
+    whole_numbers,
+)
+from occ_core.files import replacing
 from occ_core.taxonomy import EMPTY, IGNORE, NOISE_LABEL, NUM_CLASSES
 from occ_core.voxel_grid import VoxelGrid
 
+LABEL_FOLDER = "nuscenes_occ"
+"""Name of the folder of labels and masks."""
+
 
 def label_path(root: Path | str, lidar_path: Path | str) -> Path:
-    """The file of a keyframe's labels, named after its LiDAR file."""
-    return Path(root) / "nuscenes_occ" / "samples" / f"{Path(lidar_path).name}.npy"
+    """The file of a keyframe's labels inside the data root, named after its LiDAR file."""
+    return Path(root) / LABEL_FOLDER / "samples" / f"{Path(lidar_path).name}.npy"
+
+
+def find_label(root: Path | str, lidar_path: Path | str) -> Path:
+    """The file of a keyframe's labels, whether their folder lies in the data root or beside it, as
+    SurroundOcc has it (``data/nuscenes_occ`` beside ``data/nuscenes``); it need not exist.
+    """
+    return label_path(beside_or_inside(Path(root), LABEL_FOLDER).parent, lidar_path)
+
+
+def find_mask(root: Path | str, lidar_path: Path | str) -> Path:
+    """The file of a keyframe's masks, beside its labels; it need not exist."""
+    return mask_path(beside_or_inside(Path(root), LABEL_FOLDER).parent, lidar_path)
+
+
+def beside_or_inside(root: Path, folder: str) -> Path:
+    """``root/folder``, or the folder of that name beside ``root`` where only that one exists."""
+    beside = root.absolute().parent / folder
+    return beside if beside.is_dir() and not (root / folder).is_dir() else root / folder
 
 
 def mask_path(root: Path | str, lidar_path: Path | str) -> Path:
     """The file of a keyframe's visibility masks, which only synthetic data have."""
-    return Path(root) / "nuscenes_occ" / "masks" / f"{Path(lidar_path).name}.npz"
+    return Path(root) / LABEL_FOLDER / "masks" / f"{Path(lidar_path).name}.npz"
 
 
 def read_labels(path: Path | str, grid: VoxelGrid) -> np.ndarray:
@@ -32,34 +61,14 @@ def read_labels(path: Path | str, grid: VoxelGrid) -> np.ndarray:
         FileNotFoundError: the file is missing.
         ValueError: the file does not hold labels, or not for ``grid``.
     """
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} is missing; extract SurroundOcc's samples_*.zip into nuscenes_occ/"
-        ) from None
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a .npy file ({error}); extract it again") from error
+    rows = load_array(path, "extract SurroundOcc's samples_*.zip into nuscenes_occ/")
     if rows.ndim != 2 or rows.shape[1] != 4:
         raise ValueError(
             f"{path} must hold rows (ix, iy, iz, label), [N, 4], got {list(rows.shape)}"
         )
-    rows = rows.astype(np.int64, copy=False)
-    index, values = rows[:, :3], rows[:, 3]
-    if len(rows) and (index.min() < 0 or (index.max(axis=0) >= grid.shape).any()):
-        raise ValueError(
-            f"{path} has voxel indices from {index.min(axis=0).tolist()} to "
-            f"{index.max(axis=0).tolist()}, outside the grid of shape {list(grid.shape)}; it was "
-            "made for another grid"
-        )
-    if len(rows) and (values.min() < 0 or values.max() >= NUM_CLASSES):
-        raise ValueError(
-            f"{path} has labels from {values.min()} to {values.max()}, expected 0 (noise) to "
-            f"{NUM_CLASSES - 1}"
-        )
-    labels = np.full(grid.shape, EMPTY, dtype=np.uint8)
-    labels[tuple(index.T)] = np.where(values == NOISE_LABEL, IGNORE, values)
-    return labels
+    rows = whole_numbers(path, rows, "indices and labels")
+    check_ids(path, rows[:, 3], NUM_CLASSES)
+    return dense_labels(path, rows[:, :3], rows[:, 3], grid.shape, "ix, iy, iz")
 
 
 def write_labels(path: Path | str, labels: np.ndarray) -> None:
@@ -81,8 +90,8 @@ def write_labels(path: Path | str, labels: np.ndarray) -> None:
             f"labels must be {expected}, got {list(labels.shape)} with the unknown ids {unknown}"
         )
     values[values == IGNORE] = NOISE_LABEL
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.concatenate([np.argwhere(occupied), values[:, None]], axis=1))
+    with replacing(Path(path)) as file:
+        np.save(file, np.concatenate([np.argwhere(occupied), values[:, None]], axis=1))
 
 
 def read_masks(path: Path | str, grid: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
@@ -95,16 +104,14 @@ def read_masks(path: Path | str, grid: VoxelGrid) -> tuple[np.ndarray, np.ndarra
         FileNotFoundError: the file is missing.
         ValueError: a mask is missing or has another shape than ``grid``.
     """
-    with np.load(path, allow_pickle=False) as archive:
-        masks = []
-        for name in ("mask_lidar", "mask_camera"):
-            if name not in archive or archive[name].shape != grid.shape:
-                shape = list(archive[name].shape) if name in archive else "nothing"
-                raise ValueError(
-                    f"{path} must hold {name} of shape {list(grid.shape)}, got {shape}"
-                )
-            masks.append(archive[name].astype(bool))
-    return masks[0], masks[1]
+    names = ("mask_lidar", "mask_camera")
+    masks = load_arrays(path, names, "only synthetic data have such masks")
+    for name, mask in zip(names, masks, strict=True):
+        if mask.shape != grid.shape:
+            raise ValueError(
+                f"{path} must hold {name} of shape {list(grid.shape)}, got {list(mask.shape)}"
+            )
+    return masks[0].astype(bool), masks[1].astype(bool)
 
 
 def write_masks(
@@ -118,11 +125,11 @@ def write_masks(
         mask_camera: likewise.
         sky: bool ``[camera, H, W]``, the cameras in nuScenes' order; stored as bits.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     masks = {"mask_lidar": mask_lidar.astype(np.uint8), "mask_camera": mask_camera.astype(np.uint8)}
     if sky is not None:
         masks |= {"sky": np.packbits(sky), "sky_shape": np.array(sky.shape)}
-    np.savez_compressed(path, **masks)  # type: ignore[arg-type]
+    with replacing(Path(path)) as file:
+        np.savez_compressed(file, **masks)  # type: ignore[arg-type]
 
 
 def read_sky(path: Path | str) -> np.ndarray | None:
@@ -139,27 +146,30 @@ def read_sky(path: Path | str) -> np.ndarray | None:
         return np.unpackbits(archive["sky"], count=math.prod(shape)).reshape(shape).astype(bool)
 
 
-def coarsen_labels(labels: np.ndarray, ratio: int) -> np.ndarray:
+def coarsen_labels(labels: np.ndarray, ratio: int, empty: int = EMPTY) -> np.ndarray:
     """Labels of a grid with voxels ``ratio`` times as large, uint8 ``[X, Y, Z]``.
 
     A coarse voxel takes the most frequent class of its occupied children, the smaller class id in
     a tie. Without occupied children it is ignored if one of them is, and empty otherwise.
 
     Args:
-        labels: uint8 ``[ratio * X, ratio * Y, ratio * Z]``: 0 empty, 1..16 classes, 255 ignore.
+        labels: uint8 ``[ratio * X, ratio * Y, ratio * Z]``: class ids, 255 ignore.
+        ratio: voxels per coarse voxel and axis.
+        empty: id of the empty class.
     """
     if ratio == 1:
         return labels
     shape = tuple(cells // ratio for cells in labels.shape)
-    flat = np.flatnonzero(labels != EMPTY)
+    flat = np.flatnonzero(labels != empty)
     values = labels.ravel()[flat].astype(np.int64)
     parents = np.ravel_multi_index(
         tuple(axis // ratio for axis in np.unravel_index(flat, labels.shape)), shape
     )
-    coarse = np.full(math.prod(shape), EMPTY, dtype=np.uint8)
+    coarse = np.full(math.prod(shape), empty, dtype=np.uint8)
     coarse[parents[values == IGNORE]] = IGNORE
     known = values != IGNORE
     voters, rows = np.unique(parents[known], return_inverse=True)
-    votes = np.bincount(rows * NUM_CLASSES + values[known], minlength=len(voters) * NUM_CLASSES)
-    coarse[voters] = votes.reshape(-1, NUM_CLASSES).argmax(axis=1)
+    classes = int(values[known].max(initial=0)) + 1
+    votes = np.bincount(rows * classes + values[known], minlength=len(voters) * classes)
+    coarse[voters] = votes.reshape(-1, classes).argmax(axis=1)
     return coarse.reshape(shape)

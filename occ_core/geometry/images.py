@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import simplejpeg
 
+MAX_PIXELS = 50_000_000
+"""Larger images are refused: a file of a few bytes may claim any size."""
 _START_OF_IMAGE = b"\xff\xd8"
 _REDUCTIONS = (8, 4, 2)
 """libjpeg decodes at these fractions of the size by dropping frequencies before the inverse DCT."""
@@ -21,9 +23,11 @@ def decode_jpeg(data: bytes, min_width: int | None = None) -> np.ndarray:
     marker, with which some cameras pad, are ignored too.
 
     Raises:
-        ValueError: the data are not a JPEG, or the file is truncated or damaged.
+        ValueError: the data are not a JPEG, the image has more than ``MAX_PIXELS``, or the file is
+            truncated or damaged.
     """
     height, width = jpeg_size(data)
+    check_pixels(height, width)
     min_width = width if min_width is None else min_width
     reductions = (
         divisor
@@ -41,6 +45,16 @@ def decode_jpeg(data: bytes, min_width: int | None = None) -> np.ndarray:
             f"the JPEG of {len(data)} bytes is truncated or damaged: {error}"
         ) from error
     return image
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Checks the size of an image before memory is taken for it.
+
+    Raises:
+        ValueError: it has no pixels, or more than ``MAX_PIXELS``.
+    """
+    if not 0 < height * width <= MAX_PIXELS:
+        raise ValueError(f"it has {width}x{height} pixels; the limit are {MAX_PIXELS:,} in all")
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:

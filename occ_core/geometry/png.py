@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from occ_core.geometry.images import check_pixels
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = 33
 """Signature and header chunk."""
@@ -46,8 +48,9 @@ def decode_png(data: bytes) -> np.ndarray:
     Orientation tags and bytes after the end chunk are ignored, as by ``decode_jpeg``.
 
     Raises:
-        ValueError: the file is truncated or damaged.
+        ValueError: the file is truncated or damaged, or the image has more than ``MAX_PIXELS``.
     """
+    check_pixels(*png_size(data))
     chunks = b"".join(_chunks(data))
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:

@@ -22,7 +22,7 @@ def cross_entropy(
 
 
 def class_weights(
-    voxels_per_class: Float[Tensor, " class"], exponent: float = 0.25
+    voxels_per_class: Float[Tensor, " class"], exponent: float = 0.25, empty: int = EMPTY
 ) -> Float[Tensor, " class"]:
     """Weights that favour rare classes: ``frequency ** -exponent``, with a mean of 1 over the
     occupied classes.
@@ -32,11 +32,14 @@ def class_weights(
 
     Args:
         voxels_per_class: number of voxels of each class in the training set.
+        exponent: 0 weighs all classes alike, 1 gives each the same total.
+        empty: id of the empty class.
 
     Raises:
         ValueError: there is no occupied voxel.
     """
-    occupied = voxels_per_class[EMPTY + 1 :].double()
+    others = torch.arange(len(voxels_per_class)) != empty
+    occupied = voxels_per_class[others].double()
     if not (occupied > 0).any():
         raise ValueError(
             "class weights need labels with at least one occupied voxel, got none; is the data set "
@@ -45,4 +48,4 @@ def class_weights(
     occupied = torch.where(occupied > 0, occupied, occupied[occupied > 0].min())
     weights = (occupied / occupied.sum()) ** -exponent
     weights = weights / weights.mean()
-    return torch.cat([weights.min()[None], weights]).float()
+    return weights.min().expand(len(others)).masked_scatter(others, weights).float()

@@ -34,7 +34,11 @@ def image_class_loss(
 
 @torch.no_grad()
 def image_class_targets(
-    labels: UInt8[Tensor, "batch x y z"], grid: VoxelGrid, cameras: CameraFeatures, stride: int
+    labels: UInt8[Tensor, "batch x y z"],
+    grid: VoxelGrid,
+    cameras: CameraFeatures,
+    stride: int,
+    empty: int = EMPTY,
 ) -> Int[Tensor, "image h w"]:
     """Class of the first occupied voxel that the ray through the centre of each cell meets.
 
@@ -44,16 +48,18 @@ def image_class_targets(
     Args:
         labels: class ids, 255 ignored.
         stride: width of a feature cell in pixels.
+        empty: id of the empty class.
     """
     h, w = cameras.features.shape[-2:]
     target = labels.new_full((len(cameras.features), h, w), IGNORE, dtype=torch.long)
-    known = torch.where(labels == IGNORE, EMPTY, labels)
+    known = torch.where(labels == IGNORE, empty, labels)
     rays = cell_rays(cameras.intrinsics, cameras.grid_from_camera, (h, w), stride)
     directions = torch.nn.functional.normalize(rays.double(), dim=-1)
     origins = cameras.grid_from_camera[:, :3, 3]
     for image in grid.contains(grid.index(origins)).nonzero()[:, 0].tolist():
         origin = origins[image].expand(h * w, 3)
-        hits = cast_rays(known[cameras.sample[image]], grid, origin, directions[image].view(-1, 3))
+        rays_m = directions[image].view(-1, 3)
+        hits = cast_rays(known[cameras.sample[image]], grid, origin, rays_m, empty)
         label = hits.label.long().view(h, w)
-        target[image] = torch.where(label == EMPTY, IGNORE, label)
+        target[image] = torch.where(label == empty, IGNORE, label)
     return target

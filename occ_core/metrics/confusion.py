@@ -8,15 +8,12 @@ from typing import SupportsInt, TypedDict
 
 import numpy as np
 
-from occ_core.taxonomy import CLASS_ID, CLASS_NAMES, EMPTY, NUM_CLASSES
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
 
-VEHICLES = tuple(
-    CLASS_ID[name] for name in ("car", "truck", "bus", "trailer", "construction_vehicle")
-)
+VEHICLES = tuple(NUSCENES.ids(NUSCENES.vehicles))
 """Counted as one class wherever a score is called a vehicle's."""
-GROUND = tuple(
-    CLASS_ID[name] for name in ("driveable_surface", "other_flat", "sidewalk", "terrain")
-)
+GROUND = tuple(NUSCENES.ids(NUSCENES.ground))
 """Flat classes, which differ in colour and texture more than in shape."""
 
 
@@ -30,18 +27,14 @@ class ClassScores(TypedDict):
     """Fraction of what is of the class that is predicted the class."""
 
 
-def scores_by_class(confusion: np.ndarray) -> dict[str, ClassScores]:
-    """The scores of every class but ``empty``, by name."""
-    return {
-        CLASS_NAMES[label]: scores_as_one(confusion, [label])
-        for label in range(NUM_CLASSES)
-        if label != EMPTY
-    }
+def scores_by_class(confusion: np.ndarray, labels: LabelSet = NUSCENES) -> dict[str, ClassScores]:
+    """The scores of every class but the empty one, by name."""
+    return {labels.names[label]: scores_as_one(confusion, [label]) for label in labels.occupied}
 
 
 def scores_as_one(confusion: np.ndarray, classes: Sequence[int]) -> ClassScores:
     """The scores of several classes that are not told apart."""
-    chosen = np.isin(np.arange(NUM_CLASSES), classes)
+    chosen = np.isin(np.arange(len(confusion)), classes)
     true, predicted = confusion[chosen].sum(), confusion[:, chosen].sum()
     both = confusion[np.ix_(chosen, chosen)].sum()
     return ClassScores(
@@ -51,17 +44,21 @@ def scores_as_one(confusion: np.ndarray, classes: Sequence[int]) -> ClassScores:
     )
 
 
-def predicted_as(confusion: np.ndarray, classes: Sequence[int]) -> dict[str, dict[str, float]]:
-    """What becomes of each class: the fractions predicted as it, as ``empty``, as every other one.
+def predicted_as(
+    confusion: np.ndarray, classes: Sequence[int], labels: LabelSet = NUSCENES
+) -> dict[str, dict[str, float]]:
+    """What becomes of each class: the fractions predicted as it, as empty, as every other one.
 
     Args:
+        confusion: counts ``[truth, prediction]``.
         classes: ids of the true classes; those that do not occur are left out, and so are
             predictions that do not occur.
+        labels: meaning of the class ids.
     """
     return {
-        CLASS_NAMES[label]: {
-            CLASS_NAMES[other]: ratio(confusion[label, other], confusion[label].sum())
-            for other in range(NUM_CLASSES)
+        labels.names[label]: {
+            labels.names[other]: ratio(confusion[label, other], confusion[label].sum())
+            for other in range(len(confusion))
             if confusion[label, other]
         }
         for label in classes

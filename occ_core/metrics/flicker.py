@@ -8,23 +8,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from occ_core.taxonomy import CLASS_ID
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
 from occ_core.voxel_grid import VoxelGrid
-
-STATIC_CLASSES = tuple(
-    CLASS_ID[name]
-    for name in (
-        "barrier",
-        "traffic_cone",
-        "driveable_surface",
-        "other_flat",
-        "sidewalk",
-        "terrain",
-        "manmade",
-        "vegetation",
-    )
-)
-"""Classes of things that do not move."""
 
 
 class Flicker:
@@ -36,14 +22,15 @@ class Flicker:
 
     Args:
         grid: the grid of predictions and truth.
+        labels: meaning of the class ids; its static classes are compared.
 
     Attributes:
         changed: number of compared voxels whose label differs.
         compared: number of compared voxels; like ``changed``, of this process only.
     """
 
-    def __init__(self, grid: VoxelGrid) -> None:
-        self.grid = grid
+    def __init__(self, grid: VoxelGrid, labels: LabelSet = NUSCENES) -> None:
+        self.grid, self.static_ids = grid, labels.ids(labels.static)
         self.changed = self.compared = 0
         self._previous: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -62,7 +49,7 @@ class Flicker:
         """
         if self._previous is not None:
             previous_prediction, previous_truth, world_from_previous = self._previous
-            index = torch.isin(truth, truth.new_tensor(STATIC_CLASSES)).nonzero()  # [V, 3]
+            index = torch.isin(truth, truth.new_tensor(self.static_ids)).nonzero()  # [V, 3]
             # In float64 up to here: world coordinates reach kilometres.
             previous_from_grid = (torch.linalg.inv(world_from_previous) @ world_from_grid).float()
             centres = self.grid.centres(index)

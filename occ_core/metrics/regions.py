@@ -6,18 +6,15 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from occ_core.metrics.confusion import (
-    GROUND,
-    VEHICLES,
-    predicted_as,
-    scores_as_one,
-    scores_by_class,
-)
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
+from occ_core.metrics.class_ids import ClassIds, checked_ids
+from occ_core.metrics.confusion import predicted_as, scores_as_one, scores_by_class
 from occ_core.metrics.occupancy import label_pairs, occupancy_scores
-from occ_core.taxonomy import NUM_CLASSES, WEATHERS
+from occ_core.taxonomy import WEATHERS
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 
 RANGES_M = (12.5, 25.0, 37.5, 50.0)
@@ -34,7 +31,8 @@ class RegionScore:
         counts: by weather, number of voxels by range, visibility, true and predicted class id.
     """
 
-    def __init__(self, grid: VoxelGrid = SURROUNDOCC_GRID) -> None:
+    def __init__(self, grid: VoxelGrid = SURROUNDOCC_GRID, labels: LabelSet = NUSCENES) -> None:
+        self.labels = labels
         centres = grid.all_centres()[:, :, 0, :2]
         self.range: Int[Tensor, "x y 1"] = torch.bucketize(
             centres.abs().amax(dim=-1), torch.tensor(RANGES_M), right=True
@@ -44,8 +42,8 @@ class RegionScore:
 
     def update(
         self,
-        prediction: UInt8[Tensor, "x y z"],
-        truth: UInt8[Tensor, "x y z"],
+        prediction: ClassIds,
+        truth: ClassIds,
         visible: Bool[Tensor, "x y z"] | None,
         weather: str,
     ) -> None:
@@ -58,12 +56,14 @@ class RegionScore:
         Raises:
             ValueError: the shapes differ, or an id is not that of a class.
         """
-        counted, pairs = label_pairs(prediction, truth, NUM_CLASSES)
+        classes = len(self.labels.names)
+        prediction, truth = checked_ids(prediction, truth, self.labels)
+        counted, pairs = label_pairs(prediction, truth, classes)
         region = 2 * self.range.expand_as(truth)
         if visible is not None:
             region, self.has_masks = region + visible, True
-        shape = (len(RANGES_M) + 1, 2, NUM_CLASSES, NUM_CLASSES)
-        cells = region[counted] * NUM_CLASSES**2 + pairs
+        shape = (len(RANGES_M) + 1, 2, classes, classes)
+        cells = region[counted] * classes**2 + pairs
         counts = torch.bincount(cells, minlength=math.prod(shape)).view(shape)
         self.counts[weather] = self.counts.get(weather, 0) + counts
 
@@ -75,35 +75,40 @@ class RegionScore:
         same of all vehicles as one class; ``ground_as``, what voxels of each ground class are
         predicted as; ``by_range`` and ``by_weather``, with ``iou`` and ``miou``.
         """
-        scores = _scores({name: counts.sum(dim=1) for name, counts in self.counts.items()})
+        scores = _scores(
+            {name: counts.sum(dim=1) for name, counts in self.counts.items()}, self.labels
+        )
         if self.has_masks:
             visible = {name: counts[:, 1] for name, counts in self.counts.items()}
-            scores["camera_mask"] = _scores(visible)
+            scores["camera_mask"] = _scores(visible, self.labels)
         return scores
 
 
-def _scores(counts: dict[str, Int[Tensor, "range truth prediction"]]) -> dict[str, Any]:
+def _scores(
+    counts: dict[str, Int[Tensor, "range truth prediction"]], labels: LabelSet
+) -> dict[str, Any]:
     """The scores of one region, from its counts by weather."""
-    nothing = torch.zeros(len(RANGES_M) + 1, NUM_CLASSES, NUM_CLASSES, dtype=torch.int64)
+    classes = len(labels.names)
+    nothing = torch.zeros(len(RANGES_M) + 1, classes, classes, dtype=torch.int64)
     by_range = sum(counts.values(), nothing)
     overall = by_range.sum(dim=0)
     starts_m = (0.0, *RANGES_M)
-    return _iou_and_miou(overall) | {
-        "vehicle": scores_as_one(overall.numpy(), VEHICLES),
+    return _iou_and_miou(overall, labels) | {
+        "vehicle": scores_as_one(overall.numpy(), labels.ids(labels.vehicles)),
         "by_range": {
-            f"{start:g}-{end:g}": _iou_and_miou(confusion)
+            f"{start:g}-{end:g}": _iou_and_miou(confusion, labels)
             for start, end, confusion in zip(starts_m, RANGES_M, by_range)
         },
         "by_weather": {
-            weather: _iou_and_miou(counts[weather].sum(dim=0))
+            weather: _iou_and_miou(counts[weather].sum(dim=0), labels)
             for weather in WEATHERS
             if weather in counts
         },
-        "classes": scores_by_class(overall.numpy()),
-        "ground_as": predicted_as(overall.numpy(), GROUND),
+        "classes": scores_by_class(overall.numpy(), labels),
+        "ground_as": predicted_as(overall.numpy(), labels.ids(labels.ground), labels),
     }
 
 
-def _iou_and_miou(confusion: Int[Tensor, "truth prediction"]) -> dict[str, float]:
-    scores = occupancy_scores(confusion)
+def _iou_and_miou(confusion: Int[Tensor, "truth prediction"], labels: LabelSet) -> dict[str, float]:
+    scores = occupancy_scores(confusion, labels)
     return {"iou": scores["iou"], "miou": scores["miou"]}

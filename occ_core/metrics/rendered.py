@@ -9,17 +9,18 @@ import math
 from typing import TypedDict
 
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
-from occ_core.metrics.label_sets import SURROUNDOCC, LabelSet
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
+from occ_core.metrics.class_ids import ClassIds, checked_ids
 from occ_core.metrics.occupancy import OccupancyScore, OccupancyScores
 from occ_core.metrics.processes import sum_over_processes
 from occ_core.rendering.bev_cameras import bev_camera
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.semantics import render
 from occ_core.rendering.voxel_gaussians import true_gaussians
-from occ_core.taxonomy import EMPTY, IGNORE
+from occ_core.taxonomy import IGNORE
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 
 MIN_DEPTH_M = 0.1
@@ -42,43 +43,41 @@ class ImageScore:
         grid: the grid of predictions and truth.
         labels: meaning of the class ids.
         device: where to count.
-
-    Raises:
-        ValueError: the empty class of ``labels`` is not 0.
     """
 
     def __init__(
         self,
         grid: VoxelGrid = SURROUNDOCC_GRID,
-        labels: LabelSet = SURROUNDOCC,
+        labels: LabelSet = NUSCENES,
         device: torch.device | str = "cpu",
     ) -> None:
-        if labels.empty != EMPTY:
-            raise ValueError(
-                f"images are scored by labels whose empty class is {EMPTY}, got {labels.empty}; "
-                "map the ids first"
-            )
         self.grid, self.pixels = grid, OccupancyScore(labels, device)
         # Sum of the differences of depth in metres, and number of pixels.
         self.depth = torch.zeros(2, dtype=torch.float64, device=device)
 
     @torch.no_grad()
-    def update(
-        self, prediction: UInt8[Tensor, "x y z"], truth: UInt8[Tensor, "x y z"], cameras: Cameras
-    ) -> None:
+    def update(self, prediction: ClassIds, truth: ClassIds, cameras: Cameras) -> None:
         """Adds images of one grid of class ids; voxels whose truth is 255 are not rendered.
 
         Args:
             cameras: one or more, each of which renders the prediction and the truth.
+
+        Raises:
+            TypeError: one of the grids is neither a tensor nor an array, or holds no integers.
+            ValueError: the shapes differ, or an id is not that of a class.
         """
-        prediction = prediction.masked_fill(truth == IGNORE, EMPTY)
+        empty = self.pixels.labels.empty
+        prediction, truth = checked_ids(prediction, truth, self.pixels.labels)
+        prediction = prediction.masked_fill(truth == IGNORE, empty)
         predicted_scene, true_scene = (
-            true_gaussians(labels, self.pixels.num_classes, self.grid)
+            true_gaussians(labels, self.pixels.num_classes, self.grid, empty=empty)
             for labels in (prediction, truth)
         )
         for view in range(len(cameras.intrinsics)):
             camera = cameras.only(view)
-            predicted, true = render(predicted_scene, camera), render(true_scene, camera)
+            predicted, true = (
+                render(scene, camera, empty) for scene in (predicted_scene, true_scene)
+            )
             self.pixels.update(
                 *(image.semantics.argmax(dim=0).to(torch.uint8) for image in (predicted, true))
             )
@@ -98,7 +97,8 @@ class BevScore(ImageScore):
     """``ImageScore`` through an orthographic camera above the grid: BeV IoU and mIoU."""
 
     def update(  # type: ignore[override]  # it brings its own camera
-        self, prediction: UInt8[Tensor, "x y z"], truth: UInt8[Tensor, "x y z"]
+        self, prediction: ClassIds, truth: ClassIds
     ) -> None:
         """Adds one grid of class ids, seen from above."""
-        super().update(prediction, truth, bev_camera(self.grid, device=prediction.device))
+        device = truth.device if isinstance(truth, Tensor) else "cpu"
+        super().update(prediction, truth, bev_camera(self.grid, device=device))

@@ -25,3 +25,13 @@ def keep_freed_memory() -> bool:
         mallopt(option, value) == 1
         for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_ARENA_MAX, 1))
     )
+
+
+def return_freed_memory() -> bool:
+    """Gives the memory that this process has freed back to the system, once.
+
+    Returns:
+        Whether there was any, and the C library is glibc.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return malloc_trim is not None and malloc_trim(0) == 1

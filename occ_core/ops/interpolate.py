@@ -10,8 +10,8 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from occ_core.ops import backend
+from occ_core.ops.cpu.arrays import arrays
 from occ_core.ops.cpu.interpolate import InterpolateKernel, Positions
-from occ_core.ops.cpu.kernel import arrays
 
 
 def interpolate(

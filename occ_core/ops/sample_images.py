@@ -9,7 +9,7 @@ from torch import Tensor
 
 from occ_core.ops import backend
 from occ_core.ops.cpu import sample_images as kernels
-from occ_core.ops.cpu.kernel import arrays
+from occ_core.ops.cpu.arrays import arrays
 from occ_core.ops.interpolate import interpolate
 
 NEAREST_M = 0.1

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from occ_core.ops import backend
+from occ_core.ops.cpu.arrays import arrays
 from occ_core.ops.cpu.grid import KernelGrid
-from occ_core.ops.cpu.kernel import arrays
 from occ_core.ops.cpu.splat import LiftedPoints, SplatKernel
 from occ_core.ops.linear_index import linear_index
 from occ_core.voxel_grid import VoxelGrid

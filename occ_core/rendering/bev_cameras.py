@@ -36,12 +36,13 @@ def bev_camera(
 
 def bev_pinhole(grid: VoxelGrid, pixels: int = 400, device: torch.device | str = "cpu") -> Cameras:
     """The bird's-eye camera of the authors' code: a pinhole as high above the origin as the grid is
-    wide, with a focal length equal to its width in pixels.
+    wide, with a focal length equal to its width in pixels. Its principal point is where the origin
+    lies in the grid, so that a grid ahead of the origin fills the image too.
     """
     width_m = grid.range_m[3] - grid.range_m[0]
-    intrinsics = torch.tensor(
-        [[pixels, 0, pixels / 2 - 0.5], [0, pixels, pixels / 2 - 0.5], [0, 0, 1]], device=device
-    )
+    column = -grid.range_m[0] / width_m * pixels - 0.5
+    row = grid.range_m[4] / width_m * pixels - 0.5
+    intrinsics = torch.tensor([[pixels, 0, column], [0, pixels, row], [0, 0, 1]], device=device)
     return Cameras(intrinsics.float()[None], _down_from(width_m, device), (pixels, pixels))
 
 

@@ -24,16 +24,21 @@ class SemanticImage(NamedTuple):
     """Weighted sum of the depths."""
 
 
-def render(gaussians: Gaussians, view: Cameras) -> SemanticImage:
+def render(gaussians: Gaussians, view: Cameras, empty: int = EMPTY) -> SemanticImage:
     """Renders one view.
+
+    Args:
+        empty: id of the empty class.
 
     Raises:
         ValueError: ``view`` holds several views, or none.
     """
-    return render_many(gaussians, [view])[0]
+    return render_many(gaussians, [view], empty)[0]
 
 
-def render_many(gaussians: Gaussians, views: Sequence[Cameras]) -> list[SemanticImage]:
+def render_many(
+    gaussians: Gaussians, views: Sequence[Cameras], empty: int = EMPTY
+) -> list[SemanticImage]:
     """As ``render``, for views of different sizes or kinds, which share the CPU's threads."""
     counts = [len(view.intrinsics) for view in views]
     if any(count != 1 for count in counts):
@@ -45,6 +50,6 @@ def render_many(gaussians: Gaussians, views: Sequence[Cameras]) -> list[Semantic
         features, depth, alpha = (part.squeeze(0) for part in raster)
         transmittance = (1 - alpha).clamp(min=0)[..., None]  # [H, W, 1]
         # [H, W, class], as the features lie in memory
-        empty = F.pad(transmittance, (EMPTY, len(features) - 1 - EMPTY))
-        images.append(SemanticImage(features + empty.permute(2, 0, 1), depth))
+        background = F.pad(transmittance, (empty, len(features) - 1 - empty))
+        images.append(SemanticImage(features + background.permute(2, 0, 1), depth))
     return images

@@ -28,6 +28,7 @@ def predicted_gaussians(
     opacity: Float[Tensor, "x y z"] | None = None,
     ignored: Bool[Tensor, "x y z"] | None = None,
     scale: float = SCALE,
+    empty: int = EMPTY,
 ) -> Gaussians:
     """One Gaussian for every visible voxel of a prediction.
 
@@ -37,12 +38,13 @@ def predicted_gaussians(
         opacity: learned opacities; None derives them from the probability of being empty.
         ignored: voxels to leave out.
         scale: standard deviation in voxels.
+        empty: id of the empty class.
     """
     rows = logits.permute(1, 2, 3, 0)  # [X, Y, Z, class]
     with torch.no_grad():
         opacities = opacity
         if opacities is None:
-            opacities = opacity_from_empty(rows.float().softmax(dim=-1)[..., EMPTY])
+            opacities = opacity_from_empty(rows.float().softmax(dim=-1)[..., empty])
         drawn = opacities >= MIN_OPACITY
         if ignored is not None:
             drawn &= ~ignored
@@ -50,7 +52,7 @@ def predicted_gaussians(
     # with gradients, of the drawn voxels alone: most are not
     probabilities = rows[voxels.unbind(1)].float().softmax(dim=1)
     if opacity is None:
-        opacities = opacity_from_empty(probabilities[:, EMPTY])
+        opacities = opacity_from_empty(probabilities[:, empty])
     else:
         opacities = opacity[voxels.unbind(1)]
     return _spheres(voxels, opacities, probabilities, grid, scale)
@@ -64,6 +66,7 @@ def cascade_gaussians(
     *,
     ignored: Bool[Tensor, "x y z"] | None = None,
     scale: float = SCALE,
+    empty: int = EMPTY,
 ) -> Gaussians:
     """As ``predicted_gaussians`` of the logits of a cascade, which the CPU need not make dense.
 
@@ -75,14 +78,15 @@ def cascade_gaussians(
             duplicates.
         ignored: voxels to leave out.
         scale: standard deviation in voxels.
+        empty: id of the empty class.
     """
     ratio = grid.shape[0] // coarse.shape[1]
     if not backend.use_kernel("cascade_gaussians", coarse, fine):
         dense = upsample(coarse, ratio).permute(1, 2, 3, 0)
         dense = dense.index_put(children.unbind(1), fine.to(dense.dtype)).permute(3, 0, 1, 2)
-        return predicted_gaussians(dense, grid, ignored=ignored, scale=scale)
+        return predicted_gaussians(dense, grid, ignored=ignored, scale=scale, empty=empty)
     with torch.no_grad():
-        drawn = opacity_from_empty(coarse.float().softmax(dim=0)[EMPTY]) >= MIN_OPACITY
+        drawn = opacity_from_empty(coarse.float().softmax(dim=0)[empty]) >= MIN_OPACITY
         drawn[(children // ratio).unbind(1)] = False  # their children are drawn instead
         coarse_row = torch.full(drawn.shape, -1, dtype=torch.int32)
         rows = torch.arange(len(fine), len(fine) + int(drawn.sum()), dtype=torch.int32)
@@ -94,17 +98,27 @@ def cascade_gaussians(
         if ignored is not None:
             row_of[ignored.permute(2, 1, 0)] = -1
     logits = torch.cat([fine, coarse[:, drawn].T]).float()
-    probabilities, opacities, voxels = DrawnVoxels.apply(logits, row_of, MIN_OPACITY)
+    probabilities, opacities, voxels = DrawnVoxels.apply(logits, row_of, MIN_OPACITY, empty)
     return _spheres(voxels, opacities, probabilities, grid, scale)
 
 
 def true_gaussians(
-    labels: UInt8[Tensor, "x y z"], classes: int, grid: VoxelGrid, *, scale: float = SCALE
+    labels: UInt8[Tensor, "x y z"],
+    classes: int,
+    grid: VoxelGrid,
+    *,
+    scale: float = SCALE,
+    empty: int = EMPTY,
 ) -> Gaussians:
     """One opaque Gaussian for every occupied voxel of labels, whether true or predicted; none for
     empty and ignored voxels.
+
+    Args:
+        classes: number of classes, the empty one included.
+        scale: standard deviation in voxels.
+        empty: id of the empty class.
     """
-    voxels = _from_above((labels != EMPTY) & (labels != IGNORE))
+    voxels = _from_above((labels != empty) & (labels != IGNORE))
     features = torch.eye(classes, device=labels.device)[labels[voxels.unbind(1)].long()]
     return _spheres(voxels, features.new_ones(len(features)), features, grid, scale)
 

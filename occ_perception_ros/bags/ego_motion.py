@@ -113,7 +113,7 @@ def _read_can_pose(root: Path, scene_name: str) -> CanVelocities | None:
         linear = np.array([record["vel"] for record in records], np.float64)
         angular = np.array([record["rotation_rate"] for record in records], np.float64)
         velocities = (stamps_ns, linear.reshape(-1, 3), angular.reshape(-1, 3))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a pose file of the nuScenes CAN bus expansion ({error!r}); extract it "
             "again"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+import os
+import struct
 from pathlib import Path
+from typing import BinaryIO
 
 from mcap.exceptions import InvalidMagic
 from mcap.reader import SeekingReader
@@ -16,7 +18,7 @@ from rosbags.interfaces import (
     MessageDefinitionFormat,
 )
 from rosbags.rosbag2.metadata import ReaderMetadata, parse_qos
-from rosbags.rosbag2.storage_mcap import McapReader
+from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader
 
 _FORMATS = {
     "ros2msg": MessageDefinitionFormat.MSG,
@@ -25,6 +27,10 @@ _FORMATS = {
     "": MessageDefinitionFormat.NONE,
 }
 """Schema encodings of ROS 2."""
+
+_MAGIC = b"\x89MCAP0\r\n"
+_FOOTER_BYTES = 28
+"""From the footer's fields, the first of which is the summary's position, to the end."""
 
 _MAX_RECORD_BYTES = 2**26
 """Limit for records of an MCAP's summary; the length field of a damaged file may be anything."""
@@ -48,7 +54,6 @@ class McapStorage(McapReader):
         self._path = path
         self.skipped: dict[str, str] = {}
         """Why topics are left out, by name; known once the file is open."""
-        self._mixed = False
 
     def open(self) -> None:
         """Opens the file.
@@ -62,11 +67,12 @@ class McapStorage(McapReader):
             super().open()  # reads files without a summary, and names what is wrong with others
             return
         self.skipped = _foreign(summary)
-        self._mixed = bool(self.skipped)
-        if not self._mixed:
+        if not self.skipped:
             super().open()
             return
         self.bio = self._path.open("rb")
+        self.data_start, self.data_end = _data_section(self.bio)
+        self.chunks = _chunks(summary)
         self.connections = [
             self._connection(channel, summary)
             for channel in summary.channels.values()
@@ -78,21 +84,6 @@ class McapStorage(McapReader):
             self.metadata = ReaderMetadata(
                 end_ns - start_ns, start_ns, end_ns, count, None, None, None, None
             )
-
-    def messages(
-        self, connections: Collection[Connection], start: int | None = None, stop: int | None = None
-    ) -> Generator[tuple[Connection, int, bytes], None, None]:
-        """Connection, bag time in nanoseconds, and bytes of every message, in their order."""
-        if not self._mixed:
-            yield from super().messages(connections, start, stop)
-            return
-        assert self.bio is not None
-        wanted = {connection.id: connection for connection in connections}
-        topics = [connection.topic for connection in connections]
-        reader = SeekingReader(self.bio)
-        for _, channel, message in reader.iter_messages(topics, start, stop):
-            if channel.id in wanted:
-                yield wanted[channel.id], message.log_time, message.data
 
     def _connection(self, channel: Channel, summary: Summary) -> Connection:
         schema = summary.schemas.get(channel.schema_id)
@@ -111,6 +102,34 @@ class McapStorage(McapReader):
             ),
             self,
         )
+
+
+def _data_section(file: BinaryIO) -> tuple[int, int]:
+    """Where the messages begin and end: behind the header, before the summary."""
+    file.seek(len(_MAGIC) + 1)
+    (header_bytes,) = struct.unpack("<Q", file.read(8))
+    file.seek(-_FOOTER_BYTES, os.SEEK_END)
+    (summary_start,) = struct.unpack("<Q", file.read(8))
+    return len(_MAGIC) + 9 + header_bytes, summary_start
+
+
+def _chunks(summary: Summary) -> list[ChunkInfo]:
+    """The chunks, each of which may hold messages of any topic."""
+    return [
+        ChunkInfo(
+            index.message_start_time,
+            index.message_end_time,
+            index.chunk_start_offset,
+            index.chunk_length,
+            index.message_index_offsets,
+            index.message_index_length,
+            index.compression,
+            index.compressed_size,
+            index.uncompressed_size,
+            dict.fromkeys(summary.channels, 1),
+        )
+        for index in summary.chunk_indexes
+    ]
 
 
 def foreign_topics(path: Path) -> dict[str, str]:

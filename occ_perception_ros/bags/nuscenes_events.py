@@ -10,7 +10,7 @@ import numpy as np
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
 from occ_core.datasets.recordings import CameraImage, LidarSweep
-from occ_core.types import DriveContext
+from occ_core.taxonomy import DriveContext
 from occ_perception_ros.bags import nuscenes_messages as messages
 from occ_perception_ros.bags.ego_motion import EgoMotion
 from occ_perception_ros.bags.scene_context import SceneContext

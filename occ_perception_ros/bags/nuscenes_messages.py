@@ -6,6 +6,7 @@ All stamps are in nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -119,10 +120,19 @@ def firing_times_s(ring: np.ndarray) -> np.ndarray:
     Args:
         ring: index of the laser of each point, ``[N]``.
     """
-    if len(ring) == 0 or not np.array_equal(ring, np.arange(len(ring)) % LIDAR_RINGS):
-        return np.zeros(len(ring), np.float32)
-    column = np.arange(len(ring)) // LIDAR_RINGS
-    return np.asarray(((column + 1) / (column[-1] + 1) - 1) * LIDAR_PERIOD_S, np.float32)
+    rings, times_s = _regular_firing(len(ring))
+    return times_s if np.array_equal(ring, rings) else np.zeros(len(ring), np.float32)
+
+
+@lru_cache(maxsize=8)
+def _regular_firing(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lasers and firing times of a sweep in the usual order; sweeps have few sizes."""
+    column = np.arange(count) // LIDAR_RINGS
+    columns = max(-(-count // LIDAR_RINGS), 1)
+    times_s = np.asarray(((column + 1) / columns - 1) * LIDAR_PERIOD_S, np.float32)
+    rings = np.asarray(np.arange(count) % LIDAR_RINGS, np.float32)
+    rings.flags.writeable = times_s.flags.writeable = False
+    return rings, times_s
 
 
 def point_cloud(
@@ -147,7 +157,7 @@ def point_cloud(
         is_bigendian=False,
         point_step=POINT_DTYPE.itemsize,
         row_step=POINT_DTYPE.itemsize * len(cloud),
-        data=np.frombuffer(cloud.tobytes(), np.uint8),
+        data=cloud.view(np.uint8),
         is_dense=bool(np.isfinite(points[:, :3]).all()),
     )
 
@@ -275,5 +285,12 @@ def _pose(a_from_b: np.ndarray) -> ros.geometry_msgs__msg__Pose:
 
 
 def _quaternion(a_from_b: np.ndarray) -> ros.geometry_msgs__msg__Quaternion:
-    w, x, y, z = map(float, quaternion_from_rotation(a_from_b[:3, :3]))
+    return _quaternion_of(np.ascontiguousarray(a_from_b[:3, :3], np.float64).tobytes())
+
+
+@lru_cache(maxsize=64)
+def _quaternion_of(rotation: bytes) -> ros.geometry_msgs__msg__Quaternion:
+    """Of the bytes of a matrix: transform and odometry of one event have the same pose."""
+    matrix = np.frombuffer(rotation, np.float64).reshape(3, 3)
+    w, x, y, z = map(float, quaternion_from_rotation(matrix))
     return ros.geometry_msgs__msg__Quaternion(x, y, z, w)

@@ -6,6 +6,8 @@ import importlib
 import time
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosReliability
@@ -110,8 +112,18 @@ class Player:
 
 
 def message_class(message_type: str) -> Any:
-    """The class of a type such as ``std_msgs/msg/String``; None if it is not installed."""
-    package, _, name = message_type.split("/")
+    """The class of a type such as ``std_msgs/msg/String``; None if it is not installed.
+
+    The name comes from the bag, and importing a package runs its code: only packages that have
+    messages, which are ROS's, are imported.
+    """
+    package, _, name = message_type.replace("/msg/", "/").partition("/")
+    if not (package.isidentifier() and name.isidentifier()):
+        return None
+    spec = PathFinder.find_spec(package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    if not any(Path(folder, "msg", "__init__.py").is_file() for folder in folders or ()):
+        return None
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name, None)
     except ImportError:

@@ -6,7 +6,7 @@ of their type is decoded, and topics that cannot be read at all are left out by 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2, Qos, QosDurabil
 from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.typesys.store import Typestore
 
+from occ_perception_ros.bags.decompression import check_file, decompress, limit_decompression
 from occ_perception_ros.bags.definitions import DefinitionError, typestore_for
 from occ_perception_ros.bags.mcap_storage import McapStorage
 
@@ -74,6 +75,7 @@ class BagReader:
             raise BagError(
                 f"{path} does not exist; give a rosbag2 folder, or an .mcap or .db3 file"
             )
+        limit_decompression()
         self.path = path
         self.skipped: dict[str, str] = {}
         """Why topics are left out, by name; known once the bag is open."""
@@ -215,6 +217,26 @@ class _Folder(DirectoryReader):
         **DirectoryReader.STORAGE_PLUGINS,
         "mcap": McapStorage,
     }
+    _has_compressed_messages = False
+
+    def open(self) -> None:
+        """Opens the folder; compressed files are checked before they are unpacked."""
+        for file in sorted(Path(str(self.path)).glob("*.zstd")):
+            check_file(file)
+        super().open()
+        self._has_compressed_messages = self.metadata.compression_mode == "message"
+        if self._has_compressed_messages:
+            self.metadata = self.metadata._replace(compression_mode=None)
+
+    def messages(
+        self, connections: Collection[Connection], start: int | None = None, stop: int | None = None
+    ) -> Generator[tuple[Connection, int, bytes], None, None]:
+        """Connection, bag time in nanoseconds, and bytes of every message, in their order."""
+        for connection, stamp_ns, data in super().messages(connections, start, stop):
+            yield connection, stamp_ns, self._plain(data)
+
+    def _plain(self, data: bytes) -> bytes:
+        return decompress(bytes(data), "zstd") if self._has_compressed_messages else data
 
 
 class _Rosbag2Reader(rosbag2.Reader):

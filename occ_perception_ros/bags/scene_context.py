@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from pathlib import Path
 
-from occ_core.types import UNKNOWN, DriveContext
+from occ_core.taxonomy import UNKNOWN, DriveContext
 from occ_perception_ros.can.estimator import ContextEstimator, weather_label
 from occ_perception_ros.can.nuscenes import nuscenes_signals
 from occ_perception_ros.can.rules import ContextRules

@@ -18,7 +18,7 @@ from occ_perception_ros.can.frame import CanFrame, frame_from_ros_message
 from occ_perception_ros.can.health import CanHealth, diagnostics
 from occ_perception_ros.can.sources import CanBus, LogPlayer
 from occ_perception_ros.parameters import ParameterError, declare
-from occ_perception_ros.ranges import range_problems
+from occ_perception_ros.ranges import range_problems, refuse
 
 _TICK_S = 0.1
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -40,6 +40,10 @@ class CanNodeConfig:
     """Weather and region are published on a change, and after this time again."""
 
     def __post_init__(self) -> None:
+        refuse(self.problems())
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, one text each."""
         problems = range_problems(self)
         if not self.rules_file:
             problems.append(
@@ -47,8 +51,7 @@ class CanNodeConfig:
             )
         if self.channel and self.log_file:
             problems.append("channel and log_file exclude one another")
-        if problems:
-            raise ValueError("; ".join(problems))
+        return problems
 
 
 class CanContextNode(Node):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dacite
-import yaml
 
 from occ_perception_ros.can.rules import Area, ContextRules, Evidence, FactRule, FixRule, RegionRule
+from occ_perception_ros.yaml_files import read_yaml
 
 RuleT = TypeVar("RuleT")
 
@@ -26,8 +26,8 @@ def load_rules(path: Path) -> ContextRules:
             by its place, such as ``rain.evidence[0]``.
     """
     try:
-        content = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError, UnicodeError, ValueError, RecursionError) as error:
+        content = read_yaml(path)
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise RulesError(f"the rules {path} cannot be read: {reason}") from error
     reader = _Reader()
@@ -120,7 +120,7 @@ class _Reader:
         data = {name: _as_tuple(value) for name, value in entry.items()} | parts
         try:
             return dacite.from_dict(kind, data, dacite.Config(strict=True))
-        except (dacite.DaciteError, ValueError, TypeError) as error:
+        except (dacite.DaciteError, ValueError, TypeError, OverflowError) as error:
             self.problems.append(f"{where}: {error}")
             return None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from occ_perception_ros.can.frame import CanFrame, frame_from_can_message
 from occ_perception_ros.can.install import import_or_explain
+from occ_perception_ros.can.log_limits import check_expansion
 
 _RETRY_S = 1.0
 _POLL_S = 0.2
@@ -39,6 +40,7 @@ def log_frames(path: Path) -> Iterator[CanFrame]:
     options = {"relative_timestamp": False} if ".asc" in path.suffixes else {}
     number = 0
     try:
+        check_expansion(path)
         with can.LogReader(str(path), **options) as reader:
             for message in reader:
                 number += 1

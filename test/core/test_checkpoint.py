@@ -9,12 +9,14 @@ from occ_core.build import build_model
 from occ_core.checkpoint import (
     SHIPPED,
     CheckpointError,
+    checkpoint_id,
     config_from_dict,
     load_checkpoint,
     save_checkpoint,
     start_from,
 )
 from occ_core.config import PRESETS, OccupancyConfig, SurroundOccConfig, TPVFormerConfig, debug
+from occ_core.image_encoder import ImageEncoderConfig
 from occ_core.prompts import PROMPTS, LanguageConfig
 from occ_core.temporal import TemporalConfig
 
@@ -101,6 +103,16 @@ def test_the_embeddings_of_the_prompts_are_stored_with_the_weights(tmp_path):
     assert torch.equal(loaded.prompts.embeddings, model.prompts.embeddings)
 
 
+def test_the_id_tells_weights_apart_in_whatever_folder(tmp_path):
+    """SHA-256 of "abc", an example of FIPS 180-2."""
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    for folder in ("a", "b"):
+        path = tmp_path / folder / "model.safetensors"
+        path.parent.mkdir()
+        path.write_bytes(b"abc")
+        assert checkpoint_id(path) == f"model.safetensors sha256:{digest}"
+
+
 def test_missing_files_are_named(saved, tmp_path):
     path, _ = saved
     with pytest.raises(CheckpointError, match="absent.safetensors.*does not exist"):
@@ -127,7 +139,7 @@ def test_weights_of_another_model_are_refused(saved):
 def test_truncated_weights_and_foreign_json_are_refused(saved):
     path, _ = saved
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="do not fit"):
+    with pytest.raises(CheckpointError, match="is not a file of weights"):
         load_checkpoint(path)
     path.with_suffix(".json").write_text('{"model": "other"}')
     with pytest.raises(CheckpointError, match="does not describe a model"):
@@ -164,6 +176,49 @@ def test_a_larger_model_starts_as_the_smaller_one_was(saved, make_frame):
     with torch.inference_mode():
         expected, got = (model(make_frame()).head for model in (trained, larger))
     torch.testing.assert_close(got.coarse, expected.coarse, atol=1e-4, rtol=1e-4)
+
+
+def test_heights_and_further_blocks_start_without_influence(saved, make_frame):
+    trained = load_checkpoint(saved[0])[0]
+    torch.manual_seed(1)
+    first, *others = trained.config.volume_blocks
+    larger = build_model(
+        replace(trained.config, ground_height=True, volume_blocks=(first + 1, *others))
+    ).eval()
+    new = start_from(larger, saved[0])
+    assert {name.split(".")[0] for name in new} == {"ground_height", "volume_encoder"}
+    with torch.inference_mode():
+        expected, got = (model(make_frame()).head for model in (trained, larger))
+    torch.testing.assert_close(got.coarse, expected.coarse, atol=1e-4, rtol=1e-4)
+    assert torch.equal(got.children, expected.children) and len(got.children)
+    torch.testing.assert_close(got.fine, expected.fine, atol=1e-4, rtol=1e-4)
+
+
+def test_parts_are_left_out_by_name(saved):
+    path, model = saved
+    other = replace(
+        model.config,
+        image_encoder=ImageEncoderConfig(
+            backbone="efficientnet_lite0", out_channels=model.config.image_encoder.out_channels
+        ),
+    )
+    with pytest.raises(CheckpointError, match=r"is not contained.*image_encoder"):
+        start_from(build_model(other), path)
+    torch.manual_seed(1)
+    started = build_model(other)
+    before = {name: weight.clone() for name, weight in started.state_dict().items()}
+    new = start_from(started, path, without=("image_encoder",))
+    after = started.state_dict()
+    assert {name.split(".")[0] for name in new} == {"image_encoder"}
+    assert all(torch.equal(after[name], before[name]) for name in new)
+    trained = model.state_dict()
+    assert all(torch.equal(after[name], trained[name]) for name in after if name not in new)
+
+
+def test_a_part_that_the_trained_model_lacks_cannot_be_left_out(saved):
+    path, model = saved
+    with pytest.raises(CheckpointError, match=r"no part named 'images'.*image_encoder"):
+        start_from(build_model(model.config), path, without=("images",))
 
 
 def test_a_model_cannot_start_from_one_with_more_parts(saved):

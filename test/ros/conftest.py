@@ -1,4 +1,4 @@
-"""A small drive in the layout of nuScenes, and its bag."""
+"""A small drive in the layout of nuScenes, its bag, and its messages in an assembler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, NuScenes
 from occ_core.geometry.poses import quaternion_from_rotation
+from occ_perception_ros.assembler import FrameAssembler
 from occ_perception_ros.bags.nuscenes_to_bag import convert_scene
+from occ_perception_ros.frame_parts import FrameParts
 
 START_US = 1_600_000_000_000_000
 SPEED_M_S = 8.0
@@ -22,6 +24,8 @@ YAW_RATE_RAD_S = 0.2
 IMAGE_SIZE = (32, 48)
 CAMERA_YAWS_DEG = (55, 0, -55, 110, 180, -110)
 LIDAR_COLUMNS = 40
+Messages = list[tuple[str, Any]]
+"""Topics and messages."""
 
 
 def world_from_ego(time_s: float) -> np.ndarray:
@@ -228,3 +232,29 @@ def small_bag(small_drive: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     bag = tmp_path_factory.mktemp("small_bag") / "bag"
     convert_scene(NuScenes(small_drive), "scene-0001", bag)
     return bag
+
+
+@pytest.fixture
+def feed() -> Callable[[FrameAssembler, Messages], list[FrameParts]]:
+    """``feed(assembler, messages)``: the frames that messages of ``small_bag`` complete."""
+    return _feed
+
+
+def _feed(assembler: FrameAssembler, messages: Messages) -> list[FrameParts]:
+    collected: list[FrameParts] = []
+    for topic, message in messages:
+        name, _, last = topic.strip("/").partition("/")
+        match last or name:
+            case "image_rect_compressed":
+                collected += assembler.add_image(name, message)
+            case "camera_info":
+                collected += assembler.add_camera_info(name, message)
+            case "lidar_top":
+                collected += assembler.add_points(message)
+            case "odom":
+                collected += assembler.add_odometry(message)
+            case "tf_static":
+                collected += assembler.add_transforms(message, static=True)
+            case "weather" | "region":
+                collected += assembler.add_context(last, message)
+    return collected

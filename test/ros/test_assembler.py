@@ -27,6 +27,8 @@ from occ_perception_ros.messages import stamp_ns
 SIZE = (16, 24)
 CONFIG = AssemblerConfig()
 Messages = list[tuple[str, Any]]
+Feed = Callable[[FrameAssembler, Messages], list[FrameParts]]
+Run = Callable[..., tuple[list[FrameParts], dict[str, str], FrameAssembler]]
 
 
 @cache
@@ -41,33 +43,20 @@ def drive(small_bag: Path) -> Messages:
     return deepcopy(_read(small_bag))
 
 
-def feed(assembler: FrameAssembler, messages: Messages) -> list[FrameParts]:
-    collected = []
-    for topic, message in messages:
-        name, _, last = topic.strip("/").partition("/")
-        match last or name:
-            case "image_rect_compressed":
-                collected += assembler.add_image(name, message)
-            case "camera_info":
-                collected += assembler.add_camera_info(name, message)
-            case "lidar_top":
-                collected += assembler.add_points(message)
-            case "odom":
-                collected += assembler.add_odometry(message)
-            case "tf_static":
-                collected += assembler.add_transforms(message, static=True)
-            case "weather" | "region":
-                collected += assembler.add_context(last, message)
-    return collected
+@pytest.fixture
+def run(feed: Feed) -> Run:
+    """``run(messages, config)``: the parts of all frames, the last warning by key, and the
+    assembler.
+    """
 
+    def run_(
+        messages: Messages, config: AssemblerConfig = CONFIG
+    ) -> tuple[list[FrameParts], dict[str, str], FrameAssembler]:
+        warnings: dict[str, str] = {}
+        assembler = FrameAssembler(config, warnings.__setitem__)
+        return feed(assembler, messages) + assembler.flush(), warnings, assembler
 
-def run(
-    messages: Messages, config: AssemblerConfig = CONFIG
-) -> tuple[list[FrameParts], dict[str, str], FrameAssembler]:
-    """The parts of all frames, the last warning by key, and the assembler."""
-    warnings: dict[str, str] = {}
-    assembler = FrameAssembler(config, warnings.__setitem__)
-    return feed(assembler, messages) + assembler.flush(), warnings, assembler
+    return run_
 
 
 def frame_of(parts: FrameParts) -> Frame:
@@ -84,7 +73,9 @@ def equal(a: Frame, b: Frame) -> bool:
     )
 
 
-def test_frames_of_the_bag_equal_those_of_the_data_set(drive: Messages, small_drive: Path) -> None:
+def test_frames_of_the_bag_equal_those_of_the_data_set(
+    drive: Messages, small_drive: Path, run: Run
+) -> None:
     parts, warnings, _ = run(drive)
     dataset = NuScenesFrames(small_drive, image_size=SIZE)
     assert [p.stamp_ns for p in parts] == [keyframe.stamp_ns for keyframe in dataset.keyframes]
@@ -102,7 +93,7 @@ def test_frames_of_the_bag_equal_those_of_the_data_set(drive: Messages, small_dr
 
 
 def test_the_frame_of_the_real_keyframe_equals_that_of_the_data_set(
-    real_data: Path, tmp_path: Path
+    real_data: Path, tmp_path: Path, run: Run
 ) -> None:
     from occ_core.datasets.nuscenes import NuScenes
     from occ_perception_ros.bags.nuscenes_to_bag import convert_scene
@@ -118,7 +109,7 @@ def test_the_frame_of_the_real_keyframe_equals_that_of_the_data_set(
     torch.testing.assert_close(ours.grid_from_camera, expected.grid_from_camera, rtol=0, atol=1e-5)
 
 
-def test_every_pass_of_a_loop_gives_the_same_frames(drive: Messages) -> None:
+def test_every_pass_of_a_loop_gives_the_same_frames(drive: Messages, feed: Feed) -> None:
     assembler = FrameAssembler(CONFIG)
     first, second, third = (feed(assembler, deepcopy(drive)) for _ in range(3))
     assert [p.reset_reason for p in first] == [None] * 3  # three keyframes
@@ -128,7 +119,7 @@ def test_every_pass_of_a_loop_gives_the_same_frames(drive: Messages) -> None:
         assert all(equal(frame_of(a), frame_of(b)) for a, b in zip(first, later, strict=True))
 
 
-def test_a_sweep_waits_for_its_pose(drive: Messages) -> None:
+def test_a_sweep_waits_for_its_pose(drive: Messages, run: Run) -> None:
     def delayed_odometry(messages: Messages) -> Messages:
         """Every odometry message follows the next sweep."""
         result, held = [], []
@@ -157,7 +148,7 @@ def test_a_sweep_waits_for_its_pose(drive: Messages) -> None:
     ],
 )
 def test_without_a_pose_there_is_no_frame_and_the_tf_frames_are_named(
-    drive: Messages, left_out: str, reason: str
+    drive: Messages, left_out: str, reason: str, run: Run
 ) -> None:
     parts, warnings, assembler = run(
         [(topic, message) for topic, message in drive if topic != left_out]
@@ -165,7 +156,9 @@ def test_without_a_pose_there_is_no_frame_and_the_tf_frames_are_named(
     assert parts == [] and reason in warnings["pose"] and assembler.counts["no_pose"] == 3
 
 
-def test_a_camera_without_transform_or_camera_info_is_masked_and_named(drive: Messages) -> None:
+def test_a_camera_without_transform_or_camera_info_is_masked_and_named(
+    drive: Messages, run: Run
+) -> None:
     for topic, message in drive:
         if topic == "/tf_static":
             message.transforms = [t for t in message.transforms if t.child_frame_id != "cam_back"]
@@ -180,7 +173,7 @@ def test_a_camera_without_transform_or_camera_info_is_masked_and_named(drive: Me
 
 
 def test_a_calibration_file_replaces_tf_and_camera_info(
-    drive: Messages, small_bag: Path, tmp_path: Path
+    drive: Messages, small_bag: Path, tmp_path: Path, run: Run
 ) -> None:
     models = "".join(
         f"  {camera}: {{size: [32, 48], intrinsics: [38, 0, 23.5, 0, 39, 15.5, 0, 0, 1]}}\n"
@@ -205,7 +198,7 @@ def test_a_calibration_file_replaces_tf_and_camera_info(
 
 
 def test_a_changed_camera_info_is_used_and_an_unusable_one_masks_the_camera(
-    drive: Messages,
+    drive: Messages, run: Run
 ) -> None:
     infos = [message for topic, message in drive if topic == "/cam_front/camera_info"]
     for message in infos[2:4]:
@@ -222,7 +215,7 @@ def test_a_changed_camera_info_is_used_and_an_unusable_one_masks_the_camera(
     assert "cam_front" in warnings["camera_info cam_front"]
 
 
-def test_a_corrupt_image_masks_its_camera(drive: Messages) -> None:
+def test_a_corrupt_image_masks_its_camera(drive: Messages, run: Run) -> None:
     for topic, message in drive:
         if topic == "/cam_back/image_rect_compressed":
             message.data = message.data[: len(message.data) // 2]
@@ -244,7 +237,7 @@ def _truncated(message: Any) -> None:
     ("spoil", "reason"), [(_no_points, "no usable point"), (_truncated, "truncated")]
 )
 def test_an_unusable_sweep_affects_only_its_own_frame(
-    drive: Messages, spoil: Callable[[Any], None], reason: str
+    drive: Messages, spoil: Callable[[Any], None], reason: str, run: Run
 ) -> None:
     stamps = [p.stamp_ns for p in run(deepcopy(drive))[0]]
     for topic, message in drive:
@@ -257,7 +250,7 @@ def test_an_unusable_sweep_affects_only_its_own_frame(
     assert frame_of(parts[2]).points[0].isfinite().all()
 
 
-def test_an_empty_cloud_counts_as_missing(drive: Messages) -> None:
+def test_an_empty_cloud_counts_as_missing(drive: Messages, run: Run) -> None:
     for topic, message in drive:
         if topic == "/lidar_top":
             message.width = 0
@@ -266,7 +259,7 @@ def test_an_empty_cloud_counts_as_missing(drive: Messages) -> None:
     assert assembler.counts["empty_clouds"] == 21
 
 
-def test_headers_of_broken_converters_are_refused(drive: Messages) -> None:
+def test_headers_of_broken_converters_are_refused(drive: Messages, run: Run) -> None:
     for topic, message in drive:
         if topic == "/cam_front/image_rect_compressed":
             message.header.stamp.sec = message.header.stamp.nanosec = 0
@@ -275,7 +268,7 @@ def test_headers_of_broken_converters_are_refused(drive: Messages) -> None:
     assert assembler.counts["bad_headers"] == 5
 
 
-def test_a_relocated_vehicle_starts_a_new_memory(drive: Messages) -> None:
+def test_a_relocated_vehicle_starts_a_new_memory(drive: Messages, run: Run) -> None:
     half = len(drive) * 3 // 4
     for topic, message in drive[half:]:
         if topic == "/odom":
@@ -286,7 +279,7 @@ def test_a_relocated_vehicle_starts_a_new_memory(drive: Messages) -> None:
     assert len(parts[2].sweeps) == 1 and assembler.counts["ego_jumps"] == 1
 
 
-def test_the_next_frame_has_the_reason_of_a_reset(drive: Messages) -> None:
+def test_the_next_frame_has_the_reason_of_a_reset(drive: Messages, feed: Feed) -> None:
     assembler = FrameAssembler(CONFIG)
     half = len(drive) // 2
     before = feed(assembler, drive[:half])
@@ -296,7 +289,7 @@ def test_the_next_frame_has_the_reason_of_a_reset(drive: Messages) -> None:
     assert [p.reset_reason for p in after] == ["requested", *[None] * (len(after) - 1)]
 
 
-def test_a_clock_that_goes_back_resets_once(drive: Messages) -> None:
+def test_a_clock_that_goes_back_resets_once(drive: Messages, feed: Feed) -> None:
     assembler = FrameAssembler(CONFIG)
     feed(assembler, drive)
     now = stamp_ns(next(m for topic, m in drive if topic == "/lidar_top").header)
@@ -306,7 +299,7 @@ def test_a_clock_that_goes_back_resets_once(drive: Messages) -> None:
     assert assembler.synchronizer.counts["resets"] == 1
 
 
-def test_the_context_is_in_the_frame_unless_it_is_unknown(drive: Messages) -> None:
+def test_the_context_is_in_the_frame_unless_it_is_unknown(drive: Messages, run: Run) -> None:
     assert frame_of(run(drive)[0][0]).context == (
         DriveContext("rain at night", "singapore-onenorth"),
     )
@@ -318,7 +311,9 @@ def test_the_context_is_in_the_frame_unless_it_is_unknown(drive: Messages) -> No
     assert "'hail' is unknown" in warnings["context weather"]
 
 
-def test_tf_frames_of_ros_1_with_a_leading_slash_are_the_same_frames(drive: Messages) -> None:
+def test_tf_frames_of_ros_1_with_a_leading_slash_are_the_same_frames(
+    drive: Messages, run: Run
+) -> None:
     plain, _, _ = run(deepcopy(drive))
     for topic, message in drive:
         if topic == "/odom":

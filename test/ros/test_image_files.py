@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from occ_perception_ros.image_files import MAX_PIXELS, decode_image_file, image_file_size
+from occ_core.geometry.images import MAX_PIXELS
+from occ_perception_ros.image_files import decode_image_file, image_file_size
 
 RGB = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 10, 3), dtype=np.uint8), (80, 48))
 PNG = b"\x89PNG\r\n\x1a\n"

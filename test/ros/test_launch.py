@@ -114,6 +114,59 @@ def test_the_rig_comes_by_launch_arguments(
     assert given.get("lidar") == (None if names is None else False)
 
 
+@pytest.mark.parametrize(
+    ("use_sim_time", "bag", "expected"),
+    [("auto", True, True), ("auto", False, False), ("true", False, True), ("false", True, False)],
+)
+def test_node_and_rviz_have_the_same_clock(
+    use_sim_time: str,
+    bag: bool,
+    expected: bool,
+    bringup: Any,
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from launch import LaunchContext
+    from launch.logging import launch_config
+    from launch_ros.utilities import evaluate_parameters
+
+    launch_config.log_dir = str(tmp_path)
+    monkeypatch.setattr(bringup, "get_package_share_directory", lambda package: str(repository))
+    context = LaunchContext()
+    for argument in bringup.arguments():
+        argument.execute(context)
+    chosen = {"use_sim_time": use_sim_time, "bag": str(tmp_path) if bag else ""}
+    context.launch_configurations.update(chosen)
+    nodes = [action for action in bringup.bringup(context) if type(action).__name__ == "Node"]
+    given = [evaluate_parameters(context, node._Node__parameters)[-1] for node in nodes]
+    assert [values["use_sim_time"] for values in given] == [expected, expected]
+
+
+def test_the_command_line_comes_after_the_file_of_parameters(
+    bringup: Any, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launch import LaunchContext
+    from launch_ros.utilities import evaluate_parameters
+
+    path = tmp_path / "robot.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    device: cuda\n")
+    monkeypatch.setattr(bringup, "get_package_share_directory", lambda package: str(repository))
+    context = LaunchContext()
+    for argument in bringup.arguments():
+        argument.execute(context)
+    chosen = {"rviz": "false", "params_file": str(path), "device": "cpu"}
+    context.launch_configurations.update(chosen)
+    node = next(each for each in bringup.bringup(context) if type(each).__name__ == "Node")
+    given = evaluate_parameters(context, node._Node__parameters)
+    # The package's file, the preset, the user's file, the launch arguments: rcl takes the last.
+    assert [Path(each).name for each in given if isinstance(each, Path)] == [
+        "occupancy_node.yaml",
+        "robot.yaml",
+    ]
+    assert given[-2] == path and given[-1]["device"] == "cpu"
+
+
 def test_the_launch_file_compiles_without_ros(repository: Path) -> None:
     path = repository / "launch" / "bringup.launch.py"
     compile(path.read_text(), str(path), "exec")

@@ -7,6 +7,7 @@ import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from visualization_msgs.msg import Marker, MarkerArray
 
+from occ_core.labels.sets import OCC3D
 from occ_core.taxonomy import CLASS_ID, CLASS_NAMES, PALETTE
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.markers import cubes_by_class, marker_array, marker_array_bytes
@@ -56,13 +57,34 @@ def test_one_marker_per_class_which_is_deleted_without_voxels() -> None:
     assert car.color.a == 1.0 and car.pose.orientation.w == 1.0
 
 
+def test_markers_live_as_long_as_they_are_told() -> None:
+    labels = labels_of((0, 0, 0, "car"))
+    for lifetime_s, expected in ((0.0, (0, 0)), (2.75, (2, 750_000_000))):
+        message = deserialize_message(
+            marker_array_bytes(labels, GRID, STAMP, "lidar_top", lifetime_s), MarkerArray
+        )
+        lifetimes = {(marker.lifetime.sec, marker.lifetime.nanosec) for marker in message.markers}
+        assert lifetimes == {expected}
+
+
+def test_another_label_set_has_its_names_and_colours() -> None:
+    """Occ3D's 0 is a class, and its 17 is free."""
+    labels = np.full(GRID.shape, 17, np.uint8)
+    labels[0, 0, 0] = 0
+    message = marker_array(labels, GRID, STAMP, "base_link", label_set=OCC3D)
+    assert [marker.ns for marker in message.markers] == list(OCC3D.names[:17])
+    (shown,) = [marker for marker in message.markers if marker.action == Marker.ADD]
+    assert (shown.ns, len(shown.points)) == ("others", 1)
+    assert shown.color.r == pytest.approx(96 / 255)
+
+
 @pytest.mark.parametrize("occupied", [0.0, 0.1, 1.0])
 # Frame names of every length modulo 4, which aligns what follows.
 @pytest.mark.parametrize("frame_id", ["m", "ma", "map", "mapp"])
 def test_the_bytes_are_the_message(occupied: float, frame_id: str) -> None:
     labels = random_labels(occupied)
-    raw = marker_array_bytes(labels, GRID, STAMP, frame_id)
-    message = marker_array(labels, GRID, STAMP, frame_id)
+    raw = marker_array_bytes(labels, GRID, STAMP, frame_id, 1.5)
+    message = marker_array(labels, GRID, STAMP, frame_id, 1.5)
     # The reference is serialised as well, which turns its colours into float32.
     assert deserialize_message(raw, MarkerArray) == deserialize_message(
         serialize_message(message), MarkerArray

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2
 
+from occ_core.labels.sets import OCC3D
+from occ_core.ops.line_of_sight import CROSSED, ENDED
 from occ_core.taxonomy import CLASS_ID
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.messages import points_from_message
-from occ_perception_ros.outputs import drivable_map, occupancy_grid, occupancy_points, voxel_points
+from occ_perception_ros.outputs import (
+    cloud_message,
+    drivable_map,
+    known_voxels,
+    obstacle_points,
+    occupancy_grid,
+    occupancy_points,
+    voxel_points,
+)
 
 GRID = VoxelGrid((-2.0, -1.0, -1.0, 2.0, 1.0, 3.0), 0.5)  # 8 x 4 x 8
 STAMP = 1_532_402_927_647_951_000
@@ -56,6 +68,48 @@ def test_the_nodes_own_decoder_reads_the_cloud() -> None:
     np.testing.assert_array_equal(points, [[-0.25, 0.75, 0.75, 0.0]])
 
 
+def test_obstacles_are_what_blocks_a_robot() -> None:
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[0, 0, 0], labels[1, 0, 0], labels[2, 0, 0] = ROAD, KERB, CAR
+    points = obstacle_points(labels, np.ones(GRID.shape, np.float32), GRID)
+    assert points.tolist() == [(-0.75, -0.75, -0.75, CAR, 1.0)]  # x: -2 + 2.5 * 0.5
+
+
+def test_known_voxels_are_occupied_or_seen_through() -> None:
+    labels, seen = np.zeros(GRID.shape, np.uint8), np.zeros(GRID.shape, np.uint8)
+    labels[0, 0, 0] = labels[1, 0, 0] = CAR
+    seen[1:4, 0, 0] = (ENDED, ENDED, CROSSED)
+    records = known_voxels(labels, np.full(GRID.shape, 0.5, np.float32), seen, GRID)
+    # The model's own guess, what a sensor saw, and free space; the empty voxel in which a line
+    # ended is unknown: the model and the sensor contradict each other.
+    assert [(r["x"], r["label"], r["observed"]) for r in records] == [
+        (-1.75, CAR, 0),
+        (-1.25, CAR, 1),
+        (-0.25, 0, 1),
+    ]
+    fields = [(field.name, field.offset) for field in cloud_message(records, STAMP, "a").fields]
+    assert fields == [
+        ("x", 0),
+        ("y", 4),
+        ("z", 8),
+        ("label", 12),
+        ("observed", 13),
+        ("probability", 16),
+    ]
+
+
+def test_another_label_set_has_another_empty_class() -> None:
+    """Occ3D's 0 is a class, and its 17 is free; 11 is its driveable surface, too."""
+    labels = np.full(GRID.shape, 17, np.uint8)
+    probability = np.ones(GRID.shape, np.float32)
+    labels[0, 0, 0] = 0
+    labels[1:, :, 0] = 11
+    assert len(voxel_points(labels, probability, GRID, OCC3D)) == 1 + 7 * 4
+    assert obstacle_points(labels, probability, GRID, OCC3D)["label"].tolist() == [0]
+    cells, _ = drivable_map(labels, GRID, 2.0, OCC3D)
+    assert cells[:, 0].tolist() == [100] + [0] * 7
+
+
 def test_columns_for_a_vehicle() -> None:
     labels = np.zeros(GRID.shape, np.uint8)
     labels[:6, :, 1] = ROAD
@@ -80,6 +134,41 @@ def test_the_cells_of_the_map_run_along_x_first() -> None:
     assert (origin.x, origin.y, origin.z) == (-2.0, -1.0, -0.5)
     assert [i for i, cell in enumerate(message.data) if cell == 100] == [2 * 8 + 5]
     assert message.header.frame_id == "lidar_top" and message.header.stamp.nanosec == 647_951_000
+
+
+@given(
+    low=st.tuples(st.integers(-40, 40), st.integers(-40, 40)),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    yaw=st.floats(-np.pi, np.pi),
+    data=st.data(),
+)
+def test_a_cell_lies_where_its_column_does(
+    low: tuple[int, int], shape: tuple[int, int], yaw: float, data: st.DataObject
+) -> None:
+    """Seen from a world in which the vehicle has any heading, to the left or to the right."""
+    size = 0.5
+    low_m = (low[0] * size, low[1] * size, 0.0)
+    high_m = (low_m[0] + shape[0] * size, low_m[1] + shape[1] * size, 2 * size)
+    grid = VoxelGrid((*low_m, *high_m), size)
+    x, y = (data.draw(st.integers(0, cells - 1)) for cells in shape)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[:, :, 0] = ROAD
+    labels[x, y, 1] = CAR
+    message = occupancy_grid(labels, grid, STAMP, "lidar_top", 2.0)
+    # As nav_msgs/MapMetaData defines it: cell (column, row) of the row-major data, seen from the
+    # origin, whose orientation Nav2 does not use and which therefore has to be the identity.
+    row, column = divmod(list(message.data).index(100), message.info.width)
+    turn = message.info.origin.orientation
+    assert (turn.x, turn.y, turn.z, turn.w) == (0.0, 0.0, 0.0, 1.0)
+    origin = np.array([message.info.origin.position.x, message.info.origin.position.y])
+    in_grid_frame = origin + (np.array([column, row]) + 0.5) * message.info.resolution
+    obstacle = obstacle_points(labels, np.ones(grid.shape, np.float32), grid)
+    world_from_grid = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+    np.testing.assert_allclose(
+        world_from_grid @ in_grid_frame,
+        world_from_grid @ [obstacle["x"][0], obstacle["y"][0]],
+        atol=1e-5,
+    )
 
 
 def test_an_empty_grid_is_unknown() -> None:

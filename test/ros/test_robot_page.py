@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
+import yaml
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.parameter import Parameter
 
 from occ_perception_ros.bags.nuscenes_messages import point_cloud
@@ -19,6 +21,7 @@ from occ_perception_ros.lenses import FISHEYE_MODELS, POLYNOMIAL_MODELS
 from occ_perception_ros.messages import points_from_message
 from occ_perception_ros.node import OccupancyNode
 from occ_perception_ros.pixel_formats import IMAGE_ENCODINGS
+from occ_perception_ros.sensor_health import SensorHealth
 from occ_perception_ros.topics import CAMERAS
 
 FOREIGN = ("/rosout", "/parameter_events", "/clock")
@@ -115,6 +118,16 @@ def test_lenses_and_counts_are_the_codes(page: str) -> None:
     _, counts = points_from_message(point_cloud(points, 1, "lidar_top"))
     for name in (*counts, "out_of_range", "bad_intensity", "clamped_intensity"):
         assert f"`{name}`" in page
+
+
+def test_the_sample_status_has_the_values_of_the_code(page: str) -> None:
+    blocks = re.findall(r"^```yaml\n(level: .*?)^```", page, re.DOTALL | re.MULTILINE)
+    (sample,) = [yaml.safe_load(block) for block in blocks]
+    assert list(sample) == [*DiagnosticStatus.get_fields_and_field_types()]
+    camera = SensorHealth("/cam_front/image_rect_compressed", lag_s=-5.0)
+    camera.compare(stamp_ns=5_000_000_000, sweep_ns=0)
+    camera.received(5_000_000_000, now_s=0.0)
+    assert list(sample["values"]) == list(camera.values(0.0))
 
 
 def test_a_topic_that_changed_is_noticed(page: str, tmp_path: Path) -> None:

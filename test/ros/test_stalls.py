@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -22,30 +23,13 @@ from occ_perception_ros.frames import build_frame
 SIZE = (16, 24)
 CONFIG = AssemblerConfig()
 Messages = list[tuple[str, Any]]
+Feed = Callable[[FrameAssembler, Messages], list[FrameParts]]
 
 
 @pytest.fixture(scope="module")
 def drive(small_bag: Path) -> Messages:
     with BagReader(small_bag) as reader:
         return [(raw.topic, reader.decode(raw)) for raw in reader.messages(list(reader.topics))]
-
-
-def feed(assembler: FrameAssembler, messages: Messages) -> list[FrameParts]:
-    parts: list[FrameParts] = []
-    for topic, message in messages:
-        name, _, last = topic.strip("/").partition("/")
-        match last or name:
-            case "image_rect_compressed":
-                parts += assembler.add_image(name, message)
-            case "camera_info":
-                parts += assembler.add_camera_info(name, message)
-            case "lidar_top":
-                parts += assembler.add_points(message)
-            case "odom":
-                parts += assembler.add_odometry(message)
-            case "tf_static":
-                parts += assembler.add_transforms(message, static=True)
-    return parts
 
 
 def frames(parts: list[FrameParts]) -> list[Frame]:
@@ -86,7 +70,9 @@ def merged(messages: Messages, seed: int) -> Messages:
 
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_topics_in_any_order_give_the_frames_of_the_bag(drive: Messages, seed: int) -> None:
+def test_topics_in_any_order_give_the_frames_of_the_bag(
+    drive: Messages, seed: int, feed: Feed
+) -> None:
     offline = FrameAssembler(CONFIG)
     expected = feed(offline, deepcopy(drive)) + offline.flush()
     live = FrameAssembler(CONFIG, clock_s=lambda: 0.0)  # everything in one moment of wall time
@@ -95,7 +81,7 @@ def test_topics_in_any_order_give_the_frames_of_the_bag(drive: Messages, seed: i
     assert_equal(frames(received), frames(expected))
 
 
-def test_a_pose_that_comes_late_is_waited_for_in_wall_time(drive: Messages) -> None:
+def test_a_pose_that_comes_late_is_waited_for_in_wall_time(drive: Messages, feed: Feed) -> None:
     now_s = [0.0]
     live = FrameAssembler(CONFIG, clock_s=lambda: now_s[0])
     without = [(topic, message) for topic, message in drive if topic != "/odom"]
@@ -109,7 +95,7 @@ def test_a_pose_that_comes_late_is_waited_for_in_wall_time(drive: Messages) -> N
 
 
 def test_a_sweep_without_any_pose_is_given_up(
-    drive: Messages, monkeypatch: pytest.MonkeyPatch
+    drive: Messages, monkeypatch: pytest.MonkeyPatch, feed: Feed
 ) -> None:
     monkeypatch.setattr("occ_perception_ros.assembler.POSE_PATIENCE_S", 1.0)  # of a drive of 1 s
     now_s = [0.0]

@@ -96,6 +96,17 @@ def test_period_zero_gives_a_set_for_every_sweep_with_images() -> None:
     assert anchors(feed(sync, drive(400, image_period_ms=100))) == [0, 100, 200, 300]
 
 
+def test_a_camera_that_is_known_to_send_nothing_is_not_waited_for() -> None:
+    sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
+    sync.leave_out(["right"])
+    sets = feed(sync, drive(1100, without={"right": (0, 10_000)}))
+    assert anchors(sets) == [0, 500, 1000] and sync.counts["starting"] == 0
+    assert [each.missing for each in sets] == [{"right": "known to send no image"}] * 3
+    back = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
+    back.leave_out(["right"])  # which was wrong: it sends images
+    assert [each.missing for each in feed(back, drive(1100))] == [{}] * 3
+
+
 def test_a_camera_without_images_delays_sets_only_during_the_grace() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     sets = feed(sync, drive(4100, without={"right": (0, 10_000)}))

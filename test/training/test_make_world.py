@@ -137,6 +137,18 @@ def test_the_town_is_the_default_world(tmp_path: Path, scenes: list[Scene]) -> N
     assert default.style == explicit.style == TOWN and hard.style == HARD
 
 
+def test_every_third_town_of_the_mixed_world_is_a_plain_one(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    config = world_config(tmp_path, scenes=6, world="mixed")
+    for index in range(config.total_scenes):
+        make_scene(config, index)
+    # Plain towns get labels as complete as the hard ones'.
+    plain = dataclasses.replace(TOWN, label_span_s=HARD.label_span_s)
+    assert [scene.drive.style for scene in scenes] == [HARD, HARD, plain] * 2
+    assert all(scene.drive.duration_s > HARD.label_span_s for scene in scenes)
+
+
 def test_consecutive_scenes_share_one_drive_and_time_line(
     tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:

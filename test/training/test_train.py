@@ -24,7 +24,7 @@ from training.learning.objective import LossWeights
 from training.learning.prompt_noise import LanguageTraining
 from training.learning.random_streams import Purpose, random_stream
 from training.recipes import RECIPES, tiny_town
-from training.train import train
+from training.train import main, train
 
 WITHOUT_VOXELS = LossWeights(cross_entropy=0, lovasz=0, depth=0)
 
@@ -258,3 +258,16 @@ def test_recipes_are_complete_configs():
     assert [recipe.__name__ for recipe in RECIPES][0] == "debug"
     assert all(isinstance(recipe(), TrainConfig) for recipe in RECIPES)
     assert tiny_town().model.grid.shape == (200, 200, 16)
+
+
+def test_of_several_processes_one_says_where_the_checkpoint_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", ["train", "debug"])
+    monkeypatch.setattr("training.train.train", lambda config, resume: tmp_path / "model")
+    monkeypatch.setattr("training.train.rank_zero_only.rank", 1)
+    main()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("training.train.rank_zero_only.rank", 0)
+    main()
+    assert capsys.readouterr().out == f"trained: {tmp_path / 'model'}\n"

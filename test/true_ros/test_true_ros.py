@@ -62,7 +62,7 @@ def test_programs_and_launch_arguments_are_found(ros: Any) -> None:
     found = ros.run("ros2", "pkg", "executables", PACKAGE)
     assert {f"{PACKAGE} {name}" for name in SCRIPTS} <= set(found.splitlines())
     shown = ros.run(*LAUNCH, "--show-args")
-    for name in ("bag", "rviz", "topics", "params_file", "use_sim_time", "namespace"):
+    for name in ("bag", "rviz", "topics", "params_file", "use_sim_time", "namespace", "autostart"):
         assert f"'{name}':" in shown
     assert all(preset in shown for preset in PRESETS)
 
@@ -97,7 +97,7 @@ def test_a_loop_has_no_pause_between_its_passes(ros: Any, running: Any) -> None:
     assert "no point cloud" not in ros.log(running)
 
 
-def test_parameters_are_described_and_refuse_a_change(ros: Any, running: Any) -> None:
+def test_parameters_are_described_and_refuse_what_is_fixed_or_wrong(ros: Any, running: Any) -> None:
     listed = ros.see("sync.tolerance_s", "ros2", "param", "list", NODE).split()
     assert {"grid_frame", "world_frame"} <= set(listed)
     ros.see("map", "ros2", "param", "get", NODE, "world_frame")
@@ -105,6 +105,10 @@ def test_parameters_are_described_and_refuse_a_change(ros: Any, running: Any) ->
     ros.see(description, "ros2", "param", "describe", NODE, "grid_frame")
     ros.see_refusal("read-only", "ros2", "param", "set", NODE, "grid_frame", "base_link")
     ros.see("lidar_top", "ros2", "param", "get", NODE, "grid_frame")
+    tolerance = (NODE, "sync.tolerance_s")
+    ros.see("successful", "ros2", "param", "set", *tolerance, "0.03")
+    ros.see_refusal("0.0..10.0", "ros2", "param", "set", *tolerance, "11")
+    ros.see("0.03", "ros2", "param", "get", *tolerance)
 
 
 def test_a_namespace_and_a_file_of_parameters(ros: Any, drive_bag: Path, tmp_path: Path) -> None:
@@ -126,20 +130,44 @@ def test_mountings_and_motion_come_from_tf(ros: Any, drive_bag: Path, tmp_path: 
     bag = shutil.copytree(drive_bag, tmp_path / "bag")
     (bag / "calibration.yaml").unlink()
     launch(ros, bag, "rviz:=false", f"params_file:={path}")
-    info = ros.see("Subscription count: 1", "ros2", "topic", "info", "-v", "/tf_static")
+    # The node hears latched publishers and others by a subscription each.
+    info = ros.see("Subscription count: 2", "ros2", "topic", "info", "-v", "/tf_static")
     assert info.count("Durability: TRANSIENT_LOCAL") == 2  # player and node
     stamp_of_an_answer(ros)
 
 
 def test_a_managed_node_can_be_deactivated(ros: Any, running: Any) -> None:
-    ros.see(NODE, "ros2", "node", "list")
-    if NODE not in ros.run("ros2", "lifecycle", "nodes").split():
-        pytest.skip("the node is not a lifecycle node")
-    assert "active" in ros.run("ros2", "lifecycle", "get", NODE)
-    ros.run("ros2", "lifecycle", "set", NODE, "deactivate")
-    assert "inactive" in ros.run("ros2", "lifecycle", "get", NODE)
-    ros.run("ros2", "lifecycle", "set", NODE, "activate")
+    need_verb("lifecycle")
+    ros.see(NODE, "ros2", "lifecycle", "nodes")
+    ros.see("active [3]", "ros2", "lifecycle", "get", NODE)
+    ros.see("successful", "ros2", "lifecycle", "set", NODE, "deactivate")
+    ros.see("inactive [2]", "ros2", "lifecycle", "get", NODE)
+    ros.see("successful", "ros2", "lifecycle", "set", NODE, "activate")
     stamp_of_an_answer(ros)
+
+
+def test_a_manager_configures_the_node_once_it_can(ros: Any, drive_bag: Path) -> None:
+    need_verb("lifecycle")
+    command = ["ros2", "run", PACKAGE, "occupancy_node", "--topics", "nuscenes", "--ros-args"]
+    wrong = ["autostart:=false", "calibration_file:=/nowhere.yaml", "sync.sweeps:=0"]
+    options = [word for value in wrong for word in ("-p", value)]
+    node = ros.start(*command, *options, "-p", "device:=cpu")
+    ros.wait_for(node, "unconfigured;")
+    set_state = ("ros2", "lifecycle", "set", NODE)
+    ros.see_refusal("failed", *set_state, "configure")
+    ros.wait_for(node, "sync.sweeps must be an int in 1..100, got 0")
+    assert "calibration_file /nowhere.yaml does not exist" in ros.log(node)
+    calibration = f"{drive_bag}/calibration.yaml"
+    for name, value in (("sync.sweeps", "10"), ("calibration_file", calibration)):
+        ros.see("successful", "ros2", "param", "set", NODE, name, value)
+    ros.see("successful", *set_state, "configure")
+    ros.see("inactive [2]", "ros2", "lifecycle", "get", NODE)
+    ros.see("successful", *set_state, "activate")
+    ros.wait_for(node, "ready;")
+    for transition in ("deactivate", "cleanup", "shutdown"):
+        ros.see("successful", *set_state, transition)
+    ros.see("finalized [4]", "ros2", "lifecycle", "get", NODE)
+    assert ros.stop(node) == 0 and "Traceback" not in ros.log(node)
 
 
 def test_ros2_bag_plays_to_the_node_and_records_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,5 +18,7 @@ class Benchmark:
     """Other implementations by name."""
     same: Callable[[Any, Any], bool]
     """Whether the results of the candidate and of a baseline agree."""
+    clock: Callable[[], float] = time.perf_counter
+    """``time.process_time`` for work of one thread, which other programs then hardly disturb."""
     max_repeats: int = 1_000_000
     """Limit for benchmarks whose baselines are slow."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -45,6 +46,7 @@ def markers() -> Iterator[Benchmark]:
         candidate=lambda: marker_array_bytes(labels, *_OUTPUT),
         baselines={"rclpy_points": lambda: serialize_message(marker_array(labels, *_OUTPUT))},
         same=partial(_same_message, MarkerArray),
+        clock=time.process_time,
     )
 
 
@@ -67,6 +69,7 @@ def pointcloud() -> Iterator[Benchmark]:
         candidate=lambda: serialize_message(occupancy_points(labels, probability, *_OUTPUT)),
         baselines={"point_by_point": point_by_point},
         same=partial(_same_message, PointCloud2),
+        clock=time.process_time,
     )
 
 
@@ -105,6 +108,7 @@ def synchronizer() -> Iterator[Benchmark]:
             **_message_filters(events),
         },
         same=lambda candidate, baseline: candidate == baseline,
+        clock=time.process_time,
     )
 
 

@@ -102,6 +102,10 @@ class Children:
         self._running.remove(child)
         child.expect_success()
 
+    def forget(self, child: Child) -> None:
+        """Takes a child that has ended, or whose end is the caller's business, off the list."""
+        self._running.remove(child)
+
     def __enter__(self) -> Self:
         self._log_folder.mkdir(parents=True, exist_ok=True)
         return self
@@ -138,6 +142,11 @@ class Child:
                 env=environment,
                 start_new_session=True,
             )
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also that of its group."""
+        return self._process.pid
 
     @property
     def returncode(self) -> int | None:

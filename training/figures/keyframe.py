@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from occ_core.taxonomy import CLASS_NAMES, EMPTY, PALETTE
+from occ_core.labels.benchmarks import GridFrame
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 from training.figures.page import (
@@ -27,6 +29,7 @@ from training.figures.voxel_render import (
     BACKGROUND_RGB,
     EGO_RGB,
     VoxelScene,
+    ego_car,
     viewpoint_above,
     viewpoint_behind,
 )
@@ -47,6 +50,8 @@ def keyframe_picture(
     truth: np.ndarray | None,
     grid: VoxelGrid,
     title: str = "",
+    label_set: LabelSet = NUSCENES,
+    grid_frame: GridFrame = "lidar",
 ) -> np.ndarray:
     """The six images, the prediction and the truth from above and from behind, and a legend.
 
@@ -55,8 +60,10 @@ def keyframe_picture(
             missing camera.
         prediction: class ids, uint8 ``[X, Y, Z]``.
         truth: likewise; None leaves it out.
-        grid: the grid of both, in nuScenes' LiDAR frame (+y forward).
+        grid: the grid of both.
         title: a line at the top; the empty string leaves it out.
+        label_set: meaning and colours of the class ids.
+        grid_frame: the frame in which the grid is fixed.
 
     Returns:
         RGB, uint8 ``[h, w, 3]``. Its size depends only on whether there are a truth and a title.
@@ -69,23 +76,27 @@ def keyframe_picture(
             f"a keyframe has {len(CAMERA_CAPTIONS)} images ({', '.join(CAMERA_CAPTIONS)}), got "
             f"{len(images)}"
         )
-    scenes = {"Prediction": VoxelScene(prediction, grid)}
+    ego = ego_car(grid_frame)
+    scenes = {"Prediction": VoxelScene(prediction, grid, ego, label_set)}
     if truth is not None:
-        scenes["Truth"] = VoxelScene(truth, grid)
+        scenes["Truth"] = VoxelScene(truth, grid, ego, label_set)
+    from_above, from_behind = (
+        view(grid, grid_frame) for view in (viewpoint_above, viewpoint_behind)
+    )
     above = [
-        captioned(scene.render(viewpoint_above(grid), ABOVE_PX, ABOVE_PX), f"{name}, from above")
+        captioned(scene.render(from_above, ABOVE_PX, ABOVE_PX), f"{name}, from above")
         for name, scene in scenes.items()
     ]
     first_row = row([_cameras(images, above[0].shape[0]), *above])
     width = (first_row.shape[1] - GAP_PX * (len(scenes) - 1)) // len(scenes)
     behind = [
-        captioned(scene.render(viewpoint_behind(grid), BEHIND_PX, width), f"{name}, from behind")
+        captioned(scene.render(from_behind, BEHIND_PX, width), f"{name}, from behind")
         for name, scene in scenes.items()
     ]
     rows = [first_row, row(behind)]
     if title:
         rows.insert(0, captioned(np.empty((0, first_row.shape[1], 3), dtype=np.uint8), title))
-    rows.append(_legend(first_row.shape[1]))
+    rows.append(_legend(first_row.shape[1], label_set))
     return column(rows)
 
 
@@ -102,6 +113,8 @@ def write_frame_picture(
     prediction: np.ndarray,
     truth: np.ndarray | None,
     grid: VoxelGrid,
+    label_set: LabelSet = NUSCENES,
+    grid_frame: GridFrame = "lidar",
 ) -> None:
     """Writes ``keyframe_picture`` of a frame of batch 1 to ``folder/INDEX.png``, its drive context
     as the title.
@@ -112,6 +125,8 @@ def write_frame_picture(
         prediction: class ids, uint8 ``[X, Y, Z]``.
         truth: likewise; None leaves it out.
         grid: the grid of both.
+        label_set: meaning and colours of the class ids.
+        grid_frame: the frame in which the grid is fixed.
     """
     images = [
         image.permute(1, 2, 0).numpy() if visible else None
@@ -121,7 +136,7 @@ def write_frame_picture(
         images = [images[0] if caption == "front" else None for caption in CAMERA_CAPTIONS]
     context = frame.context[0]
     title = f"{context.region}, {context.weather}"
-    picture = keyframe_picture(images, prediction, truth, grid, title)
+    picture = keyframe_picture(images, prediction, truth, grid, title, label_set, grid_frame)
     write_picture(picture, folder / f"{index:04d}.png")
 
 
@@ -176,10 +191,11 @@ def _cameras(images: Sequence[np.ndarray | None], height: int) -> np.ndarray:
     return cv2.copyMakeBorder(block, top, bottom, 0, 0, cv2.BORDER_CONSTANT, value=PAGE_RGB)
 
 
-def _legend(width: int) -> np.ndarray:
+def _legend(width: int, label_set: LabelSet) -> np.ndarray:
     """Every class, and the ego vehicle, next to a square of its colour."""
     entries = [
-        (name.replace("_", " "), PALETTE[i]) for i, name in enumerate(CLASS_NAMES) if i != EMPTY
+        (label_set.names[label].replace("_", " "), label_set.palette[label])
+        for label in label_set.occupied
     ]
     entries.append(("ego vehicle", EGO_RGB))
     columns = width // LEGEND_COLUMN_PX

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import open3d as o3d
 
-from occ_core.taxonomy import EMPTY, IGNORE, PALETTE
+from occ_core.labels.benchmarks import GridFrame
+from occ_core.labels.label_set import Colour, LabelSet
+from occ_core.labels.sets import NUSCENES
+from occ_core.taxonomy import IGNORE
 from occ_core.voxel_grid import VoxelGrid
 
 BACKGROUND_RGB = (24, 26, 31)
@@ -47,6 +51,25 @@ EGO_CAR = (
 """Body and cabin of nuScenes' car in its LiDAR frame (x right, y forward, z up), which is 1.84 m
 above the road.
 """
+_LIDAR_IN_FRAME: dict[GridFrame, tuple[float, float, float]] = {
+    "ego": (0.99, 0.0, 1.84),
+    "velodyne": (0.0, 0.0, 0.11),
+}
+"""Where nuScenes' LiDAR would be in a frame whose x points forward: KITTI's stands 1.73 m high."""
+
+
+def ego_car(frame: GridFrame) -> tuple[Cuboid, ...]:
+    """The vehicle's solids in a grid's frame."""
+    if frame == "lidar":
+        return EGO_CAR
+    x, y, z = _LIDAR_IN_FRAME[frame]
+    return tuple(
+        Cuboid(
+            (solid.low_m[1] + x, -solid.high_m[0] + y, solid.low_m[2] + z),
+            (solid.high_m[1] + x, -solid.low_m[0] + y, solid.high_m[2] + z),
+        )
+        for solid in EGO_CAR
+    )
 
 
 @dataclass(frozen=True)
@@ -101,23 +124,32 @@ class Viewpoint:
         return float(np.tan(np.radians(self.field_of_view_deg) / 2))
 
 
-def viewpoint_behind(grid: VoxelGrid) -> Viewpoint:
-    """Behind and above the ego vehicle, looking along +y, the driving direction."""
-    length_m = grid.range_m[4] - grid.range_m[1]
-    return Viewpoint(
-        eye_m=(0.0, -0.36 * length_m, 0.25 * length_m),
-        target_m=(0.0, 0.09 * length_m, -0.02 * length_m),
-    )
+def viewpoint_behind(grid: VoxelGrid, frame: GridFrame = "lidar") -> Viewpoint:
+    """Behind and above the ego vehicle, or the near side of a grid that lies ahead of it. It looks
+    in the driving direction: +y in a LiDAR's frame, +x in the others.
+    """
+    ahead = 1 if frame == "lidar" else 0
+    low, high = grid.range_m[ahead], grid.range_m[ahead + 3]
+    length_m = high - low
+    centre_m = (low + high) / 2
+    eye, target = centre_m - 0.36 * length_m, centre_m + 0.09 * length_m
+    if low >= 0:  # the whole grid lies ahead
+        eye -= 0.3 * length_m
+    across = (grid.range_m[1 - ahead] + grid.range_m[4 - ahead]) / 2
+    along = ((eye, across), (target, across)) if ahead == 0 else ((across, eye), (across, target))
+    return Viewpoint(eye_m=(*along[0], 0.25 * length_m), target_m=(*along[1], -0.02 * length_m))
 
 
-def viewpoint_above(grid: VoxelGrid) -> Viewpoint:
-    """Above the grid, looking straight down on all of it, with +y upwards in the picture."""
+def viewpoint_above(grid: VoxelGrid, frame: GridFrame = "lidar") -> Viewpoint:
+    """Above the grid, looking straight down on all of it, with the driving direction upwards in the
+    picture: +y in a LiDAR's frame, +x in the others.
+    """
     x_min, y_min, _, x_max, y_max, z_max = grid.range_m
     x, y = (x_min + x_max) / 2, (y_min + y_max) / 2
     return Viewpoint(
         (x, y, z_max + 10.0),
         (x, y, 0.0),
-        up=(0.0, 1.0, 0.0),
+        up=(0.0, 1.0, 0.0) if frame == "lidar" else (1.0, 0.0, 0.0),
         height_m=max(x_max - x_min, y_max - y_min),
     )
 
@@ -126,26 +158,35 @@ class VoxelScene:
     """The exposed faces of a voxel grid, to be rendered from any viewpoint.
 
     Args:
-        labels: class ids, uint8 ``[X, Y, Z]``; ``EMPTY`` and ``IGNORE`` are not drawn.
+        labels: class ids, uint8 ``[X, Y, Z]``; the empty class and ``IGNORE`` are not drawn.
         grid: the grid of the labels.
         ego: solids drawn for the ego vehicle.
+        label_set: meaning and colours of the class ids.
 
     Raises:
         ValueError: ``labels`` does not have the grid's shape, or holds an unknown class id.
     """
 
     def __init__(
-        self, labels: np.ndarray, grid: VoxelGrid, ego: tuple[Cuboid, ...] = EGO_CAR
+        self,
+        labels: np.ndarray,
+        grid: VoxelGrid,
+        ego: tuple[Cuboid, ...] = EGO_CAR,
+        label_set: LabelSet = NUSCENES,
     ) -> None:
         if labels.shape != grid.shape:
             raise ValueError(f"labels have shape {labels.shape}, but the grid has {grid.shape}")
-        occupied = (labels != EMPTY) & (labels != IGNORE)
-        if occupied.any() and int(labels[occupied].max()) >= len(PALETTE):
+        palette = label_set.palette
+        occupied = (labels != label_set.empty) & (labels != IGNORE)
+        if occupied.any() and int(labels[occupied].max()) >= len(palette):
             worst = int(labels[occupied].max())
             raise ValueError(
-                f"labels hold class id {worst}, but known are 0..{len(PALETTE) - 1} and {IGNORE}"
+                f"labels hold class id {worst}, but known are 0..{len(palette) - 1} and {IGNORE}"
             )
-        parts = [_voxel_faces(labels, occupied, grid), *(_cuboid_faces(solid) for solid in ego)]
+        parts = [
+            _voxel_faces(labels, occupied, grid, palette),
+            *(_cuboid_faces(solid) for solid in ego),
+        ]
         corners, normals, colours, light = (
             np.concatenate(part) for part in zip(*parts, strict=True)
         )
@@ -223,7 +264,7 @@ class VoxelScene:
 
 
 def _voxel_faces(
-    labels: np.ndarray, occupied: np.ndarray, grid: VoxelGrid
+    labels: np.ndarray, occupied: np.ndarray, grid: VoxelGrid, palette: Sequence[Colour]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Faces between occupied and free voxels.
 
@@ -232,7 +273,7 @@ def _voxel_faces(
     """
     solid = np.pad(occupied, 2)  # the neighbours of a face's outside cell need a second layer
     index = np.argwhere(occupied)
-    palette = np.asarray(PALETTE, dtype=np.float32)
+    colour_of = np.asarray(palette, dtype=np.float32)
     parts = []
     for axis in range(3):
         for sign in (-1, 1):
@@ -253,7 +294,7 @@ def _voxel_faces(
                 (
                     (np.asarray(grid.min_m) + corners * grid.voxel_size_m).astype(np.float32),
                     np.broadcast_to(normal.astype(np.float32), voxel.shape),
-                    palette[labels[tuple(voxel.T)]],
+                    colour_of[labels[tuple(voxel.T)]],
                     light,
                 )
             )
@@ -277,7 +318,9 @@ def _cuboid_faces(solid: Cuboid) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
     """The six faces of a cuboid in the ego vehicle's colour, in the form of ``_voxel_faces``."""
     cube = np.ones((1, 1, 1), dtype=np.uint8)
     unit = VoxelGrid((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 1.0)
-    corners, normals, colours, light = _voxel_faces(cube, cube.astype(bool), unit)
+    corners, normals, colours, light = _voxel_faces(
+        cube, cube.astype(bool), unit, [EGO_RGB, EGO_RGB]
+    )
     low, high = np.asarray(solid.low_m), np.asarray(solid.high_m)
     colours = np.broadcast_to(np.asarray(EGO_RGB, dtype=np.float32), colours.shape)
     return (low + corners * (high - low)).astype(np.float32), normals, colours, light

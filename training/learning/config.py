@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from occ_core.config import OccupancyConfig
+from occ_core.datasets.samples import Damaged
 from occ_core.engine import Precision
 from occ_core.losses.gauss_render.loss import GaussRenderConfig
 from occ_core.losses.sequential.renderer import SequentialRendererConfig
@@ -21,7 +22,9 @@ class TrainConfig:
 
     model: OccupancyConfig
     data: Path
-    """nuScenes data root with ``nuscenes_occ`` labels."""
+    """nuScenes data root; labels of the benchmark whose classes the model has lie in it or beside
+    it.
+    """
     out: Path
     """Folder of this run: checkpoints, curves, pictures."""
     version: str | None = None
@@ -96,6 +99,10 @@ class TrainConfig:
     memory or ``by_drive``, drives. It is the exponent of their richness, such as 2; see
     training/learning/repeat_factors.py.
     """
+    damaged: Damaged = "stop"
+    """What a keyframe that cannot be read does: ``stop`` ends the training, with ``skip`` the
+    nearest intact one of its drive stands in for it, and they are counted.
+    """
     seed: int = 1
     workers: int = 1
     """Number of data-loading processes; 0 loads in the training process."""
@@ -106,6 +113,8 @@ class TrainConfig:
     """Checkpoint to start from; its model may lack parts of this one, such as the fuser or the
     memory.
     """
+    start_without: tuple[str, ...] = ()
+    """Parts of the model in ``start_from`` that are not taken over, such as ``image_encoder``."""
     backbone_weights: Path | Literal["imagenet"] | None = None
     """What the image backbone is initialised with: ``imagenet`` for an EfficientNet-Lite0 (its pip
     package contains the weights), or the local Hugging Face folder of a ResNet.

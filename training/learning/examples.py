@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -14,7 +15,9 @@ from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import Keyframe
 from occ_core.datasets.surroundocc import coarsen_labels
 from occ_core.geometry.poses import invert_pose
-from occ_core.taxonomy import IGNORE, NUM_CLASSES
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
+from occ_core.taxonomy import IGNORE
 from occ_core.types import Frame, collate_frames
 from occ_core.voxel_grid import VoxelGrid
 from training.learning.augment import AugmentConfig, augment
@@ -57,9 +60,14 @@ class TrainingExamples(Dataset[Example]):
         whole_drives: mirror, turn and lift all keyframes of a drive alike in a pass, as a memory
             requires.
         rendered: grid of the volume that is rendered; None adds no ``extras``.
+        empty: id of the empty class.
+
+    Where ``frames.damaged`` is ``skip``, the nearest intact keyframe of the drive stands in for one
+    that cannot be read or has no labels, with a warning that counts them.
 
     Raises:
-        FileNotFoundError: on reading an item without labels.
+        FileNotFoundError: on reading an item without labels, or with a missing sweep.
+        ValueError: on reading an item with a damaged file, or of a drive in which all are damaged.
     """
 
     def __init__(
@@ -71,6 +79,7 @@ class TrainingExamples(Dataset[Example]):
         *,
         whole_drives: bool = False,
         rendered: VoxelGrid | None = None,
+        empty: int = NUSCENES.empty,
     ) -> None:
         self.frames = frames
         self.cascade_ratio = cascade_ratio
@@ -78,28 +87,28 @@ class TrainingExamples(Dataset[Example]):
         self.seed = seed
         self.whole_drives = whole_drives
         self.rendered = rendered
+        self.empty = empty
         self.first_of_drive = [drive[0] for drive in drives(frames) for _ in drive]
+        # Shared by the loader's processes, so that the count is of them all.
+        self._damaged = torch.zeros(len(frames), dtype=torch.bool).share_memory_()
 
     def __getitem__(self, key: tuple[int, int]) -> Example:
         epoch, index = key
-        frame, labels = self.frames[index]
-        if labels is None:
-            lidar = self.frames.keyframes[index].lidar.path
-            raise FileNotFoundError(
-                f"keyframe of {lidar} has no occupancy labels; training needs nuscenes_occ/ in the "
-                "data root"
-            )
+        drive = self.first_of_drive[index]
+        ends_drive = self.first_of_drive[index + 1 : index + 2] != [drive]
+        index, frame, labels = self._intact(index)
         original = frame
         if self.config is not None:
             rng = np.random.default_rng([self.seed, epoch, index])
             drive_rng = rng
             if self.whole_drives:
                 drive_rng = np.random.default_rng([self.seed, epoch, self.first_of_drive[index]])
-            sweeps = sweep_poses(self.frames.keyframes[index])
+            world_from_grid = self.frames.world_from_grid(index)
+            sweeps = sweep_poses(self.frames.keyframes[index], world_from_grid)
             frame, labels = augment(
                 frame, labels, self.frames.grid, sweeps, self.config, rng, drive_rng
             )
-        coarse = torch.from_numpy(coarsen_labels(labels.numpy(), self.cascade_ratio))
+        coarse = torch.from_numpy(coarsen_labels(labels.numpy(), self.cascade_ratio, self.empty))
         extras: tuple[SkyAndMotion, ...] = ()
         if self.rendered is not None:
             poses = [each.world_from_grid[0].numpy() for each in (frame, original)]
@@ -108,9 +117,38 @@ class TrainingExamples(Dataset[Example]):
             extras = (
                 sky_and_motion(self.frames, index, original, grid_from_stored, self.rendered),
             )
-        drive = self.first_of_drive[index]
-        ends_drive = self.first_of_drive[index + 1 : index + 2] != [drive]
         return Example(frame, labels[None], coarse[None], (epoch, drive), ends_drive, extras)
+
+    def _intact(self, index: int) -> tuple[int, Frame, Tensor]:
+        """The keyframe, or with ``skip`` the nearest intact one of its drive; its index, sensors
+        and labels.
+        """
+        if self.frames.damaged == "stop":
+            return index, *self._read(index)
+        drive = self.first_of_drive[index]
+        alike = [each for each, first in enumerate(self.first_of_drive) if first == drive]
+        for nearest in sorted(alike, key=lambda each: abs(each - index)):
+            if self._damaged[nearest]:
+                continue
+            try:
+                return nearest, *self._read(nearest)
+            except (FileNotFoundError, ValueError) as error:
+                self._damaged[nearest] = True
+                count = int(self._damaged.sum())
+                warnings.warn(f"left out, {count} keyframes so far: {error}", stacklevel=2)
+        raise ValueError(
+            f"no keyframe of {self.frames.keyframes[drive].scene_name} can be read; "
+            "`python -m training.check_data` names every fault"
+        )
+
+    def _read(self, index: int) -> tuple[Frame, Tensor]:
+        labels = self.frames.labels(index)
+        if labels is None:
+            raise FileNotFoundError(
+                f"{self.frames.label_path(index)} is missing or damaged; training needs the "
+                "occupancy labels of every keyframe"
+            )
+        return self.frames.frame(index), labels
 
 
 def collate(examples: list[Example]) -> Example:
@@ -129,9 +167,9 @@ def drives(frames: NuScenesFrames) -> list[list[int]]:
     return list(scenes.values())
 
 
-def sweep_poses(keyframe: Keyframe) -> list[SweepPose]:
-    """Poses of a keyframe's sweeps in its frame, in which the newest one is the grid."""
-    grid_from_world = invert_pose(keyframe.lidar.world_from_lidar)
+def sweep_poses(keyframe: Keyframe, world_from_grid: Float[np.ndarray, "4 4"]) -> list[SweepPose]:
+    """Poses of a keyframe's sweeps in its grid, the newest first."""
+    grid_from_world = invert_pose(world_from_grid)
     return [
         SweepPose(
             (keyframe.lidar.stamp_ns - sweep.stamp_ns) * 1e-9,
@@ -141,11 +179,20 @@ def sweep_poses(keyframe: Keyframe) -> list[SweepPose]:
     ]
 
 
-def count_voxels(frames: NuScenesFrames, at_most: int = 64) -> Tensor:
-    """Voxels per class, float64 ``[class]``, over evenly spread keyframes with labels."""
-    counts = torch.zeros(NUM_CLASSES, dtype=torch.float64)
+def count_voxels(
+    frames: NuScenesFrames, at_most: int = 64, label_set: LabelSet = NUSCENES
+) -> Tensor:
+    """Voxels per class, float64 ``[class]``, over evenly spread keyframes with labels.
+
+    Args:
+        frames: the keyframes.
+        at_most: number of keyframes to read.
+        label_set: meaning of the class ids.
+    """
+    classes = len(label_set.names)
+    counts = torch.zeros(classes, dtype=torch.float64)
     for index in np.unique(np.linspace(0, len(frames) - 1, at_most).astype(int)):
         labels = frames.labels(int(index))
         if labels is not None:
-            counts += torch.bincount(labels[labels != IGNORE].long(), minlength=NUM_CLASSES)
+            counts += torch.bincount(labels[labels != IGNORE].long(), minlength=classes)
     return counts

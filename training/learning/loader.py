@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.keyframe_labels import keyframe_benchmark
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.splits import split_scenes
 from training.learning.config import TrainConfig
@@ -28,7 +29,14 @@ def split_frames(config: TrainConfig) -> tuple[NuScenesFrames, NuScenesFrames]:
     model = config.model
     training, validation = (
         NuScenesFrames(
-            config.data, config.version, scenes, model.image_size, config.sweeps, model.grid
+            config.data,
+            config.version,
+            scenes,
+            model.image_size,
+            config.sweeps,
+            model.grid,
+            keyframe_benchmark(model.labels.name),
+            config.damaged,
         )
         for scenes in _split(config)
     )
@@ -71,12 +79,15 @@ def load_clips(
         config.seed,
         whole_drives=by_drive,
         rendered=None if config.rendering is None else config.model.coarse_grid,
+        empty=config.model.labels.empty,
     )
     steps, batch_size, seed = config.steps, config.batch_size, config.seed
     units = drives(frames) if by_drive else [[index] for index in range(len(frames))]
     repeats = None
     if config.repeat_rare is not None:
-        repeats = repeat_factors(mean_voxels(frames, units), config.repeat_rare)
+        repeats = repeat_factors(
+            mean_voxels(frames, units, config.model.labels), config.repeat_rare
+        )
     sampler: Sampler[list[tuple[int, int]]]
     if by_drive:
         seed += 1000 * share[0]  # every process has drives of its own under way

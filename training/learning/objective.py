@@ -54,6 +54,7 @@ def objective(
         coarse_labels: the same on ``config.coarse_grid``.
         class_weights: float ``[class]``, for the cross entropies.
     """
+    empty = config.labels.empty
     coarse_logits = prediction.head.coarse.permute(0, 2, 3, 4, 1).flatten(0, 3)  # [voxel, class]
     coarse_truth = coarse_labels.flatten().long()
     fine_logits = prediction.head.fine  # [child, class]
@@ -69,7 +70,10 @@ def objective(
     for logits in prediction.coarser:
         ratio = labels.shape[1] // logits.shape[2]
         truth = torch.stack(
-            [torch.from_numpy(coarsen_labels(sample.cpu().numpy(), ratio)) for sample in labels]
+            [
+                torch.from_numpy(coarsen_labels(sample.cpu().numpy(), ratio, empty))
+                for sample in labels
+            ]
         ).to(labels.device)
         rows, truth = logits.permute(0, 2, 3, 4, 1).flatten(0, 3), truth.flatten().long()
         cross_entropies[f"cross_entropy_{ratio}"] = (
@@ -101,5 +105,7 @@ def _image_classes(
 ) -> Tensor:
     assert prediction.image_logits is not None and prediction.cameras is not None
     stride = config.image_encoder.stride
-    target = image_class_targets(labels, config.grid, prediction.cameras, stride)
+    target = image_class_targets(
+        labels, config.grid, prediction.cameras, stride, config.labels.empty
+    )
     return image_class_loss(prediction.image_logits, target, class_weights)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from occ_core.interface import Prediction, VoxelModel
 from occ_core.losses.sequential.renderer import SequentialRenderer, SequentialRendererLosses
-from occ_core.prompts import PROMPTS
+from occ_core.prompts import all_prompts
 from occ_core.types import Frame, TemporalMemory
 from training.learning.sequential_rendering import Past, SkyAndMotion, render
 from training.learning.text_encoder import TextEncoder
@@ -73,14 +73,19 @@ class FabricPassthrough(nn.Module):
         given = boxed.value
         if self.encoder is not None and given.begins_step:
             # the last step has changed LoRA's weights, and the prompts' embeddings with them
-            self.model.prompts.fill(self.encoder(list(PROMPTS)))
+            self.model.prompts.fill(self.encoder(list(all_prompts(self.model.config.labels))))
         prediction = self.model(given.frame, given.memory, given.prompted)
         rendering, past = None, given.past
         if self.renderer is not None:
             # blending hundreds of Gaussians needs float32
             with torch.autocast(given.frame.images.device.type, enabled=False):
                 rendering, past = render(
-                    self.renderer, prediction, given.frame, given.extras, given.past
+                    self.renderer,
+                    prediction,
+                    given.frame,
+                    given.extras,
+                    given.past,
+                    self.model.config.labels.empty,
                 )
         return FrameOutput(
             prediction._replace(memory=None), rendering, Opaque(prediction.memory), Opaque(past)

@@ -15,8 +15,10 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from occ_core.taxonomy import EMPTY, NUM_CLASSES, WEATHERS
-from occ_core.types import UNKNOWN, DriveContext, Frame
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
+from occ_core.taxonomy import UNKNOWN, WEATHERS
+from occ_core.types import DriveContext, Frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,23 +61,26 @@ def perturb_context(
     labels: UInt8[Tensor, "batch x y z"],
     config: LanguageTraining,
     random: np.random.Generator,
+    label_set: LabelSet = NUSCENES,
 ) -> tuple[Frame, Bool[Tensor, "batch class"]]:
     """The frame with a perturbed context, and the classes that its prompts mention.
 
     Args:
         labels: class ids; 255 is ignored.
+        label_set: meaning of the class ids.
     """
+    count = len(label_set.names)
     contexts, prompted = [], []
     for truth, context, pose in zip(labels, frame.context, frame.world_from_grid, strict=True):
         perturbed = _context(context, config, random)
         if torch.det(pose[:3, :3]) < 0:  # mirrored: traffic drives on the wrong side for the region
             perturbed = replace(perturbed, region=UNKNOWN)
         contexts.append(perturbed)
-        present = np.isin(np.arange(NUM_CLASSES), truth.unique().cpu().numpy())
+        present = np.isin(np.arange(count), truth.unique().cpu().numpy())
         flip_rate = np.where(present, config.drop_class, config.add_class)
-        flipped = random.random(NUM_CLASSES) < flip_rate
+        flipped = random.random(count) < flip_rate
         mentioned = (present ^ flipped) & (random.random() >= config.no_classes)
-        mentioned[EMPTY] = False
+        mentioned[label_set.empty] = False
         prompted.append(torch.from_numpy(mentioned))
     return replace(frame, context=tuple(contexts)), torch.stack(prompted).to(labels.device)
 

@@ -9,14 +9,16 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
+from occ_core.taxonomy import IGNORE
 
 MAX_REPEATS = 4.0
 """More would teach single keyframes by heart."""
 
 
 def mean_voxels(
-    frames: NuScenesFrames, units: Sequence[Sequence[int]]
+    frames: NuScenesFrames, units: Sequence[Sequence[int]], label_set: LabelSet = NUSCENES
 ) -> Float[np.ndarray, "unit class"]:
     """Voxels of every class in an average keyframe of each unit, 0 of the empty ones.
 
@@ -25,15 +27,17 @@ def mean_voxels(
     Args:
         units: indices of each unit's keyframes: a single one, or those of a drive. A keyframe
             without labels counts as empty.
+        label_set: meaning of the class ids.
     """
-    counts = np.zeros((len(units), NUM_CLASSES))
+    classes = len(label_set.names)
+    counts = np.zeros((len(units), classes))
     for row, unit in zip(counts, tqdm(units, desc="classes", leave=False), strict=True):
         for index in unit:
             labels = frames.labels(index)
             if labels is not None:
-                row += labels.flatten().bincount(minlength=IGNORE + 1)[:NUM_CLASSES].numpy()
+                row += labels.flatten().bincount(minlength=IGNORE + 1)[:classes].numpy()
         row /= len(unit)
-    counts[:, EMPTY] = 0
+    counts[:, label_set.empty] = 0
     return counts
 
 

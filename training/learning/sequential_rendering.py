@@ -28,7 +28,6 @@ from occ_core.preprocessing.lidar_filter import surface_points
 from occ_core.preprocessing.sky import sky_masks
 from occ_core.preprocessing.velocity import point_velocities, voxel_speed
 from occ_core.rendering.cameras import Cameras
-from occ_core.taxonomy import EMPTY
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 
@@ -115,6 +114,7 @@ def render(
     frame: Frame,
     extras: Sequence[SkyAndMotion],
     past: Past | None,
+    empty: int = 0,
 ) -> tuple[SequentialRendererLosses, Past | None]:
     """Mean losses of a batch and the views for the drive's next keyframe (of the last sample, as
     drives come in batches of 1).
@@ -122,10 +122,11 @@ def render(
     Args:
         extras: one per sample.
         past: views of the previous keyframe, rendered from the current Gaussians too.
+        empty: id of the empty class.
 
     Samples without a camera add no loss; where no sample has one, the losses are zero.
     """
-    occupied = prediction.head.coarse.detach().softmax(dim=1)[:, EMPTY] < 0.5  # [B, X, Y, Z]
+    occupied = prediction.head.coarse.detach().softmax(dim=1)[:, empty] < 0.5  # [B, X, Y, Z]
     losses, view = [], None
     for sample in range(frame.batch_size):
         if not frame.camera_mask[sample].any():

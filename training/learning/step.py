@@ -106,7 +106,9 @@ def _forward(
     frame, prompted = example.frame, None
     if config.language is not None:
         stream = random_stream(config.seed, step, number, Purpose.CONTEXT, rank)
-        frame, prompted = perturb_context(frame, example.labels, config.language, stream)
+        frame, prompted = perturb_context(
+            frame, example.labels, config.language, stream, config.model.labels
+        )
     stream = random_stream(config.seed, step, number, Purpose.FORGETTING, rank)
     if stream.random() < (config.forget or 0):
         memory = None

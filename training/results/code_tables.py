@@ -12,14 +12,20 @@ from training.results.result_tables import markdown
 
 
 def parameters_table() -> str:
-    """The node's parameters: name, default, meaning."""
-    from occ_perception_ros.parameters import NodeConfig, describe
+    """The node's parameters: name, default, whether they may change while it runs, meaning."""
+    from occ_perception_ros.node_config import NodeConfig
+    from occ_perception_ros.parameter_fields import parameter_fields
 
     rows = [
-        [f"`{name}`", f"`{_yaml(default)}`", _one_line(text)]
-        for name, default, text in describe(NodeConfig)
+        [
+            f"`{field.name}`",
+            f"`{_yaml(field.default)}`",
+            "yes" if field.is_dynamic else "",
+            _one_line(field.text),
+        ]
+        for field in parameter_fields(NodeConfig)
     ]
-    return markdown(["parameter", "default", "meaning"], rows)
+    return markdown(["parameter", "default", "dynamic", "meaning"], rows)
 
 
 def launch_table(path: Path) -> str:
@@ -72,6 +78,44 @@ def models_table() -> str:
     return markdown(head, rows)
 
 
+def label_sets_table() -> str:
+    """The label sets: number of classes, the empty one, what an absent class does to the mIoU."""
+    from occ_core.labels.benchmarks import BENCHMARKS
+    from occ_core.labels.sets import LABEL_SETS
+
+    absent = {"left_out": "left out", "zero": "counts as 0", "nan": "makes it NaN"}
+    rows = []
+    for name, labels in LABEL_SETS.items():
+        grid, frame = "any", "any"
+        if name in BENCHMARKS:
+            shape = " x ".join(map(str, BENCHMARKS[name].grid.shape))
+            grid = f"{shape} of {BENCHMARKS[name].grid.voxel_size_m:g} m"
+            frame = BENCHMARKS[name].grid_frame
+        empty = f"{labels.empty} {labels.names[labels.empty]}"
+        rows.append(
+            [f"`{name}`", str(len(labels.occupied)), empty, absent[labels.absent], grid, frame]
+        )
+    head = ["label set", "classes", "empty", "a class that nothing shows", "grid", "frame"]
+    return markdown(head, rows)
+
+
+def protocols_table() -> str:
+    """What each benchmark's own code counts and prints."""
+    from occ_core.metrics.protocols import PROTOCOLS
+
+    rows = []
+    for name, protocol in PROTOCOLS.items():
+        reported = ["mIoU"]
+        reported += ["IoU"] * protocol.geometry
+        reported += ["precision, recall"] * protocol.precision_recall
+        reported += ["RayIoU"] * protocol.ray_iou
+        unit = "percent" if protocol.percent else "fraction"
+        digits = "not rounded" if protocol.digits is None else f"{protocol.digits} decimals"
+        voxels = "in `mask_camera`" if protocol.camera_mask else "with a label"
+        rows.append([f"`{name}`", voxels, ", ".join(reported), f"{unit}, {digits}"])
+    return markdown(["benchmark", "voxels", "reported", "printed as"], rows)
+
+
 def recipes_table() -> str:
     """The recipes, by the first sentence of each docstring."""
     from training.recipes import RECIPES
@@ -82,7 +126,7 @@ def recipes_table() -> str:
 
 def options_table() -> str:
     """The options of every recipe that are not of the model, a loss or the augmentation."""
-    from occ_perception_ros.parameters import describe
+    from occ_perception_ros.parameter_fields import describe
     from training.recipes import TrainConfig
 
     rows = [

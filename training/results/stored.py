@@ -7,9 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def to_json(scores: dict[str, Any]) -> str:
-    """The text of a JSON file. A score that nothing counted for (NaN) is null: JSON has no NaN."""
+    """The text of a JSON file. A score that nothing counted for (NaN) is null, as is an infinite
+    one: JSON has neither.
+    """
     return json.dumps(_without_nan(scores), indent=2, allow_nan=False) + "\n"
 
 
@@ -24,4 +28,6 @@ def _without_nan(value: Any) -> Any:
         return {name: _without_nan(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

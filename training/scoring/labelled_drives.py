@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.engine import OccupancyEngine
+from occ_core.labels.label_set import LabelSet
 from occ_core.metrics import RayIoU, ray_origins
 from occ_core.metrics.regions import RegionScore
 from occ_core.types import Frame, TemporalMemory
@@ -35,8 +36,9 @@ def score_drives(
 
     Raises:
         FileNotFoundError: a keyframe has no labels.
+        ValueError: the model predicts other classes than those labelled.
     """
-    scores = {name: _DriveScore(frames) for name in conditions}
+    scores: dict[str, _DriveScore] = {}
     chosen = [drive[:keyframes] for drive in drives(frames)]
     with tqdm(total=sum(map(len, chosen)), desc="score", unit="frame", leave=False) as progress:
         for drive in chosen:
@@ -50,9 +52,11 @@ def score_drives(
                     )
                 for name, change in conditions.items():
                     engine.memory = memories[name]
-                    prediction = engine.step(change(frame)).labels[0]
+                    answer = engine.step(change(frame))
                     memories[name] = engine.memory
-                    scores[name].update(index, frame, prediction, truth)
+                    if name not in scores:
+                        scores[name] = _DriveScore(frames, answer.label_set)
+                    scores[name].update(index, frame, answer.labels[0], truth)
                 progress.update()
     engine.reset("the last drive has been scored")
     return {name: score.compute() for name, score in scores.items()}
@@ -72,9 +76,15 @@ def lidar_positions(frames: NuScenesFrames) -> dict[str, Tensor]:
 class _DriveScore:
     """The scores under one condition: counts keyframe by keyframe, then scores once."""
 
-    def __init__(self, frames: NuScenesFrames) -> None:
+    def __init__(self, frames: NuScenesFrames, labels: LabelSet) -> None:
+        labelled = frames.benchmark.labels
+        if not labels.same_ids(labelled):
+            raise ValueError(
+                f"the model predicts the classes of '{labels.name}', but the keyframes of "
+                f"{frames.root} are labelled with those of '{labelled.name}'"
+            )
         self.frames, self.count = frames, 0
-        self.regions, self.rays = RegionScore(frames.grid), RayIoU(frames.grid)
+        self.regions, self.rays = RegionScore(frames.grid, labels), RayIoU(frames.grid, labels)
         self.lidar_m = lidar_positions(frames)
 
     def update(self, index: int, frame: Frame, prediction: Tensor, truth: Tensor) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -61,4 +62,15 @@ HARD = WorldStyle(
 )
 """Look-alikes, woods, flush kerbs, real weather, and another rig in every drive."""
 
-WORLDS = {"town": TOWN, "hard": HARD}
+WorldName = Literal["town", "hard", "mixed"]
+
+
+def world_style(name: WorldName, town: int) -> WorldStyle:
+    """The kind of town number ``town``. The mixed world is for training: every third town is a
+    plain one, with labels as complete as the others'.
+    """
+    if name == "town":
+        return TOWN
+    if name == "mixed" and town % 3 == 2:
+        return replace(TOWN, label_span_s=HARD.label_span_s)
+    return HARD

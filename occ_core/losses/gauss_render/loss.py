@@ -39,7 +39,7 @@ from occ_core.rendering.voxel_gaussians import (
     predicted_gaussians,
     true_gaussians,
 )
-from occ_core.taxonomy import IGNORE, NUM_CLASSES
+from occ_core.taxonomy import EMPTY, IGNORE, NUM_CLASSES
 from occ_core.types import Gaussians, HeadOutput
 from occ_core.voxel_grid import VoxelGrid
 
@@ -110,6 +110,7 @@ class GaussRenderLoss(nn.Module):
             derives it from the probability of the empty class.
         cache: stores renders of truths from cameras that are the same in every epoch; None renders
             them every time.
+        empty: id of the empty class.
     """
 
     def __init__(
@@ -119,9 +120,11 @@ class GaussRenderLoss(nn.Module):
         classes: int = NUM_CLASSES,
         feature_channels: int = 0,
         cache: TruthCache | None = None,
+        empty: int = EMPTY,
     ) -> None:
         super().__init__()
-        self.grid, self.config, self.classes, self.cache = grid, config, classes, cache
+        self.grid, self.config, self.cache = grid, config, cache
+        self.classes, self.empty = classes, empty
         self.opacity = OpacityNetwork(feature_channels) if feature_channels else None
 
     def forward(
@@ -158,6 +161,7 @@ class GaussRenderLoss(nn.Module):
                 opacity=opacity,
                 ignored=labels[sample] == IGNORE,
                 scale=self.config.scale,
+                empty=self.empty,
             )
 
         def dense(sample: int) -> Tensor:
@@ -196,6 +200,7 @@ class GaussRenderLoss(nn.Module):
                 self.grid,
                 ignored=labels[sample] == IGNORE,
                 scale=self.config.scale,
+                empty=self.empty,
             )
 
         def dense(sample: int) -> Tensor:
@@ -228,7 +233,8 @@ class GaussRenderLoss(nn.Module):
                 views.append(self._bev_view(labels.device))
             if not views:
                 continue
-            predictions = render_many(predicted(sample), [view.camera for view in views])
+            seen_by = [view.camera for view in views]
+            predictions = render_many(predicted(sample), seen_by, self.empty)
             truths = self._truths(labels[sample], views)
             for view, prediction, truth in zip(views, predictions, truths, strict=True):
                 semantics, depth = image_losses(prediction, truth, view.max_depth_m)
@@ -243,14 +249,18 @@ class GaussRenderLoss(nn.Module):
         return GaussRenderLosses(camera, camera_depth, bev, bev_depth, weighted)
 
     def _truths(self, labels: Tensor, views: Sequence[_VirtualView]) -> list[SemanticImage]:
+        classes, empty = self.classes, self.empty
+
         def render_truth(cameras: Sequence[Cameras]) -> list[SemanticImage]:
-            gaussians = true_gaussians(labels, self.classes, self.grid, scale=self.config.scale)
-            return render_many(gaussians, cameras)
+            gaussians = true_gaussians(
+                labels, classes, self.grid, scale=self.config.scale, empty=empty
+            )
+            return render_many(gaussians, cameras, empty)
 
         def render_alone(view: _VirtualView) -> SemanticImage:
             return render_truth([view.camera])[0]
 
-        cache, settings = self.cache, (self.grid, self.classes, self.config.scale)
+        cache, settings = self.cache, (self.grid, classes, self.config.scale, empty)
         if cache is None:
             return render_truth([view.camera for view in views])
         return [

@@ -1,4 +1,4 @@
-"""The decorator of all loops that numba compiles, and the arrays that they take."""
+"""The decorator of all loops that numba compiles."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast, overload
 
-import numpy as np
 from numba import njit
-from torch import Tensor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,13 +30,3 @@ def kernel(function: Function | None = None, **options: Any) -> Any:
         return cast(Function, njit(cache=True, nogil=True, **options)(inspect.unwrap(function)))
 
     return compile_ if function is None else compile_(function)
-
-
-def arrays(*tensors: Tensor) -> list[np.ndarray]:
-    """Tensors as numpy arrays, which share their memory where that is contiguous."""
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
-
-
-def named_arrays(tensors: tuple[Tensor, ...]) -> Any:
-    """A named tuple of tensors as the same named tuple of ``arrays``."""
-    return type(tensors)(*arrays(*tensors))

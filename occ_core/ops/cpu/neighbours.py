@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from occ_core.ops.cpu.kernel import arrays, kernel
+from occ_core.ops.cpu.arrays import arrays
+from occ_core.ops.cpu.kernel import kernel
 
 
 def search(

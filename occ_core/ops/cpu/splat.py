@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from occ_core.ops.cpu.arrays import arrays
 from occ_core.ops.cpu.grid import KernelGrid, voxel_at
-from occ_core.ops.cpu.kernel import arrays, kernel
+from occ_core.ops.cpu.kernel import kernel
 
 
 class LiftedPoints(NamedTuple):

@@ -21,7 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from occ_core.ops.cpu.kernel import kernel, named_arrays
+from occ_core.ops.cpu.arrays import named_arrays
+from occ_core.ops.cpu.kernel import kernel
 from occ_core.rendering.cpu.threads import run_parallel
 
 T = TypeVar("T")

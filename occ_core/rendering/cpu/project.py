@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from occ_core.ops.cpu.kernel import arrays, kernel, named_arrays
+from occ_core.ops.cpu.arrays import arrays, named_arrays
+from occ_core.ops.cpu.kernel import kernel
 from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.cpu.threads import run_parallel
 from occ_core.rendering.project import LOW_PASS_PX2, MIN_ALPHA, Projected

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int, Int32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from occ_core.ops.cpu.kernel import arrays, kernel
-from occ_core.taxonomy import EMPTY
+from occ_core.ops.cpu.arrays import arrays
+from occ_core.ops.cpu.kernel import kernel
 
 
 class _Drawn(NamedTuple):
@@ -28,11 +28,11 @@ class _Drawn(NamedTuple):
 
 
 class DrawnVoxels(torch.autograd.Function):
-    """``(logits, row_of, min_opacity) -> probabilities [D, class], opacities [D], voxels [D, 3]``,
-    from the highest layer down.
+    """``(logits, row_of, min_opacity, empty) -> probabilities [D, class], opacities [D], voxels
+    [D, 3]``, from the highest layer down.
 
     ``row_of`` holds the row of the logits for each voxel, -1 for voxels that are left out; so are
-    those of a lower opacity than ``min_opacity``.
+    those of a lower opacity than ``min_opacity``. ``empty`` is the id of the empty class.
     """
 
     @staticmethod
@@ -41,6 +41,7 @@ class DrawnVoxels(torch.autograd.Function):
         logits: Float[Tensor, "row class"],
         row_of: Int32[Tensor, "z y x"],
         min_opacity: float,
+        empty: int,
     ) -> tuple[Float[Tensor, "drawn class"], Float[Tensor, " drawn"], Int[Tensor, "drawn 3"]]:
         shared = logits.detach().softmax(dim=1)
         most = int((row_of >= 0).sum())
@@ -51,24 +52,27 @@ class DrawnVoxels(torch.autograd.Function):
             torch.empty(most, dtype=torch.int32),
         )
         output = _Drawn(*arrays(*found))
-        drawn = _collect(shared.numpy(), row_of.numpy(), min_opacity, output)
+        drawn = _collect(shared.numpy(), row_of.numpy(), min_opacity, empty, output)
         probabilities, opacities, voxels, rows = (each[:drawn] for each in found)
         ctx.save_for_backward(probabilities, rows)
-        ctx.size = logits.shape
+        ctx.size, ctx.empty = logits.shape, empty
         ctx.mark_non_differentiable(voxels)
         return probabilities, opacities, voxels
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         probabilities, rows = ctx.saved_tensors
         grad_logits = probabilities.new_zeros(ctx.size)
-        _collect_backward(*arrays(probabilities, rows, gradients[0], gradients[1], grad_logits))
-        return grad_logits, None, None
+        given = arrays(probabilities, rows, gradients[0], gradients[1], grad_logits)
+        _collect_backward(ctx.empty, *given)
+        return grad_logits, None, None, None
 
 
 @kernel
-def _collect(shared: np.ndarray, row_of: np.ndarray, min_opacity: float, drawn: _Drawn) -> int:
+def _collect(
+    shared: np.ndarray, row_of: np.ndarray, min_opacity: float, empty_id: int, drawn: _Drawn
+) -> int:
     """Fills ``drawn`` from the probabilities ``shared`` and returns its number of voxels."""
     real = shared.dtype.type
     one, least = real(1), real(min_opacity)
@@ -80,7 +84,7 @@ def _collect(shared: np.ndarray, row_of: np.ndarray, min_opacity: float, drawn: 
                 row = row_of[z, y, x]
                 if row < 0:
                     continue
-                empty = shared[row, EMPTY]  # as in voxel_gaussians.opacity_from_empty
+                empty = shared[row, empty_id]  # as in voxel_gaussians.opacity_from_empty
                 opacity = (
                     one - empty * empty if empty + empty < one else (one - empty) * (one - empty)
                 )
@@ -97,6 +101,7 @@ def _collect(shared: np.ndarray, row_of: np.ndarray, min_opacity: float, drawn: 
 # Sums over classes may run in any order, several at once.
 @kernel(fastmath={"reassoc", "nsz", "contract"})
 def _collect_backward(
+    empty_id: int,
     probabilities: np.ndarray,
     rows: np.ndarray,
     grad_probabilities: np.ndarray,
@@ -106,7 +111,7 @@ def _collect_backward(
     """Adds to ``grad_logits``, through opacity and softmax."""
     classes, one = probabilities.shape[1], probabilities.dtype.type(1)
     for drawn in range(len(rows)):
-        row, empty = rows[drawn], probabilities[drawn, EMPTY]
+        row, empty = rows[drawn], probabilities[drawn, empty_id]
         # minus the gradient of the opacity by the probability of being empty
         slope = empty + empty if empty + empty < one else one - empty + one - empty
         slope *= grad_opacities[drawn]
@@ -117,4 +122,4 @@ def _collect_backward(
             grad_logits[row, channel] += probabilities[drawn, channel] * (
                 grad_probabilities[drawn, channel] - mean
             )
-        grad_logits[row, EMPTY] -= empty * slope
+        grad_logits[row, empty_id] -= empty * slope

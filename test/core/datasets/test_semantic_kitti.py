@@ -81,8 +81,8 @@ def test_a_missing_image_masks_the_camera(kitti: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("velodyne/000000.bin", b"\0" * 20, "multiple of 4"),
-        ("velodyne/000000.bin", b"", "multiple of 4"),
+        ("velodyne/000000.bin", b"\0" * 20, "multiple of 16"),
+        ("velodyne/000000.bin", b"", "multiple of 16"),
         ("labels/000000.label", b"\0" * 4, "labels 1 points, but its scan has 2"),
     ],
 )

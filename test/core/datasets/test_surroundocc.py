@@ -67,7 +67,7 @@ def test_wrong_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="made for another grid"):
         read_labels(path, GRID)
     np.save(path, np.array([[0, 0, 0, 17]]))
-    with pytest.raises(ValueError, match=r"labels from 17 to 17, expected 0 \(noise\) to 16"):
+    with pytest.raises(ValueError, match=r"labels \[17\], expected 0 to 16"):
         read_labels(path, GRID)
 
 

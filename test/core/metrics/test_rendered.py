@@ -84,6 +84,17 @@ def test_an_empty_scene_has_no_depth():
     assert math.isnan(score.compute()["depth_l1_m"])
 
 
-def test_labels_with_another_empty_class_are_refused():
-    with pytest.raises(ValueError, match="whose empty class is 0, got 17"):
-        ImageScore(GRID, OCC3D)
+def test_another_empty_class_changes_names_alone():
+    """Ids of nuScenes' set and, with free as 17 and nothing as 0, Occ3D's: the same pictures."""
+    truth = torch.zeros(GRID.shape, dtype=torch.uint8)
+    truth[:, :, 0], truth[3:6, 3:6, 1] = 11, 4
+    prediction = truth.clone()
+    prediction[3:5, 3:6, 1] = 3
+    by_nuscenes, by_occ3d = BevScore(GRID), BevScore(GRID, OCC3D)
+    by_nuscenes.update(prediction, truth)
+    by_occ3d.update(*(torch.where(ids == 0, 17, ids) for ids in (prediction, truth)))
+    expected, found = by_nuscenes.compute(), by_occ3d.compute()
+    assert found["depth_l1_m"] == expected["depth_l1_m"]
+    assert found["semantics"]["iou"] == expected["semantics"]["iou"]
+    for name in ("car", "bus", "driveable_surface"):
+        assert found["semantics"]["per_class"][name] == expected["semantics"]["per_class"][name]

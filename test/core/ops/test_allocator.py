@@ -37,3 +37,29 @@ def test_memory_that_is_freed_is_kept():
     fetches the pages of each again.
     """
     assert faults(keep=True) < 10 < 3 * 20 <= faults(keep=False)
+
+
+RETURN = """
+import os
+from occ_core.ops.allocator import keep_freed_memory, return_freed_memory
+assert keep_freed_memory()
+
+def resident_mb():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+text = b"x" * 200_000_000
+behind = bytearray(b"y" * 1000)  # so that the heap does not simply end there
+del text
+kept = resident_mb()
+assert return_freed_memory()
+print(kept - resident_mb())
+"""
+
+
+def test_freed_memory_is_returned_on_request():
+    """200 MB that were kept."""
+    program = subprocess.run(
+        [sys.executable, "-c", RETURN], capture_output=True, text=True, check=True
+    )
+    assert float(program.stdout) > 190

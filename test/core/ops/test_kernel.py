@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from occ_core.ops.cpu.kernel import arrays, kernel, named_arrays
+from occ_core.ops.cpu.arrays import arrays, named_arrays
+from occ_core.ops.cpu.kernel import kernel
 
 
 class Pair(NamedTuple):

@@ -1,4 +1,5 @@
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from occ_core.ops.backend import torch_only
-from occ_core.ops.ray_casting import cast_rays
+from occ_core.ops.ray_casting import cast_rays, cast_voxel_rays
 from occ_core.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((-4.0, -4.0, -1.0, 4.0, 4.0, 1.0), 0.5)  # 16 x 16 x 4
@@ -45,7 +46,7 @@ def plain(labels: np.ndarray, origin: np.ndarray, direction: np.ndarray) -> tupl
             )
         if labels[tuple(voxel)]:
             return int(labels[tuple(voxel)]), float(time.min()) * GRID.voxel_size_m
-        axis = int(time.argmin())
+        axis = 2 - int(time[::-1].argmin())  # of planes crossed at once z comes first, then y
         voxel[axis] += 1 if direction[axis] >= 0 else -1
         if voxel[axis] < 0 or voxel[axis] >= labels.shape[axis]:
             return 0, float(time[axis]) * GRID.voxel_size_m
@@ -87,6 +88,66 @@ def test_a_ray_that_starts_in_something_meets_it():
     labels = torch.full(GRID.shape, 3, dtype=torch.uint8)
     hits = cast_rays(labels, GRID, torch.tensor([[0.1, 0.1, 0.1]]), torch.tensor([[0.0, 0, -1]]))
     assert hits.label.tolist() == [3] and hits.depth_m.tolist() == pytest.approx([0.1])
+
+
+def test_of_planes_crossed_at_once_z_comes_first_then_y():
+    """Along the diagonal from a corner of voxels, (8, 8, 2) in voxels, all three planes are crossed
+    at once, again and again: the ray visits (8, 8, 2), (8, 8, 3), and leaves the grid above.
+
+    Along x and y alone the voxel beside in y is met, not that in x.
+    """
+    labels = torch.zeros(GRID.shape, dtype=torch.uint8)
+    labels[8, 8, 3], labels[9, 8, 2], labels[8, 9, 2] = 1, 2, 3
+    third, half = math.sqrt(1 / 3), math.sqrt(1 / 2)
+    origins = torch.zeros(2, 3, dtype=torch.float64)
+    directions = torch.tensor([[third] * 3, [half, half, 0.0]], dtype=torch.float64)
+    assert cast_rays(labels, GRID, origins, directions).label.tolist() == [1, 3]
+    with torch_only():
+        assert cast_rays(labels, GRID, origins, directions).label.tolist() == [1, 3]
+
+
+@given(seed=st.integers(0, 10_000))
+def test_another_empty_class_changes_names_alone(seed: int):
+    """Id l of a set whose empty class is 0 is l - 1 of one whose empty class is the last, 16."""
+    labels, (origins, directions) = scene(seed, 0.05), rays(seed, 40)
+    hits = cast_rays(labels, GRID, origins, directions)
+    renamed = (labels.int() - 1).remainder(17).to(torch.uint8)
+    for others in (nullcontext(), torch_only()):
+        with others:
+            found = cast_rays(renamed, GRID, origins, directions, empty=16)
+        assert torch.equal(found.label, (hits.label.int() - 1).remainder(17).to(torch.uint8))
+        assert torch.equal(found.depth_m, hits.depth_m)
+
+
+def test_origins_above_and_below_the_grid():
+    """In voxels, the grid being 4 high. From 2 above its middle straight down: the voxel in the
+    lowest layer is left at z = 0, 6 away. Half a voxel below the grid an origin counts as in the
+    lowest layer, as in the reference, so that straight up it meets what is there and leaves it at z
+    = 1, 1.5 away. Level rays above the grid, and those that go away from it, never enter.
+    """
+    labels = torch.zeros(GRID.shape, dtype=torch.uint8)
+    labels[8, 8, 0] = 5
+    origins = torch.tensor([[8.5, 8.5, 6], [8.5, 8.5, -0.5], [8.5, 8.5, 6], [8.5, 8.5, 6]])
+    directions = torch.tensor([[0.0, 0, -1], [0, 0, 1], [1, 0, 0], [0, 0, 1]])
+    rays_in_voxels = origins.double(), directions.double()
+    for others in (nullcontext(), torch_only()):
+        with others:
+            label, depth = cast_voxel_rays(labels, GRID, *rays_in_voxels, any_height=True)
+        assert label.tolist() == [5, 5, 0, 0]
+        assert depth.tolist() == [6.0, 1.5, -math.inf, -math.inf]
+    with pytest.raises(ValueError, match="in the grid"):
+        cast_voxel_rays(labels, GRID, *rays_in_voxels)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_both_forms_agree_from_above_and_below(seed: int):
+    labels, (origins, directions) = scene(seed, 0.05), rays(seed, 60)
+    voxels = (origins - torch.tensor(GRID.min_m)) / GRID.voxel_size_m
+    voxels[:, 2] = torch.from_numpy(np.random.default_rng(seed).uniform(-6, 10, len(voxels)))
+    compiled = cast_voxel_rays(labels, GRID, voxels, directions, any_height=True)
+    with torch_only():
+        by_torch = cast_voxel_rays(labels, GRID, voxels, directions, any_height=True)
+    assert torch.equal(compiled[0], by_torch[0]) and torch.equal(compiled[1], by_torch[1])
 
 
 @pytest.mark.parametrize(

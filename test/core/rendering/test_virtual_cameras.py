@@ -7,12 +7,14 @@ import torch
 
 from occ_core.rendering.bev_cameras import bev_camera, bev_pinhole
 from occ_core.rendering.cameras import Cameras
+from occ_core.rendering.semantics import render
 from occ_core.rendering.virtual_cameras import (
     STRATEGIES,
     look_at_pose,
     virtual_camera,
     worst_location,
 )
+from occ_core.rendering.voxel_gaussians import true_gaussians
 from occ_core.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((-8.0, -8.0, -2.0, 8.0, 8.0, 2.0), 0.5)
@@ -122,6 +124,21 @@ def test_the_bird_s_eye_camera_of_the_authors_code_is_a_pinhole():
     camera = bev_pinhole(GRID)
     assert pixel(camera, [-8.0, 8.0, 0.0]) == pytest.approx([-0.5, -0.5, 16.0])
     assert pixel(replace(camera), [8.0, -8.0, 0.0]) == pytest.approx([399.5, 399.5, 16.0])
+
+
+def test_the_pinhole_sees_the_whole_of_a_grid_ahead_of_the_origin():
+    """KITTI's: x from 0 to 51.2 m, y from -25.6 to 25.6 m. From 51.2 m up the corners of the grid
+    are those of the image.
+    """
+    grid = VoxelGrid((0.0, -25.6, -2.0, 51.2, 25.6, 4.4), 0.8)
+    camera = bev_pinhole(grid)
+    # float32 and a division near 51.2
+    assert pixel(camera, [0.0, 25.6, 0.0]) == pytest.approx([-0.5, -0.5, 51.2], abs=1e-3)
+    assert pixel(camera, [51.2, -25.6, 0.0]) == pytest.approx([399.5, 399.5, 51.2], abs=1e-3)
+    floor = torch.zeros(grid.shape, dtype=torch.uint8)
+    floor[:, :, 2] = 7  # 0.4 m below the origin: 0.8 % farther, so that a rim of 2 pixels is empty
+    image = render(true_gaussians(floor, 19, grid), bev_pinhole(grid, pixels=100))
+    assert (image.semantics[7] > 0.5).float().mean() > 0.9
 
 
 def test_the_worst_location_is_where_the_errors_are():

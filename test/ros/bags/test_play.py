@@ -40,6 +40,20 @@ def test_message_classes_that_are_not_installed() -> None:
     assert message_class("sensor_msgs/msg/NoSuchMessage") is None
 
 
+@pytest.mark.parametrize("kind", ["trap/msg/Thing", "trap/Thing", "trap.msg/msg/A", "../trap", ""])
+def test_the_type_of_a_message_does_not_choose_what_is_imported(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bag may name any package that is installed, and an import runs its code."""
+    trap, trace = tmp_path / "trap", tmp_path / "trace"
+    trap.mkdir()
+    (trap / "__init__.py").write_text(f"open({str(trace)!r}, 'w')")
+    (trap / "msg.py").write_text("Thing = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert message_class(kind) is None
+    assert not trace.exists()
+
+
 @pytest.mark.parametrize(("field", "value"), [("rate", 0.0), ("clock", -1.0), ("delay_s", -0.1)])
 def test_nonsense_is_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):

@@ -25,7 +25,7 @@ from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.bags.reader import BagReader
 from occ_perception_ros.filters import FrameCollector
 from occ_perception_ros.node import OccupancyNode
-from occ_perception_ros.parameters import NodeConfig
+from occ_perception_ros.node_config import NodeConfig
 from occ_perception_ros.topics import preset_arguments
 
 GRID = VoxelGrid((-40.0, -40.0, -4.0, 40.0, 40.0, 4.0), 1.0)

@@ -67,8 +67,10 @@ def test_nothing_is_built_without_a_subscriber(
     def forbidden(*_: object) -> None:
         raise AssertionError("built without a subscriber")
 
-    for name in ("marker_array_bytes", "occupancy_points", "occupancy_grid"):
+    builders = ("marker_array_bytes", "voxel_points", "obstacle_points", "known_voxels")
+    for name in (*builders, "occupancy_grid"):
         monkeypatch.setattr(f"occ_perception_ros.publishers.{name}", forbidden)
+    monkeypatch.setattr("occ_perception_ros.pipeline.seen_voxels", forbidden)
     live = graph()
     live.connect()
     live.play()

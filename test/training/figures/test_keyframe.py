@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from occ_core.labels.sets import OCC3D, SEMANTIC_KITTI
 from occ_core.taxonomy import CLASS_ID, IGNORE, PALETTE
 from occ_core.voxel_grid import VoxelGrid
 from training.figures.keyframe import animation, keyframe_picture, write_picture
 from training.figures.voxel_render import (
     BACKGROUND_RGB,
+    EGO_CAR,
     Viewpoint,
     VoxelScene,
+    ego_car,
     viewpoint_above,
     viewpoint_behind,
 )
@@ -43,6 +46,45 @@ def test_a_voxel_seen_from_above_lies_where_the_grid_puts_it() -> None:
     # Its top is free and in full sun, so that the colour keeps its hue: crimson is mostly red.
     r, g, b = (int(c) for c in picture[65, 65])
     assert r > 150 and r > 2 * b > 2 * g
+
+
+def test_a_grid_ahead_in_the_colours_of_its_label_set() -> None:
+    """KITTI's frame: x = 7 of 8 voxels is the farthest, and up in both pictures; y points left, so
+    that y = 7 is in the first columns. From above 10 pixels are a voxel. Road (9) is magenta, red
+    and blue alike without any green; what is empty in that set is not drawn.
+    """
+    ahead = VoxelGrid((0.0, -4.0, -1.0, 8.0, 4.0, 1.0), 1.0)
+    labels = np.zeros(ahead.shape, dtype=np.uint8)
+    labels[7, 7, 0], labels[0, 0, 0] = 9, 9
+    scene = VoxelScene(labels, ahead, ego=(), label_set=SEMANTIC_KITTI)
+    picture = scene.render(viewpoint_above(ahead, "velodyne"), 80, 80)
+    expected = np.zeros((80, 80), dtype=bool)
+    expected[:10, :10] = expected[70:, 70:] = True
+    assert np.array_equal(covered(picture), expected)
+    r, g, b = (int(c) for c in picture[5, 5])
+    assert r == b > 150 and g == 0
+    labels[0, 0, 0], labels[4, 2, 0] = 0, 9
+    scene = VoxelScene(labels, ahead, ego=(), label_set=SEMANTIC_KITTI)
+    behind = covered(scene.render(viewpoint_behind(ahead, "velodyne"), 60, 100))
+    rows, columns = np.nonzero(behind)
+    left = columns < 50
+    assert rows[left].mean() < rows[~left].mean()  # far away to the left, near to the right
+    with pytest.raises(ValueError, match=r"class id 20, but known are 0..19 and 255"):
+        VoxelScene(np.full(ahead.shape, 20, dtype=np.uint8), ahead, label_set=SEMANTIC_KITTI)
+    free = np.full(ahead.shape, 17, dtype=np.uint8)
+    nothing = VoxelScene(free, ahead, ego=(), label_set=OCC3D)
+    assert not covered(nothing.render(viewpoint_above(ahead, "ego"), 20, 20)).any()
+
+
+def test_the_vehicle_turns_with_the_frame() -> None:
+    """Its body is 4.1 m long and 1.74 m wide: along y in nuScenes' LiDAR frame, along x in those
+    whose x points forward; in the vehicle's frame its lower side is 1.84 - 1.6 m above the road.
+    """
+    body = ego_car("ego")[0]
+    size_m = [high - low for low, high in zip(body.low_m, body.high_m, strict=True)]
+    assert size_m == pytest.approx([4.1, 1.74, 0.65])
+    assert body.low_m[2] == pytest.approx(0.24)
+    assert ego_car("lidar") is EGO_CAR
 
 
 def test_a_voxel_ahead_is_seen_above_one_behind() -> None:

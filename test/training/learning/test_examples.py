@@ -1,11 +1,16 @@
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from official_layouts import write_occ3d
+from tiny_nuscenes import write_tiny_nuscenes
 
 from occ_core.config import debug
 from occ_core.datasets.frames import NuScenesFrames
+from occ_core.labels.benchmarks import BENCHMARKS
 from training.learning.augment import AugmentConfig, other_sensors
 from training.learning.examples import TrainingExamples, collate, count_voxels, drives, sweep_poses
 
@@ -68,7 +73,7 @@ def test_a_key_always_gives_the_same_example(frames: NuScenesFrames, config: Aug
 def test_sweeps_were_measured_where_the_car_was(frames: NuScenesFrames):
     """The car of the first drive goes at 2 m/s: a sweep of age t was taken 2 t behind."""
     keyframe = frames.keyframes[1]
-    newest, *earlier = sweep_poses(keyframe)
+    newest, *earlier = sweep_poses(keyframe, keyframe.lidar.world_from_lidar)
     assert newest.age_s == 0 and len(earlier) == len(keyframe.sweeps) > 0
     np.testing.assert_allclose(newest.grid_from_sensor, np.eye(4), atol=1e-9)
     for age_s, pose in earlier:
@@ -114,3 +119,53 @@ def test_voxels_are_counted_over_all_keyframes(frames: NuScenesFrames):
     )
     assert counts.tolist() == expected.tolist()
     assert counts[11] > counts[4] > 0  # much road, one car
+
+
+def test_the_nearest_intact_keyframe_stands_in_for_a_damaged_one(
+    box_town: Path, tmp_path: Path
+) -> None:
+    """Of the first drive's two keyframes the second has lost the end of its labels."""
+    root = tmp_path / "town"
+    shutil.copytree(box_town, root)
+    size, grid = debug().image_size, debug().grid
+    stopping = TrainingExamples(NuScenesFrames(root, image_size=size, grid=grid), 2, None, seed=0)
+    path = stopping.frames.label_path(1)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=re.escape(path.name)):
+        stopping[0, 1]
+    going_on = NuScenesFrames(root, image_size=size, grid=grid, damaged="skip")
+    examples = TrainingExamples(going_on, 2, None, seed=0)
+    with pytest.warns(UserWarning, match="left out, 1 keyframes so far"):
+        instead = examples[0, 1]
+    assert torch.equal(instead.labels, examples[0, 0].labels)
+    assert instead.ends_drive and not examples[0, 0].ends_drive  # its place is the damaged one's
+    with pytest.warns(UserWarning, match="taken as without labels: .*npy"):
+        assert going_on.labels(1) is None
+    going_on.label_path(0).unlink()
+    with (
+        pytest.warns(UserWarning, match="left out, 2 keyframes so far"),
+        pytest.raises(ValueError, match="no keyframe of scene-box-0 can be read"),
+    ):
+        examples[0, 0]
+
+
+def test_examples_of_occ3d_lie_in_the_vehicles_frame(tmp_path: Path) -> None:
+    """17 is free there: one car in a voxel of 0.4 m remains alone in the coarse ones."""
+    benchmark = BENCHMARKS["occ3d"]
+    labels = np.full(benchmark.grid.shape, 17, dtype=np.uint8)
+    labels[8, 12, 4] = 4
+    seen = np.ones(labels.shape, dtype=bool)
+    root = write_tiny_nuscenes(tmp_path)
+    write_occ3d(root / "gts" / "scene-0061" / "key3" / "labels.npz", labels, seen, seen)
+    grid = benchmark.grid.coarser(2)
+    frames = NuScenesFrames(root, image_size=(32, 64), grid=grid, benchmark="occ3d")
+    example = TrainingExamples(frames, 2, AugmentConfig(), seed=0, empty=17)[0, 1]
+    assert example.labels.shape == (1, 100, 100, 8)
+    plain = TrainingExamples(frames, 2, None, seed=0, empty=17)[0, 1]
+    # (8, 12, 4) / 2 = (4, 6, 2), and again (2, 3, 1)
+    assert (plain.labels != 17).nonzero().tolist() == [[0, 4, 6, 2]]
+    assert (plain.coarse_labels != 17).nonzero().tolist() == [[0, 2, 3, 1]]
+    newest, before, *_ = sweep_poses(frames.keyframes[1], frames.world_from_grid(1))
+    # The LiDAR stands at (1, 0, 1.8) of the vehicle, and 0.1 s earlier 1 m further back.
+    np.testing.assert_allclose(newest.grid_from_sensor[:3, 3], [1, 0, 1.8], atol=1e-9)
+    np.testing.assert_allclose(before.grid_from_sensor[:3, 3], [0, 0, 1.8], atol=1e-9)

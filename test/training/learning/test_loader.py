@@ -61,7 +61,7 @@ def test_what_holds_rare_classes_comes_more_often(
     """
     training, _ = split_frames(smallest)
 
-    def voxels(_: object, units: list[list[int]]) -> np.ndarray:
+    def voxels(_: object, units: list[list[int]], label_set: object) -> np.ndarray:
         found = np.zeros((len(units), NUM_CLASSES))
         found[0, CLASS_ID["traffic_cone"]] = 1
         return found

@@ -1,0 +1,182 @@
+"""KITTI-360 in SSCBench: a grid of classes ahead of the Velodyne, with one camera.
+
+``data_2d_raw/<sequence>/`` holds ``image_00/data_rect/NNNNNN.png``, ``cam0_to_world.txt`` and
+``voxels/`` with, for every fifth frame, the voxelised scan (``.bin``), raw labels (``.label``,
+uint16) and invalid voxels (``.invalid``, a byte each). ``preprocess/labels/<sequence>/
+NNNNNN_1_1.npy`` holds the classes themselves (Li et al., "SSCBench", IROS 2024).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from occ_core.datasets.keyframe_labels import VoxelTruth
+from occ_core.datasets.kitti_sequence import png_sample, read_rows
+from occ_core.datasets.samples import OccupancySample
+from occ_core.datasets.semantic_kitti_voxels import raw_labels
+from occ_core.datasets.sensors import frame_from_sensors
+from occ_core.datasets.voxel_files import (
+    check_ids,
+    load_array,
+    load_bits,
+    load_values,
+    whole_numbers,
+)
+from occ_core.geometry.poses import invert_pose
+from occ_core.labels.benchmarks import BENCHMARKS, KITTI_GRID
+from occ_core.labels.raw_ids import KITTI_360_RAW
+from occ_core.taxonomy import IGNORE, DriveContext
+from occ_core.types import Frame
+
+DOWNLOAD = (
+    "take SSCBench-KITTI-360: join its parts (cat split_parts_* > combined.sqfs), then unsquashfs"
+)
+"""Where the files come from, for the texts of errors."""
+_DRIVES = {"train": (0, 2, 3, 4, 5, 7, 10), "val": (6,), "test": (9,)}
+_PERIOD_NS = 100_000_000
+"""The sensors record ten times a second; the frames are numbered in the order of time."""
+INTRINSICS = np.array(
+    [[552.554261, 0.0, 682.049453], [0.0, 552.554261, 238.769549], [0.0, 0.0, 1.0]]
+)
+"""Of the rectified left perspective camera, whose images have 1408x376 pixels."""
+VELODYNE_FROM_CAMERA = np.array(
+    [
+        [0.04307104361, -0.08829286498, 0.995162929, 0.8043914418],
+        [-0.999004371, 0.007784614041, 0.04392796942, 0.2993489574],
+        [-0.01162548558, -0.9960641394, -0.08786966659, -0.1770225824],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+)
+"""KITTI-360's calibration of that camera."""
+
+
+class Kitti360Occupancy:
+    """The labelled frames of an SSCBench-KITTI-360 folder, in the order of sequences and of time.
+
+    The grid frame is the Velodyne's. The benchmark gives scans as voxels, so that the frame's
+    points are the centres of the occupied ones, with intensity 0. Frames without a pose have that
+    of the frame before: KITTI-360 leaves out those in which the car stood.
+
+    Args:
+        root: the folder that holds ``data_2d_raw/`` and ``preprocess/``.
+        image_size: ``(height, width)`` of the model's images; None reads labels alone.
+        split: train, val or test; None takes every sequence that has labels.
+
+    Raises:
+        FileNotFoundError: no labels lie there.
+        ValueError: the split is unknown.
+    """
+
+    benchmark = BENCHMARKS["kitti360"]
+
+    def __init__(
+        self, root: Path | str, image_size: tuple[int, int] | None = None, split: str | None = None
+    ) -> None:
+        self.root, self.image_size = Path(root), image_size
+        if split is not None and split not in _DRIVES:
+            raise ValueError(f"KITTI-360 has no split {split!r}; it has {sorted(_DRIVES)}")
+        chosen = None if split is None else set(map(sequence_name, _DRIVES[split]))
+        self.frames = [
+            frame for frame in labelled_frames(self.root) if chosen is None or frame[0] in chosen
+        ]
+        if not self.frames:
+            where = "" if chosen is None else f" of the split {split!r}, {sorted(chosen)}"
+            raise FileNotFoundError(
+                f"{self.root} holds neither preprocess/labels/*/*_1_1.npy nor "
+                f"data_2d_raw/*/voxels/*.label{where}; {DOWNLOAD}"
+            )
+        self._poses: dict[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def sample(self, index: int) -> OccupancySample:
+        """One labelled frame; see ``OccupancyData``."""
+        sequence, name = self.frames[index]
+        frame = None
+        if self.image_size is not None:
+            frame = self._frame(sequence, name, self.image_size)
+        labels, masks = read_kitti_360(self.root, sequence, name)
+        return OccupancySample(f"{sequence}/{name}", sequence, frame, labels, masks)
+
+    def _frame(self, sequence: str, name: str, image_size: tuple[int, int]) -> Frame:
+        folder = self.root / "data_2d_raw" / sequence
+        image = folder / "image_00" / "data_rect" / f"{name}.png"
+        occupied = read_flags(folder / "voxels" / f"{name}.bin")
+        index = np.unravel_index(np.flatnonzero(occupied), occupied.shape)
+        points = np.zeros((len(index[0]), 5), dtype=np.float32)
+        for axis, low in enumerate(KITTI_GRID.min_m):
+            points[:, axis] = (index[axis] + 0.5) * KITTI_GRID.voxel_size_m + low
+        return frame_from_sensors(
+            [png_sample(image, INTRINSICS, VELODYNE_FROM_CAMERA, image_size)],
+            points,
+            self._world_from_camera(folder, int(name)) @ invert_pose(VELODYNE_FROM_CAMERA),
+            int(name) * _PERIOD_NS,
+            DriveContext("clear", "unknown"),
+            image_size,
+        )
+
+    def _world_from_camera(self, folder: Path, number: int) -> np.ndarray:
+        if folder.name not in self._poses:
+            self._poses[folder.name] = read_rows(folder / "cam0_to_world.txt", 17, DOWNLOAD)
+        rows = self._poses[folder.name]
+        before = int(np.searchsorted(rows[:, 0], number, side="right")) - 1
+        return rows[max(before, 0), 1:].reshape(4, 4)
+
+
+def sequence_name(number: int) -> str:
+    """The folder of a drive of KITTI-360."""
+    return f"2013_05_28_drive_{number:04d}_sync"
+
+
+def labelled_frames(root: Path) -> list[tuple[str, str]]:
+    """``(sequence, name)`` of every frame that has labels in one of the two forms, in order."""
+    prepared = root.glob("preprocess/labels/*/*_1_1.npy")
+    raw = root.glob("data_2d_raw/*/voxels/*.label")
+    found = {(path.parent.name, path.name.removesuffix("_1_1.npy")) for path in prepared}
+    return sorted(found | {(path.parents[1].name, path.stem) for path in raw})
+
+
+def read_kitti_360(root: Path, sequence: str, name: str) -> VoxelTruth:
+    """Labels of one frame, from ``preprocess/`` where they lie there, else from the raw voxels.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file has another shape, or holds unknown ids.
+    """
+    prepared = root / "preprocess" / "labels" / sequence / f"{name}_1_1.npy"
+    if prepared.is_file():
+        values = load_array(prepared, DOWNLOAD)
+        if values.shape != KITTI_GRID.shape:
+            raise ValueError(
+                f"{prepared} must hold an array of shape {list(KITTI_GRID.shape)}, got "
+                f"{list(values.shape)}; it was made for another grid"
+            )
+        ids = whole_numbers(prepared, values, "labels")
+        check_ids(prepared, ids, len(KITTI_360_RAW.labels.names), extra=(IGNORE,))
+        return VoxelTruth(ids.astype(np.uint8), {})
+    path = root / "data_2d_raw" / sequence / "voxels" / f"{name}.label"
+    labels = raw_labels(path, KITTI_360_RAW)
+    # Invalid voxels that have a label keep it, as in SSCBench's own preparation.
+    invalid = read_flags(path.with_suffix(".invalid"))
+    np.putmask(labels, invalid & (labels == KITTI_360_RAW.labels.empty), IGNORE)
+    return VoxelTruth(labels, {})
+
+
+def read_flags(path: Path) -> np.ndarray:
+    """Bool ``[X, Y, Z]`` of a file with a byte for every voxel, or with packed bits.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: it has another size, or its bytes are neither 0 nor 1.
+    """
+    shape = KITTI_GRID.shape
+    cells = np.prod(shape).item()
+    if path.is_file() and path.stat().st_size * 8 == cells:
+        return load_bits(path, shape, DOWNLOAD)
+    flags = load_values(path, np.uint8, cells, DOWNLOAD)
+    if flags.max() > 1:
+        raise ValueError(f"{path} must hold the bytes 0 and 1, got {flags.max()}")
+    return flags.reshape(shape).view(bool)

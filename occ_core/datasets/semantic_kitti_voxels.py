@@ -1,0 +1,128 @@
+"""SemanticKITTI's semantic scene completion: a grid of classes ahead of the Velodyne.
+
+``sequences/NN/voxels/`` holds for every fifth scan ``NNNNNN.label`` (uint16 raw ids), and as packed
+bits ``.invalid`` (voxels that no scan saw), ``.occluded`` and ``.bin`` (voxels that hold a point of
+the scan). Index 0 is at the minimum corner; x forward, y left, z up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from occ_core.datasets.keyframe_labels import VoxelTruth
+from occ_core.datasets.kitti_sequence import KittiSequence
+from occ_core.datasets.samples import OccupancySample
+from occ_core.datasets.voxel_files import load_bits, load_values
+from occ_core.labels.benchmarks import BENCHMARKS, KITTI_GRID
+from occ_core.labels.raw_ids import SEMANTIC_KITTI_RAW, RawIds
+from occ_core.taxonomy import IGNORE
+
+VOXELS = "take the download 'SemanticKITTI voxel data' (data_odometry_voxels.zip)"
+"""Where the voxels come from, for the texts of errors."""
+_SPLITS = {
+    "train": ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10"),
+    "val": ("08",),
+    "test": tuple(str(number) for number in range(11, 22)),
+}
+
+
+class SemanticKittiOccupancy:
+    """The labelled scans of a SemanticKITTI folder as samples, in the order of sequences and time.
+
+    The grid frame is the Velodyne's. A mask ``occluded`` comes with the labels where there is one.
+
+    Args:
+        root: the folder that holds ``sequences/``.
+        image_size: ``(height, width)`` of the model's images; None reads labels alone.
+        split: train, val or test; None takes every sequence that has labels. The labels of test are
+            hidden: its samples are the scans that have a ``.bin``, and all their voxels are 255.
+        history_s: earlier scans up to this age, in seconds, are joined to each scan.
+
+    Raises:
+        FileNotFoundError: no labelled voxels lie there, or a table of a sequence is missing.
+        ValueError: the split is unknown, or a table is malformed.
+    """
+
+    benchmark = BENCHMARKS["semantic_kitti"]
+
+    def __init__(
+        self,
+        root: Path | str,
+        image_size: tuple[int, int] | None = None,
+        split: str | None = None,
+        history_s: float = 0.45,
+    ) -> None:
+        self.root, self.image_size, self.history_s = Path(root), image_size, history_s
+        if split is not None and split not in _SPLITS:
+            raise ValueError(f"SemanticKITTI has no split {split!r}; it has {sorted(_SPLITS)}")
+        ending = "bin" if split == "test" else "label"
+        paths = sorted(self.root.glob(f"sequences/*/voxels/*.{ending}"))
+        if split is not None:
+            paths = [path for path in paths if path.parents[1].name in _SPLITS[split]]
+        if not paths:
+            where = "" if split is None else f" of the split {split!r}, {list(_SPLITS[split])}"
+            raise FileNotFoundError(
+                f"{self.root} holds no sequences/NN/voxels/*.{ending}{where}; give the folder of "
+                f"SemanticKITTI that holds 'sequences', and {VOXELS}"
+            )
+        self.paths = paths
+        self._sequences: dict[Path, KittiSequence] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def sample(self, index: int) -> OccupancySample:
+        """One labelled scan; see ``OccupancyData``."""
+        path = self.paths[index]
+        folder = path.parents[1]
+        frame = None
+        if self.image_size is not None:
+            if folder not in self._sequences:
+                self._sequences[folder] = KittiSequence.read(folder)
+            sequence = self._sequences[folder]
+            if path.stem not in sequence.names:
+                raise FileNotFoundError(
+                    f"{folder / 'velodyne' / path.stem}.bin is missing, whose voxels are {path}"
+                )
+            scan = sequence.names.index(path.stem)
+            frame = sequence.frame(scan, self.image_size, self.history_s, np.eye(4))
+        if path.suffix == ".bin":
+            truth = VoxelTruth(np.full(KITTI_GRID.shape, IGNORE, dtype=np.uint8), {})
+        else:
+            truth = read_kitti_voxels(path)
+        return OccupancySample(f"{folder.name}/{path.stem}", folder.name, frame, *truth)
+
+
+def read_kitti_voxels(path: Path) -> VoxelTruth:
+    """Labels and masks of one scan.
+
+    Args:
+        path: the ``.label`` file; ``.invalid`` lies beside it, and perhaps ``.occluded``.
+
+    Raises:
+        FileNotFoundError: one of the two is missing.
+        ValueError: a file has another size, or the labels hold an unknown raw id.
+    """
+    shape = KITTI_GRID.shape
+    labels = raw_labels(path, SEMANTIC_KITTI_RAW)
+    # Faster than a boolean index where the voxels are scattered.
+    np.putmask(labels, load_bits(path.with_suffix(".invalid"), shape, VOXELS), IGNORE)
+    occluded = path.with_suffix(".occluded")
+    masks = {"occluded": load_bits(occluded, shape, VOXELS)} if occluded.is_file() else {}
+    return VoxelTruth(labels, masks)
+
+
+def raw_labels(path: Path, raw_ids: RawIds) -> np.ndarray:
+    """Class ids of a ``.label`` file, uint8 ``[X, Y, Z]``, without regard to the invalid voxels.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: it has another size, or holds an unknown raw id.
+    """
+    raw = load_values(path, np.uint16, np.prod(KITTI_GRID.shape).item(), VOXELS)
+    try:
+        return raw_ids.to_ids(raw).reshape(KITTI_GRID.shape)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,147 @@
+"""What the sensors of a frame saw: lines of sight from LiDAR and cameras through the grid."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import torch
+
+from occ_core.geometry.poses import invert_pose
+from occ_core.ops.line_of_sight import see_through
+from occ_core.types import Frame, Occupancy
+from occ_core.voxel_grid import VoxelGrid
+from occ_perception_ros.frame_parts import FrameParts
+from occ_perception_ros.grid_info import GridInfo
+
+_DENSE_UP_TO_M = 40.0
+"""Up to here neighbouring lines of sight of a camera are at most one voxel apart."""
+
+
+def seen_voxels(frame: Frame, parts: FrameParts, occupancy: Occupancy) -> np.ndarray:
+    """Marks of ``ops.line_of_sight`` for each voxel, uint8 ``[X, Y, Z]``.
+
+    A LiDAR sees as far as its returns, from where it was at each sweep; beams without a return tell
+    nothing. A camera sees as far as the first voxel that the model calls occupied. A masked camera
+    sees nothing.
+
+    Args:
+        frame: with a batch size of 1.
+        parts: what the frame was built of.
+        occupancy: the answer to the frame.
+    """
+    grid = occupancy.grid
+    seen = torch.zeros(grid.shape, dtype=torch.uint8)
+    nothing = torch.zeros(grid.shape, dtype=torch.bool)
+    see_through(seen, nothing, grid, *_lidar_lines(frame, parts, grid))
+    occupied = occupancy.labels[0] != occupancy.label_set.empty
+    for origin, ends in _camera_lines(frame, grid):
+        see_through(seen, occupied, grid, origin.expand_as(ends), ends)
+    return seen.numpy()
+
+
+def grid_info(occupancy: Occupancy, frame_id: str) -> GridInfo:
+    """What the numbers of an answer mean.
+
+    Args:
+        occupancy: any answer of the model.
+        frame_id: TF frame of the grid.
+    """
+    grid, label_set = occupancy.grid, occupancy.label_set
+    return GridInfo(
+        frame_id=frame_id,
+        min_m=grid.min_m,
+        voxel_size_m=grid.voxel_size_m,
+        shape=grid.shape,
+        label_set=label_set.name,
+        class_names=label_set.names,
+        colours=label_set.palette,
+        empty=label_set.empty,
+        checkpoint=occupancy.checkpoint,
+    )
+
+
+def _lidar_lines(
+    frame: Frame, parts: FrameParts, grid: VoxelGrid
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Origins and ends ``[N, 3]``: one line for each voxel that has returns, and one for each at
+    the grid's border through which lines leave to returns beyond. Of several, it is the newest.
+    """
+    points = frame.points[0].cpu().numpy()
+    sweeps = sorted(parts.sweeps, key=lambda posed: -posed.stamp_ns)
+    ages_s = np.array([(parts.stamp_ns - each.stamp_ns) * 1e-9 for each in sweeps], np.float32)
+    grid_from_world = invert_pose(parts.world_from_grid)
+    origins = np.array(
+        [(grid_from_world @ s.world_from_grid @ s.grid_from_lidar)[:3, 3] for s in sweeps]
+    ).reshape(-1, 3)
+    voxel = _flat_voxels(points, grid)
+    near, far = np.flatnonzero(voxel >= 0), np.flatnonzero(voxel < 0)
+    near = near[_last_of_each(voxel[near], grid)]
+    of_far = origins[np.searchsorted(ages_s, points[far, 4])]
+    far = far[_last_of_each(_where_lines_leave(of_far, points[far, :3], grid), grid)]
+    ends = points[np.concatenate([near, far])]
+    return (
+        torch.from_numpy(origins[np.searchsorted(ages_s, ends[:, 4])]),
+        torch.from_numpy(ends[:, :3].astype(np.float64)),
+    )
+
+
+def _flat_voxels(points: np.ndarray, grid: VoxelGrid) -> np.ndarray:
+    """The voxel of each point ``[N, >=3]`` as its number in the flattened grid; -1 outside."""
+    flat, inside = np.zeros(len(points), np.int32), np.ones(len(points), bool)
+    for axis, cells in enumerate(grid.shape):  # numpy is several times faster along an axis
+        cell = np.floor((points[:, axis] - grid.min_m[axis]) * (1 / grid.voxel_size_m))
+        inside &= (cell >= 0) & (cell < cells)
+        flat = flat * cells + np.where(inside, cell, 0).astype(np.int32)
+    return np.where(inside, flat, -1)
+
+
+def _last_of_each(voxel: np.ndarray, grid: VoxelGrid) -> np.ndarray:
+    """Positions of the last occurrence of each voxel, which are numbers in the flattened grid."""
+    last = np.empty(prod(grid.shape), np.int32)
+    order = np.arange(len(voxel), dtype=np.int32)
+    last[voxel] = order  # of several writes to one place the last one stays
+    return np.flatnonzero(last[voxel] == order)
+
+
+def _where_lines_leave(origins: np.ndarray, ends: np.ndarray, grid: VoxelGrid) -> np.ndarray:
+    """Voxels at the border through which lines ``[N, 3]`` leave, as numbers in the flat grid."""
+    low, high = np.array(grid.range_m[:3]), np.array(grid.range_m[3:])
+    ways = ends - origins
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = (np.where(ways > 0, high, low) - origins) / ways
+    leaves = np.where(ways == 0, np.inf, times).min(axis=1)
+    index = np.floor((origins + leaves[:, None] * ways - low) / grid.voxel_size_m)
+    index = np.clip(index, 0, np.array(grid.shape) - 1).astype(np.int64)
+    return np.ravel_multi_index(tuple(index.T), grid.shape)
+
+
+def _camera_lines(frame: Frame, grid: VoxelGrid) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each camera that is not masked its origin ``[3]`` and the ends of its lines ``[N, 3]``,
+    beyond the grid.
+    """
+    corners = torch.cartesian_prod(
+        *(
+            torch.tensor([low, high], dtype=torch.float64)
+            for low, high in zip(grid.range_m[:3], grid.range_m[3:], strict=True)
+        )
+    )
+    lines = []
+    for camera in torch.nonzero(frame.camera_mask[0].cpu())[:, 0].tolist():
+        image = frame.images[0, camera].cpu()
+        pose = frame.grid_from_camera[0, camera].cpu().double()
+        intrinsics = frame.intrinsics[0, camera].cpu().double()
+        height, width = image.shape[1:]
+        step = max(int(grid.voxel_size_m * float(intrinsics[0, 0]) / _DENSE_UP_TO_M), 1)
+        # Rows of zeros at the top pad an image that is less high than the model's.
+        filled = torch.nonzero(image.amax(dim=(0, 2)))[:, 0]
+        top = int(filled[0]) if len(filled) else height
+        rows = torch.arange(top, height, step, dtype=torch.float64)
+        columns = torch.arange(0, width, step, dtype=torch.float64)
+        pixels = torch.cartesian_prod(columns, rows)
+        pixels = torch.cat([pixels, torch.ones(len(pixels), 1, dtype=torch.float64)], dim=1)
+        ways = pixels @ (pose[:3, :3] @ torch.linalg.inv(intrinsics)).T
+        ways /= ways.norm(dim=1, keepdim=True)
+        reach = (corners - pose[:3, 3]).norm(dim=1).max()
+        lines.append((pose[:3, 3], pose[:3, 3] + ways * reach))
+    return lines

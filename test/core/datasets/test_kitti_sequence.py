@@ -1,0 +1,70 @@
+"""What belongs to a KITTI sequence, on a made-up one and on real scans."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from official_layouts import write_kitti_scan
+
+from occ_core.datasets.kitti_sequence import KittiSequence
+from occ_core.datasets.semantic_kitti_voxels import VOXELS, read_kitti_voxels
+from occ_core.datasets.voxel_files import load_bits
+from occ_core.labels.benchmarks import KITTI_GRID
+
+SCAN = np.array([[10.0, 2.0, -1.0, 0.5]], dtype=np.float32)
+
+
+def test_a_part_of_a_sequence_keeps_its_numbers(tmp_path: Path) -> None:
+    """Scans 4 and 5 alone: pose and stamp are those of their rows, not of the first two."""
+    for number in (4, 5):
+        folder = write_kitti_scan(tmp_path, number, SCAN)
+    sequence = KittiSequence.read(folder)
+    assert sequence.names == ("000004", "000005")
+    assert sequence.stamps_ns == (400_000_000, 500_000_000)
+    # Scan 4 is 4 * 2 m along the camera's z, which is the Velodyne's x.
+    np.testing.assert_allclose(sequence.world_from_velodyne[0] @ [0, 0, 0, 1], [0, 0, 8, 1])
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        (np.full((4, 5), 2.0, np.float32), "fourth float32 of every point must be its remission"),
+        (np.full((1, 3), 2.0, np.float32), "holds 12 bytes, expected a positive multiple of 16"),
+        (np.full((1, 4), np.nan, np.float32), "must be its remission in 0..1"),
+    ],
+)
+def test_scans_of_other_columns_are_refused(tmp_path: Path, points: np.ndarray, words: str) -> None:
+    """Four points of nuScenes' five columns are as long as five points of four."""
+    folder = write_kitti_scan(tmp_path, 0, SCAN)
+    points.tofile(folder / "velodyne" / "000000.bin")
+    with pytest.raises(ValueError, match=words) as raised:
+        KittiSequence.read(folder).read_scan(0)
+    assert "000000.bin" in str(raised.value)
+
+
+def test_no_scans(tmp_path: Path) -> None:
+    folder = write_kitti_scan(tmp_path, 0, SCAN)
+    (folder / "velodyne" / "000000.bin").unlink()
+    with pytest.raises(FileNotFoundError, match="velodyne holds no scans"):
+        KittiSequence.read(folder)
+    SCAN.tofile(folder / "velodyne" / "first.bin")
+    with pytest.raises(ValueError, match="first.bin: the files of scans are named by their num"):
+        KittiSequence.read(folder)
+
+
+def test_real_scans_give_the_official_voxels(real_data: Path) -> None:
+    """The voxels that hold a point of the scan are the ones of the benchmark's ``.bin``."""
+    root = real_data.parent / "semantickitti"
+    paths = sorted(root.glob("sequences/*/voxels/*.bin"))
+    if not paths:
+        pytest.skip(f"no real voxels at {root}")
+    for path in paths:
+        sequence = KittiSequence.read(path.parents[1])
+        points = sequence.read_scan(sequence.names.index(path.stem))
+        hits = np.zeros(KITTI_GRID.shape, dtype=bool)
+        hits[tuple(KITTI_GRID.numpy_index(points[:, :3])[0].T)] = True
+        bits = load_bits(path, KITTI_GRID.shape, VOXELS)
+        assert (hits & bits).sum() / (hits | bits).sum() > 0.99
+        labels, _ = read_kitti_voxels(path.with_suffix(".label"))
+        # Where a point of the scan lies, the labels know of something: a class, or 255.
+        assert (labels[bits] != 0).mean() > 0.9

@@ -1,0 +1,24 @@
+"""Files are replaced as a whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from occ_core.files import replacing, write_atomically
+
+
+def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    write_atomically(path, "Bäume")
+    assert path.read_text(encoding="utf-8") == "Bäume"
+    assert [each.name for each in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as file:
+        file.write(b"half of the ")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,134 @@
+"""Faults of SemanticKITTI and of SSCBench-KITTI-360, each with its cure."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faulty_folders import Break, Fault, assert_named, cut, remove
+from official_layouts import DRIVE, KITTI_SHAPE, kitti_hits, write_red_png
+
+
+def voxels(root: Path, ending: str) -> Path:
+    return root / "sequences" / "08" / "voxels" / f"000000.{ending}"
+
+
+def one_layer_up(root: Path) -> None:
+    points = np.fromfile(root / "sequences/08/velodyne/000000.bin", np.float32).reshape(-1, 4)
+    # Voxels counted from 0.2 m lower down have indices that are greater by one.
+    np.packbits(kitti_hits(points, lower_m=-2.2)).tofile(voxels(root, "bin"))
+
+
+def raw_id(root: Path) -> None:
+    raw = np.fromfile(voxels(root, "label"), np.uint16)
+    raw[5] = 77
+    raw.tofile(voxels(root, "label"))
+
+
+def kitti_text(name: str, text: str) -> Break:
+    def break_it(root: Path) -> None:
+        (root / "sequences" / "08" / name).write_text(text)
+
+    return break_it
+
+
+def prepared(root: Path) -> Path:
+    return root / "preprocess" / "labels" / DRIVE / "000000_1_1.npy"
+
+
+def crop_360(root: Path) -> None:
+    path = root / "data_2d_raw" / DRIVE / "image_00" / "data_rect" / "000000.png"
+    write_red_png(path, (370, 1220))
+
+
+def without_labels(root: Path) -> None:
+    shutil.rmtree(root / "preprocess")
+    shutil.rmtree(root / "data_2d_raw" / DRIVE / "voxels")
+
+
+FAULTS = {
+    "one layer too high": Fault(
+        "semantic_kitti",
+        one_layer_up,
+        "000000.bin: its voxels lie one layer .* before August 2020; take the download 'Semantic",
+    ),
+    "another scan's voxels": Fault(
+        "semantic_kitti",
+        lambda root: np.zeros(262144, np.uint8).tofile(voxels(root, "bin")),
+        "its voxels are not those of the points of its scan; take voxels and velodyne/ of the",
+    ),
+    "raw labels truncated": Fault(
+        "semantic_kitti",
+        lambda root: cut(voxels(root, "label")),
+        "000000.label holds 4194284 bytes, expected 4194304 .*: extract it again",
+    ),
+    "raw id": Fault("semantic_kitti", raw_id, r"000000.label: the raw label ids \[77\] are not in"),
+    "no invalid": Fault(
+        "semantic_kitti",
+        remove("sequences/08/voxels/000000.invalid"),
+        "000000.invalid is missing; take the download 'SemanticKITTI voxel data'",
+    ),
+    "no voxels": Fault(
+        "semantic_kitti",
+        remove("sequences/08/voxels"),
+        "holds no NN/voxels/\\*.label; take the download 'SemanticKITTI voxel data'",
+    ),
+    "no poses": Fault(
+        "semantic_kitti",
+        remove("sequences/08/poses.txt"),
+        "poses.txt is missing; it is in 'SemanticKITTI label data'",
+    ),
+    "few poses": Fault(
+        "semantic_kitti",
+        kitti_text("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n"),
+        "poses.txt has 1 rows, but there are 2 scans",
+    ),
+    "no Tr": Fault("semantic_kitti", kitti_text("calib.txt", ""), "calib.txt: 'P2' must have 12"),
+    "time runs back": Fault(
+        "semantic_kitti",
+        kitti_text("times.txt", "0.1\n0.0\n"),
+        "times.txt: line 2 is not later than the line before it",
+    ),
+    "KITTI image missing": Fault(
+        "semantic_kitti",
+        remove("sequences/08/image_2/000001.png"),
+        r"image_2: 1 of 2 images are missing, such as 000001.png; take the download 'odometry",
+    ),
+    "KITTI image truncated": Fault(
+        "semantic_kitti",
+        lambda root: cut(root / "sequences" / "08" / "image_2" / "000000.png"),
+        "000000.png: the PNG of .* is truncated; extract the file again",
+    ),
+    "scan missing": Fault(
+        "semantic_kitti",
+        remove("sequences/08/velodyne/000000.bin"),
+        "voxels: 1 of 1 labels have no scan in velodyne/, such as 000000.label",
+    ),
+    "no KITTI-360 poses": Fault(
+        "kitti_360",
+        remove(f"data_2d_raw/{DRIVE}/cam0_to_world.txt"),
+        "cam0_to_world.txt is missing; take SSCBench-KITTI-360",
+    ),
+    "KITTI-360 image cropped": Fault(
+        "kitti_360", crop_360, "000000.png has 1220x370 pixels, expected 1408x376"
+    ),
+    "KITTI-360 coarse labels": Fault(
+        "kitti_360",
+        lambda root: np.save(prepared(root), np.load(prepared(root))[::8, ::8, ::8]),
+        r"000000_1_1.npy must hold an array of shape \[256, 256, 32\], got \[32, 32, 4\]",
+    ),
+    "KITTI-360 labels between": Fault(
+        "kitti_360",
+        lambda root: np.save(prepared(root), np.full(KITTI_SHAPE, 0.5, np.float32)),
+        "000000_1_1.npy: labels must be whole numbers below .*, got 0.5",
+    ),
+    "KITTI-360 without labels": Fault(
+        "kitti_360", without_labels, "has neither preprocess/labels/.* nor data_2d_raw/"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_kitti_is_named_with_its_cure(name: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    assert_named(FAULTS[name], tmp_path / "data")

@@ -1,0 +1,49 @@
+"""A short soak: the real node as a process, over DDS, with a fault of every kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import rclpy
+
+from training.demo_parts.processes import Children
+from training.soak import SoakConfig, soak
+from training.soak_parts.drive import write_calibration
+from training.soak_parts.faults import KINDS
+from training.soak_parts.interrupts import interrupt_often, summarise
+
+
+def test_every_sweep_is_accounted_for(tmp_path: Path) -> None:
+    """On a busy machine too: the player waits for a node that is far behind."""
+    config = SoakConfig(frames=70, rate=4.0, pause_s=2.0, interrupts=0, out=tmp_path, seed=1)
+    result = soak(config)
+    assert Counter(result["faults"]).keys() == {*KINDS}
+    # How long the node takes to end is a matter of the machine.
+    assert not [text for text in result["failures"] if "s to end" not in text], result
+    assert result["sweeps_sent"] == 350 and result["counters"]["due"] > 0
+
+
+def test_nonsense_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="frames must be above 24, got 24"):
+        SoakConfig(frames=24)
+    with pytest.raises(ValueError, match=r"got -1.0, 6.0 and 50"):
+        SoakConfig(rate=-1.0)
+
+
+def test_sigint_ends_the_node_in_work_and_at_its_start(tmp_path: Path) -> None:
+    """How long that takes is a matter of the machine, and not asserted."""
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context)
+    try:
+        with Children(tmp_path / "logs", {}) as children:
+            write_calibration(tmp_path / "calibration.yaml")
+            node = rclpy.create_node("interrupts", context=context)
+            calibration = tmp_path / "calibration.yaml"
+            found = list(interrupt_often(children, node, calibration, 2, seed=0, is_stub=True))
+    finally:
+        rclpy.shutdown(context=context)
+    assert [each.moment for each in found] == ["frame", "start"]
+    assert [(each.exit_code, each.alarms) for each in found] == [(0, ()), (0, ())]
+    assert summarise(found)["number"] == 2

@@ -1,0 +1,148 @@
+"""What the robot's programs cost: a frame by stage, a conversion, and the memory of imports."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from occ_core.checkpoint import SHIPPED
+from occ_core.datasets.nuscenes import NuScenes
+from occ_core.engine import OccupancyEngine
+from occ_perception_ros.assembler import FrameAssembler
+from occ_perception_ros.bags.nuscenes_to_bag import convert_scene
+from occ_perception_ros.bags.reader import BagReader
+from occ_perception_ros.frames import build_frame
+from occ_perception_ros.node_config import NodeConfig
+from occ_perception_ros.topics import PRESETS
+from occ_perception_ros.warm_up import rehearsed_outputs, warm_up
+from training.benchmarks.long_scene import write_long_scene
+
+SCENE_S = 20
+REPLAY_S = 4
+PROGRAMS = {
+    "can_context": "can.node",
+    "bag_play": "bags.play",
+    "bag_check": "bags.check",
+    "nuscenes_to_bag": "bags.nuscenes_to_bag",
+    "occupancy_node": "node",
+}
+"""Modules of the programs in ``occ_perception_ros``."""
+
+
+def frame_stages(folder: Path) -> dict[str, Any]:
+    """Processor time in milliseconds of each stage of a frame, and what is not the model's share.
+
+    A made-up drive at nuScenes' sizes goes through what the node runs, with a subscriber on every
+    output. ``first_ms`` is the first frame after the warm-up, ``total_ms`` the later ones' median.
+    """
+    bag = folder / "bag"
+    name = write_long_scene(folder, REPLAY_S)
+    convert_scene(NuScenes(folder), name, bag)
+    config = NodeConfig(calibration_file=str(bag / "calibration.yaml"))
+    engine = OccupancyEngine.from_checkpoint(SHIPPED, "cpu")
+    size = engine.model.config.image_size
+    warm_up(engine, size, config)
+    assembler, publish = FrameAssembler(config), rehearsed_outputs(config)
+    add = _handlers(assembler, config)
+    times_ms: dict[str, list[float]] = defaultdict(list)
+    waited_ms = 0.0
+    with BagReader(bag) as reader:
+        messages = [(raw.topic, reader.decode(raw)) for raw in reader.messages(add)]
+    for topic, message in messages:
+        marks = [time.process_time()]
+        complete = add[topic](message)
+        marks.append(time.process_time())
+        waited_ms += (marks[1] - marks[0]) * 1e3
+        for parts in complete:
+            frame, _ = build_frame(parts, config.cameras, size)
+            marks.append(time.process_time())
+            occupancy = engine.step(frame)
+            marks.append(time.process_time())
+            publish(frame, parts, occupancy)
+            marks.append(time.process_time())
+            built, stepped, published = (
+                (after - before) * 1e3 for before, after in zip(marks[1:], marks[2:], strict=False)
+            )
+            for stage, value in (
+                ("match", waited_ms),
+                ("decode", built),
+                ("model", stepped),
+                ("publish", published),
+            ):
+                times_ms[stage].append(value)
+            waited_ms = 0.0
+    totals = [sum(values) for values in zip(*times_ms.values(), strict=True)]
+    stages = {stage: statistics.median(values[1:]) for stage, values in times_ms.items()}
+    return {
+        "frames": len(totals),
+        "cpu_ms": stages,
+        "overhead": sum(value for stage, value in stages.items() if stage != "model")
+        / stages["model"],
+        "first_ms": totals[0],
+        "total_ms": statistics.median(totals[1:]),
+    }
+
+
+def conversion(folder: Path) -> dict[str, float]:
+    """Processor time and largest memory of ``nuscenes_to_bag`` for scenes of 20 and 10 seconds."""
+    result: dict[str, float] = {}
+    for seconds in (SCENE_S, SCENE_S // 2):
+        root = folder / f"scene_{seconds}"
+        root.mkdir()
+        write_long_scene(root, seconds)
+        program = "from occ_perception_ros.bags.nuscenes_to_bag import main; main()"
+        cpu_s, wall_s, memory_mb = _run(program, str(root), str(root / "bag"))
+        result |= {
+            f"cpu_s_of_{seconds}_s": cpu_s,
+            f"wall_s_of_{seconds}_s": wall_s,
+            f"memory_mb_of_{seconds}_s": memory_mb,
+        }
+    return result
+
+
+def import_memory_mb() -> dict[str, float]:
+    """Largest memory of a process that has imported what each program imports."""
+    return {
+        program: _run(f"import occ_perception_ros.{module}")[2]
+        for program, module in PROGRAMS.items()
+    }
+
+
+def _run(program: str, *arguments: str) -> tuple[float, float, float]:
+    """Processor time and wall time in seconds, and largest memory in MB, of a Python program."""
+    # The kernel's count of a child begins with the memory of its parent, that of /proc does not.
+    program += "\nprint(open('/proc/self/status').read())"
+    started_s = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"this program ended with {process.returncode}: {program}")
+    wall_s = time.perf_counter() - started_s
+    peak_kb = int(output.rpartition("VmHWM:")[2].split()[0])
+    return usage.ru_utime + usage.ru_stime, wall_s, peak_kb / 1024
+
+
+def _handlers(assembler: FrameAssembler, config: NodeConfig) -> dict[str, Callable[[Any], Any]]:
+    """What takes the messages of each topic."""
+    topics = PRESETS["nuscenes"]
+    add: dict[str, Callable[[Any], Any]] = {
+        topics.points: assembler.add_points,
+        topics.odometry: assembler.add_odometry,
+    }
+    for camera, topic in topics.images().items():
+        add[topic] = partial(assembler.add_image, camera)
+        add[f"/{camera}/camera_info"] = partial(assembler.add_camera_info, camera, rectified=True)
+    return add

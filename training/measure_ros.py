@@ -1,0 +1,102 @@
+"""Measures what the robot's side costs: ``python -m training.measure_ros``.
+
+Times are processor time, so that other programs hardly disturb them; each ratio is of one run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import tyro
+
+from training.benchmark import run
+from training.benchmarks.matching import CASES, SETS, drive, ours, theirs
+from training.benchmarks.robot import conversion, frame_stages, import_memory_mb
+from training.benchmarks.timing import describe_machine
+
+BENCHMARKS = ("markers", "pointcloud", "synchronizer")
+
+
+@dataclass(frozen=True)
+class MeasureRosConfig:
+    """What is measured, and where it is stored."""
+
+    parts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Parts to measure, by default all; the stored figures of the others stay."""
+    json: Path = Path("docs/results/ros.json")
+    """File of the figures."""
+    repeats: int = 15
+    """Timed calls of each implementation."""
+    note: str = ""
+    """What else the machine did meanwhile."""
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.parts) - set(PARTS):
+            raise ValueError(f"unknown parts {sorted(unknown)}; known: {', '.join(PARTS)}")
+
+
+def measure(config: MeasureRosConfig) -> dict[str, Any]:
+    """Measures the parts, stores them after each and returns all figures.
+
+    Raises:
+        ValueError: implementations that are compared do not give the same result.
+    """
+    stored: dict[str, Any] = json.loads(config.json.read_text()) if config.json.exists() else {}
+    machine = describe_machine() + (f"; {config.note}" if config.note else "")
+    for part in config.parts or PARTS:
+        print(f"{part} ...", flush=True)
+        figures = PARTS[part](config)
+        print(json.dumps(figures, indent=2))
+        stored |= {"command": "python -m training.measure_ros", "machine": machine, part: figures}
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(stored, indent=2) + "\n")
+    return stored
+
+
+def _benchmarks(config: MeasureRosConfig) -> dict[str, Any]:
+    results = {name: run(name, config.repeats) for name in BENCHMARKS}
+    if differing := [name for name, result in results.items() if not result.equal]:
+        raise ValueError(f"the results differ in: {', '.join(differing)}")
+    names = ("equal", "ours_ms", "rivals_ms", "ratio")
+    return {name: {key: asdict(each)[key] for key in names} for name, each in results.items()}
+
+
+def _passes(config: MeasureRosConfig) -> dict[str, Any]:
+    """Sets of each pass; message_filters is left out where it is not installed."""
+    figures = {}
+    for case, lost in CASES.items():
+        other = theirs(drive(lost))
+        figures[case] = {
+            "sweeps": SETS,
+            "ours": asdict(ours(drive(lost))),
+            "message_filters": None if other is None else asdict(other),
+        }
+    return figures
+
+
+def _in_folder(function: Callable[[Path], Any]) -> Any:
+    with TemporaryDirectory() as folder:
+        return function(Path(folder))
+
+
+PARTS: dict[str, Callable[[MeasureRosConfig], Any]] = {
+    "conversion": lambda _: _in_folder(conversion),
+    "memory_mb": lambda _: import_memory_mb(),
+    "passes": _passes,
+    "benchmarks": _benchmarks,
+    "frame": lambda _: _in_folder(frame_stages),
+}
+
+
+def main() -> None:
+    """Runs the command line."""
+    measure(tyro.cli(MeasureRosConfig, prog="training.measure_ros", description=__doc__))
+
+
+if __name__ == "__main__":
+    main()

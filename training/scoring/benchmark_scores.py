@@ -1,0 +1,204 @@
+"""Scores by a benchmark's own protocol, of a model or of prediction files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from occ_core.config import OccupancyConfig
+from occ_core.datasets.benchmark_data import KeyframeOccupancy
+from occ_core.datasets.prediction_files import PredictionFiles
+from occ_core.datasets.samples import OccupancySample, SampleStream
+from occ_core.engine import OccupancyEngine
+from occ_core.labels.benchmarks import OccupancyBenchmark
+from occ_core.metrics import OccupancyScore, RayIoU, ray_origins, visible_only
+from occ_core.metrics.confusion import scores_as_one
+from occ_core.metrics.protocols import ScoringProtocol, official_scores
+from training.figures.keyframe import write_frame_picture
+from training.scoring.labelled_drives import lidar_positions
+
+Predict = Callable[[OccupancySample], np.ndarray]
+"""The class ids that are predicted for a sample, ``[X, Y, Z]`` on the benchmark's grid."""
+
+
+def score_benchmark(
+    protocol: ScoringProtocol,
+    stream: SampleStream,
+    predict: Predict,
+    written: PredictionFiles | None = None,
+    pictures: Path | None = None,
+) -> dict[str, Any]:
+    """Predicts every sample, in order, and scores all of them together.
+
+    Args:
+        protocol: what is counted.
+        stream: the labelled samples.
+        predict: called once for every sample.
+        written: where the predictions are stored as files; None stores none.
+        pictures: folder for one picture per sample that has sensors.
+
+    Returns:
+        ``iou``, ``miou`` and ``per_class`` as fractions by the rules of the label set,
+        ``precision`` and ``recall`` of occupied voxels, ``official`` with the same as the
+        benchmark's own code prints them, ``frames`` and ``skipped``; and ``ray_iou`` with
+        ``ray_iou_by_threshold`` where the benchmark reports it.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is malformed, or a prediction does not fit the benchmark.
+    """
+    labels = protocol.benchmark.labels
+    voxels, rays = OccupancyScore(labels), _Rays(protocol, stream)
+    count = 0
+    for sample in tqdm(stream, desc="evaluate", unit="frame", leave=False, total=len(stream)):
+        prediction = predict(sample)
+        truth = torch.from_numpy(sample.labels)
+        rays.update(sample.name, prediction, truth)
+        if protocol.camera_mask:
+            truth = visible_only(truth, _camera_mask(sample))
+        voxels.update(prediction, truth)
+        if written is not None:
+            written.write(sample.name, prediction)
+        if pictures is not None and sample.frame is not None:
+            _write_picture(pictures, count, sample, prediction, protocol.benchmark)
+        count += 1
+    geometry = scores_as_one(voxels.confusion.numpy(), labels.occupied)
+    return {
+        "benchmark": protocol.benchmark.name,
+        **voxels.compute(),
+        "precision": geometry["precision"],
+        "recall": geometry["recall"],
+        **rays.compute(),
+        "official": official_scores(voxels.confusion, protocol),
+        "frames": count,
+        "skipped": len(stream.skipped),
+    }
+
+
+def _write_picture(
+    folder: Path,
+    index: int,
+    sample: OccupancySample,
+    prediction: np.ndarray,
+    benchmark: OccupancyBenchmark,
+) -> None:
+    assert sample.frame is not None
+    write_frame_picture(
+        folder,
+        index,
+        sample.frame,
+        prediction,
+        sample.labels,
+        benchmark.grid,
+        benchmark.labels,
+        benchmark.grid_frame,
+    )
+
+
+def predict_by_files(stored: PredictionFiles) -> Predict:
+    """The predictions in a folder."""
+    return lambda sample: stored.read(sample.name)
+
+
+def predict_by_model(engine: OccupancyEngine, benchmark: OccupancyBenchmark) -> Predict:
+    """The predictions of a model, drive by drive; a coarser grid is brought to the benchmark's.
+
+    Raises:
+        ValueError: the model predicts other classes, another range, or in another frame.
+    """
+    ratio = fitting_ratio(engine.model.config, benchmark)
+    drive: str | None = None
+
+    def predict(sample: OccupancySample) -> np.ndarray:
+        nonlocal drive
+        if sample.frame is None:
+            raise ValueError(f"{sample.name} was read without its sensors; give an image size")
+        if sample.drive != drive:
+            engine.reset("another drive begins")
+            drive = sample.drive
+        ids = engine.step(sample.frame).labels[0].numpy()
+        for axis in range(3):
+            ids = ids.repeat(ratio, axis=axis)
+        return ids
+
+    return predict
+
+
+def fitting_ratio(config: OccupancyConfig, benchmark: OccupancyBenchmark) -> int:
+    """Voxels of the benchmark per voxel of a model's grid, along each axis.
+
+    Raises:
+        ValueError: the model predicts other classes, another range, or in another frame.
+    """
+    name, labels = benchmark.name, config.labels
+    if not labels.same_ids(benchmark.labels):
+        raise ValueError(
+            f"the model predicts the classes of '{labels.name}' ({len(labels.names)}, empty "
+            f"{labels.empty}), but {name} scores those of '{benchmark.labels.name}' "
+            f"({len(benchmark.labels.names)}, empty {benchmark.labels.empty}); train a model with "
+            f"--model.labels {name}"
+        )
+    if config.grid_frame != benchmark.grid_frame:
+        raise ValueError(
+            f"the model's grid is fixed in the frame '{config.grid_frame}', that of {name} in "
+            f"'{benchmark.grid_frame}'"
+        )
+    ratio = round(config.grid.voxel_size_m / benchmark.grid.voxel_size_m)
+    try:
+        fits = ratio >= 1 and benchmark.grid.coarser(ratio) == config.grid
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"the model's grid must be that of {name}, {benchmark.grid}, or one whose voxels are a "
+            f"whole number of times as large; got {config.grid}"
+        )
+    return ratio
+
+
+class _Rays:
+    """RayIoU where the protocol reports it and the data know where the LiDAR has been."""
+
+    def __init__(self, protocol: ScoringProtocol, stream: SampleStream) -> None:
+        self.score: RayIoU | None = None
+        if protocol.ray_iou and isinstance(stream.data, KeyframeOccupancy):
+            self.score = RayIoU(protocol.benchmark.grid, protocol.benchmark.labels)
+            self.frames = stream.data.frames
+            self.index = {
+                keyframe.sample_token: index for index, keyframe in enumerate(self.frames.keyframes)
+            }
+            self.lidar_m = lidar_positions(self.frames)
+
+    def update(self, name: str, prediction: np.ndarray, truth: torch.Tensor) -> None:
+        if self.score is None:
+            return
+        index = self.index[name]
+        lidar_m = self.lidar_m[self.frames.keyframes[index].scene_name]
+        grid_from_world = torch.from_numpy(np.linalg.inv(self.frames.world_from_grid(index)))
+        self.score.update(
+            prediction, truth, ray_origins(grid_from_world, lidar_m, self.frames.grid)
+        )
+
+    def compute(self) -> dict[str, Any]:
+        if self.score is None:
+            return {}
+        scores = self.score.compute()
+        return {
+            "ray_iou": scores["ray_iou"],
+            "ray_iou_by_threshold": scores["by_threshold"],
+            "ray_iou_per_class": scores["per_class"],
+        }
+
+
+def _camera_mask(sample: OccupancySample) -> torch.Tensor:
+    if "mask_camera" not in sample.masks:
+        raise ValueError(
+            f"{sample.name} has no mask_camera, without which the benchmark's scores are others; "
+            f"its masks are {sorted(sample.masks)}"
+        )
+    return torch.from_numpy(sample.masks["mask_camera"])
