@@ -24,6 +24,10 @@ MAX_COORDINATE_M = 1e7
 
 _NEEDED_FOR_UNIT = 100
 """Fewer points say nothing about the unit of their intensities."""
+_OTHER_UNIT = 0.1
+"""Share of intensities out of range above which none is used. Limited to the largest one, all would
+be alike and as bright as a road sign, which misleads a model more than none do.
+"""
 
 
 def stamp_ns(header: Any) -> int:
@@ -105,7 +109,7 @@ def points_from_message(
 
     Points whose coordinates are not finite, absurd, or exactly zero as the drop-outs of some
     drivers, are dropped. The intensity is scaled to 0..255 and limited to that; it is 0 where the
-    cloud has none, or none that is finite.
+    cloud has none, or none that is finite, or where too many lie outside for it to be the unit.
 
     Args:
         message: the cloud.
@@ -159,9 +163,10 @@ def intensity_problem(points: np.ndarray, counts: dict[str, int], intensity_max:
         return ""
     clamped = counts.get("clamped_intensity", 0)
     if clamped > len(points) / 100:  # a few are nonsense, not another unit
+        used = "none is used" if clamped > _OTHER_UNIT * len(points) else "is limited to that"
         return (
             f"the intensity of {clamped} of {len(points)} points lies outside "
-            f"0..{intensity_max:g} and is limited to that; set intensity_max to the sensor's "
+            f"0..{intensity_max:g} and {used}; set intensity_max to the sensor's "
             "largest value, for example 65535"
         )
     largest = float(points[:, 3].max()) / INTENSITY_MAX * intensity_max
@@ -183,5 +188,7 @@ def _scale_intensity(intensity: np.ndarray, intensity_max: float, counts: dict[s
         if number := int(mask.sum()):
             counts[name] = number
     np.clip(intensity, 0.0, intensity_max, out=intensity)
+    if len(intensity) >= _NEEDED_FOR_UNIT and clamped.sum() > _OTHER_UNIT * len(intensity):
+        intensity[:] = 0.0
     if intensity_max != INTENSITY_MAX:
         intensity *= np.float32(INTENSITY_MAX / intensity_max)

@@ -183,17 +183,28 @@ def test_the_unit_of_the_intensity(largest: float) -> None:
         (0.0, 255.0, ""),
         (1.0, 255.0, "no intensity of 200 points is above 1, where 255 is the largest; .* to 1.0"),
         (3060.0, 255.0, "intensity of 183 of 200 points lies outside 0..255"),
-        (255.0, 1.0, "outside 0..1 and is limited to that; set intensity_max"),
+        (255.0, 1.0, "outside 0..1 and none is used; set intensity_max"),
+        (258.0, 255.0, "of 3 of 200 points lies outside 0..255 and is limited to that"),
     ],
 )
 def test_another_unit_than_promised_is_noticed(
     largest: float, intensity_max: float, problem: str
 ) -> None:
-    # 3060 * i / 199 is above 255 from i = 17 on: 183 of 200
+    # 3060 * i / 199 is above 255 from i = 17 on: 183 of 200; 258 * i / 199 from i = 197 on: 3
     records = points([(1, 2, 3, largest * i / 199, 0) for i in range(200)])
     found, counts = points_from_message(cloud(records), intensity_max=intensity_max)
     text = intensity_problem(found, counts, intensity_max)
     assert bool(text) == bool(problem) and re.search(problem, text)
+
+
+@pytest.mark.parametrize(("outside", "is_used"), [(20, True), (21, False)])
+def test_intensities_of_another_unit_are_as_good_as_none(outside: int, is_used: bool) -> None:
+    """A tenth of 200 points may be out of range."""
+    intensities = [3000] * outside + [51] * (200 - outside)
+    found, counts = points_from_message(cloud(points([(1, 2, 3, i, 0) for i in intensities])))
+    expected = [255] * outside + [51] * (200 - outside) if is_used else [0] * 200
+    np.testing.assert_array_equal(found[:, 3], expected)
+    assert counts["clamped_intensity"] == outside
 
 
 def test_single_absurd_intensities_are_another_fault() -> None:
