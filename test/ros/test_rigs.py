@@ -273,8 +273,8 @@ def test_what_cannot_be_used_is_masked_counted_and_named(rig: Callable[..., Rig]
 def test_another_unit_of_the_intensity_is_told(rig: Callable[..., Rig]) -> None:
     vehicle = rig(cameras=[], intensity_max=1.0)
     frames = vehicle.drive({})
-    # 0 stays, 1 becomes 255, and so does all above.
-    assert sorted(set(frames[0].points[0][:, 3].tolist())) == [0.0, 255.0]
+    # Most lie above 1, so that none is used.
+    assert set(frames[0].points[0][:, 3].tolist()) == {0.0}
     assert vehicle.count("intensity") >= 1
 
 
