@@ -97,7 +97,7 @@ def test_a_file_of_parameters_wins(content: str, expected: str, tmp_path: Path) 
 
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(b"\xff{")
-    with pytest.raises(ValueError, match=r"params.yaml is not YAML"):
+    with pytest.raises(ValueError, match=r"params.yaml is not a plain YAML file"):
         world_frame(None, tmp_path / "params.yaml")
 
 

@@ -7,15 +7,23 @@ from torch import nn
 
 from occ_core.build import build_model
 from occ_core.config import debug
+from occ_core.datasets.frames import NuScenesFrames
 from occ_core.engine import OccupancyEngine
+from occ_core.types import Frame
 from training.profile import ProfileConfig, profile, profile_models, profile_text
 
 
-def test_every_part_that_runs_is_measured_and_the_rest_is_the_difference(make_frame):
+@pytest.fixture
+def frame(box_town: Path) -> Frame:
+    shape = debug()
+    return NuScenesFrames(box_town, None, None, shape.image_size, 9, shape.grid)[0][0]
+
+
+def test_every_part_that_runs_is_measured_and_the_rest_is_the_difference(frame):
     torch.manual_seed(0)
     engine = OccupancyEngine(build_model(debug()))
     answers = []
-    measured = profile(engine, lambda: answers.append(engine.step(make_frame())), repeats=3)
+    measured = profile(engine, lambda: answers.append(engine.step(frame)), repeats=3)
     assert len(answers) == 4  # one more, which is not measured
     stages, step = measured["stages"], measured["step"]
     assert {"image_encoder", "view_transform", "lidar_encoder", "volume_encoder", "head"} <= set(
@@ -29,10 +37,10 @@ def test_every_part_that_runs_is_measured_and_the_rest_is_the_difference(make_fr
     )
 
 
-def test_hooks_are_removed_after_an_error(make_frame):
+def test_hooks_are_removed_after_an_error(frame):
     torch.manual_seed(0)
     engine = OccupancyEngine(build_model(debug()))
-    steps = iter([lambda: engine.step(make_frame()), lambda: 1 / 0])
+    steps = iter([lambda: engine.step(frame), lambda: 1 / 0])
     with pytest.raises(ZeroDivisionError):
         profile(engine, lambda: next(steps)(), repeats=1)
     assert not any(isinstance(m, nn.Module) and m._forward_hooks for m in engine.model.children())

@@ -8,7 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from occ_core.labels.sets import NUSCENES
 from training.learning.config import TrainConfig
+
+_BEFORE: dict[str, Any] = {"damaged": "stop", "start_without": []}
+_BEFORE_IN_MODEL: dict[str, Any] = {
+    "grid_frame": "lidar",
+    "labels": json.loads(json.dumps(asdict(NUSCENES))),
+}
+"""What every training did before these options existed; with it a training is the same as then."""
 
 
 def fingerprint(config: TrainConfig) -> str:
@@ -22,12 +30,20 @@ def stored_fingerprint(folder: Path) -> str:
 
 
 def _digest(config: dict[str, Any]) -> str:
+    config = _without(config, _BEFORE)
+    config["model"] = _without(config["model"], _BEFORE_IN_MODEL)
     compared = {
         name: value
         for name, value in _without_disabled(config).items()
         if name not in ("seed", "out")
     }
     return hashlib.sha256(json.dumps(compared, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _without(config: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in config.items() if name not in before or value != before[name]
+    }
 
 
 def _without_disabled(config: Any) -> Any:
