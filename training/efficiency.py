@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import resource
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,11 +23,11 @@ from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.build import build_model
 from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.config import OccupancyConfig, base, small, tiny
-from occ_core.datasets.frames import NuScenesFrames
 from occ_core.engine import OccupancyEngine, best_device
 from occ_core.interface import VoxelModel
 from occ_core.ops.allocator import keep_freed_memory
 from occ_core.temporal import TemporalConfig
+from training.benchmarks.own_process import measure_in_own_process, repeated_answer
 from training.benchmarks.timing import describe_machine, medians_ms
 from training.evaluate import EvaluateConfig, evaluate
 
@@ -86,13 +85,7 @@ def measure(config: EfficiencyConfig) -> dict[str, Any]:
     model.image_encoder.fold()  # as on the robot
     shape = model.config
     engine = OccupancyEngine(model, device)
-    frame, _ = NuScenesFrames(config.data, None, None, shape.image_size, 9, shape.grid)[0]
-    stamps_ns = iter(range(frame.stamp_ns[0], sys.maxsize, 500_000_000))
-
-    def step() -> None:
-        # Half a second later each time, so that the memory of the last frame is used.
-        engine.step(replace(frame, stamp_ns=(next(stamps_ns),)))
-
+    step = repeated_answer(engine, config.data)
     step()
     median_ms = medians_ms({"step": step}, config.repeats)["step"]
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -144,18 +137,9 @@ def efficiency(config: EfficiencyConfig) -> dict[str, Any]:
         "rows": [],
     }
     for name in config.rows:
-        # Peak memory can only be read per process, so that each row needs one of its own.
         options = ["--rows", name, "--data", str(config.data), "--repeats", str(config.repeats)]
-        measuring = subprocess.run(
-            [sys.executable, "-m", "training.efficiency", "--here", *options],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        if measuring.returncode:
-            raise RuntimeError(
-                f"row '{name}' ended with exit status {measuring.returncode}; see above"
-            )
-        table["rows"].append({"name": name} | json.loads(measuring.stdout.splitlines()[-1]))
+        measured = measure_in_own_process("training.efficiency", f"row '{name}'", options)
+        table["rows"].append({"name": name} | measured)
         print(row_text(table["rows"][-1]), flush=True)
         config.out.parent.mkdir(parents=True, exist_ok=True)
         config.out.write_text(json.dumps(table, indent=2) + "\n")

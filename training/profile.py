@@ -11,11 +11,10 @@ import json
 import resource
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,10 @@ import tyro
 from occ_core.build import build_model
 from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.config import PRESETS
-from occ_core.datasets.frames import NuScenesFrames
 from occ_core.engine import OccupancyEngine, best_device
 from occ_core.interface import VoxelModel
 from occ_core.ops.allocator import keep_freed_memory
+from training.benchmarks.own_process import measure_in_own_process, repeated_answer
 from training.benchmarks.timing import describe_machine
 
 
@@ -125,15 +124,8 @@ def measure(config: ProfileConfig) -> dict[str, Any]:
         torch.set_num_threads(config.threads)
     model = _model(config.models[0])
     model.image_encoder.fold()
-    shape = model.config
     engine = OccupancyEngine(model, best_device())
-    frame, _ = NuScenesFrames(config.data, None, None, shape.image_size, 9, shape.grid)[0]
-    stamps_ns = iter(range(frame.stamp_ns[0], sys.maxsize, 500_000_000))
-
-    def step() -> None:
-        # Half a second later each time, so that the memory of the last answer is used.
-        engine.step(replace(frame, stamp_ns=(next(stamps_ns),)))
-
+    step = repeated_answer(engine, config.data)
     measured = profile(engine, step, config.repeats)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
@@ -172,16 +164,9 @@ def profile_models(config: ProfileConfig) -> dict[str, Any]:
         options = ["--models", name, "--data", str(config.data), "--repeats", str(config.repeats)]
         if config.threads is not None:
             options += ["--threads", str(config.threads)]
-        measuring = subprocess.run(
-            [sys.executable, "-m", "training.profile", "--here", *options],
-            stdout=subprocess.PIPE,
-            text=True,
+        report["models"][name] = measure_in_own_process(
+            "training.profile", f"model '{name}'", options
         )
-        if measuring.returncode:
-            raise RuntimeError(
-                f"model '{name}' ended with exit status {measuring.returncode}; see above"
-            )
-        report["models"][name] = json.loads(measuring.stdout.splitlines()[-1])
         print(profile_text(name, report["models"][name]), flush=True)
     if config.out is not None:
         config.out.parent.mkdir(parents=True, exist_ok=True)

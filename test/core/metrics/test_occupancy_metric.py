@@ -7,14 +7,9 @@ import pytest
 import torch
 
 from occ_core.geometry.boxes import Box
+from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import OCC3D, SEMANTIC_KITTI, SSCBENCH_KITTI_360, SURROUNDOCC
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall, voxelise_points
-from occ_core.metrics.label_sets import (
-    OCC3D,
-    SEMANTIC_KITTI,
-    SSCBENCH_KITTI_360,
-    SURROUNDOCC,
-    LabelSet,
-)
 from occ_core.metrics.occupancy import OccupancyScore, visible_only
 from occ_core.taxonomy import CLASS_ID, CLASS_NAMES
 from occ_core.voxel_grid import VoxelGrid
