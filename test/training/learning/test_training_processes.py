@@ -84,7 +84,8 @@ def test_two_processes_train_as_one_with_twice_the_batches(
     expected, trained = load_file(train(alone)), load_file(out / "model.safetensors")
     assert trained.keys() == expected.keys()
     for name, weight in expected.items():
-        # Where a gradient is next to nothing, rounding decides Adam's step: the mean counts.
-        assert (trained[name].float() - weight.float()).abs().mean() < 2e-3, name
+        # Where a gradient is next to nothing, rounding decides Adam's step: single weights then lie
+        # up to 2e-2 apart, the mean 2e-4. With single batches even the mean is 5e-3 or more.
+        assert (trained[name].float() - weight.float()).abs().mean() < 1e-3, name
     moved = torch.load(out / "state.pt", weights_only=True)["step"]
     assert moved == STEPS
