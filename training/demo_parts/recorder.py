@@ -18,6 +18,10 @@ from occ_perception_ros.bags.writer import BagWriter, qos_profile
 
 ANSWERS_TOPIC = "output/occupancy_points"
 ODOMETRY_TOPIC = "/odom"
+LEFT_OUT = ("output/voxels", "output/obstacle_points")
+"""Outputs that the demo does not read. The node builds each only if someone listens, and the free
+space in the voxels takes as long as a tenth of the model.
+"""
 DISCOVERY_S = 0.5
 """Interval between two searches for new topics."""
 QUEUE_DEPTH = 100
@@ -28,7 +32,8 @@ def record(
     node: str = "/occupancy_node",
     inputs: tuple[str, ...] = ("/lidar_top",),
 ) -> None:
-    """Records every topic under the node's name, /diagnostics and /odom until SIGINT or SIGTERM.
+    """Records what the demo reads until SIGINT or SIGTERM: every topic under the node's name but
+    ``LEFT_OUT``, /diagnostics and /odom.
 
     Args:
         out: the new bag.
@@ -98,6 +103,8 @@ class Recorder:
         )
 
     def _is_recorded(self, topic: str) -> bool:
+        if topic.removeprefix(self._prefix) in LEFT_OUT:
+            return False
         return topic.startswith(self._prefix) or topic in ("/diagnostics", ODOMETRY_TOPIC)
 
     def _subscribe(self, topic: str, message_type: str, publishers: list[Any]) -> None:

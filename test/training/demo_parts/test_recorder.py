@@ -20,6 +20,7 @@ rclpy.init()
 node = rclpy.create_node("fake")
 answers = node.create_publisher(String, "~/output/occupancy_points", 5)
 times = node.create_publisher(String, "~/debug/processing_time/all_ms", 5)
+voxels = node.create_publisher(String, "~/output/voxels", 5)  # left out: the demo does not read it
 node.create_publisher(String, "/elsewhere", 5).publish(String(data="not recorded"))
 node.create_subscription(String, "/lidar", print, 5)
 while answers.get_subscription_count() == 0 or times.get_subscription_count() == 0:
