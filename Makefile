@@ -22,10 +22,12 @@ test: env
 bench: env
 	$(BIN)/python -m training.benchmark
 
-# The live node under random faults: about an hour. FRAMES=300 is a short one of a few minutes.
+# The live node under random faults: about an hour. FRAMES=300 is a short one of a few minutes, and
+# OPTIONS=--resume goes on with one that was cut off.
 FRAMES := 10000
+OPTIONS :=
 soak: env
-	$(BIN)/python -m training.soak --frames $(FRAMES) --json docs/results/soak.json
+	$(BIN)/python -m training.soak --frames $(FRAMES) --json docs/results/soak.json $(OPTIONS)
 
 # The documentation as a site in out/site. It builds without a network and is read without one.
 docs: env

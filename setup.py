@@ -66,7 +66,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["occ_core", "occ_core.*", NAME, f"{NAME}.*"]),
-    package_data={"occ_core": ["py.typed", "checkpoints/*"], NAME: ["py.typed"]},
+    package_data={"occ_core": ["py.typed", "checkpoints/*", "export/*.cpp"], NAME: ["py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -100,6 +100,7 @@ setup(
         "train": TRAIN,
         "test": TEST,
         "docs": DOCS,
+        "onnx": ["onnx", "onnxruntime", "onnxscript"],  # the dense parts of occ_export
         # spconv's CUDA build fills the same folders as its CPU build, so pip must put it over the
         # other afterwards:
         #   pip install --force-reinstall --no-deps spconv-cu120 cumm-cu120
@@ -113,6 +114,7 @@ setup(
             f"bag_play = {NAME}.bags.play:main",
             f"occ_offline = {NAME}.offline:main",
             f"can_context = {NAME}.can.program:main",
+            "occ_export = occ_core.export.command:main",
         ]
     },
 )

@@ -100,7 +100,7 @@ class NonEmptyVoxels:
             stride: the stride of this level.
         """
         row = torch.full(self.shape, -1, dtype=torch.long, device=index.device)
-        row[self.index.unbind(1)] = torch.arange(len(self.index), device=index.device)
+        row[self.index.unbind(1)] = torch.arange(self.index.shape[0], device=index.device)
         parent = index // index.new_tensor([1, stride, stride, stride])
         return values.index_select(0, row[parent.unbind(1)])
 
@@ -164,7 +164,9 @@ class Retrieval(nn.Module):
         The weights are 0 for queries without a neighbour. They are rectified, not squashed (as in
         Co-Occ), so that neighbours can amplify a feature as well as attenuate it.
         """
-        found = nearest_neighbours(queries.index, keys.index, self.candidates[-1], self.radius)
+        found = nearest_neighbours(
+            queries.index, keys.index, self.candidates[-1], self.radius, keys.shape
+        )
         matched = (found.row[:, 0] >= 0).nonzero()[:, 0]  # [M]
         query = self.norm(queries.features.index_select(0, matched))
         k = self.selector(query)  # [M]
@@ -173,10 +175,9 @@ class Retrieval(nn.Module):
         # is retrieved and from the first one left out, which lie on the two edges of the clamp
         retrieved = (k[:, None] - neighbour).clamp(0, 1)  # [M, K]
         known = self.norm(keys.features)
-        padded = torch.cat([known, known.new_zeros(1, known.shape[1])])  # last row: no neighbour
-        row = found.row.index_select(0, matched)  # [M, K]
-        key = padded.index_select(0, torch.where(row < 0, len(known), row).flatten())
-        key = key.view(*row.shape, known.shape[1])  # [M, K, C]
+        padded = torch.cat([known.new_zeros(1, known.shape[1]), known])  # first row: no neighbour
+        row = 1 + found.row.index_select(0, matched)  # [M, K]
+        key = F.embedding(row, padded)  # [M, K, C]
         key = key * retrieved[..., None].to(padded.dtype)
         omega = torch.relu(self.attention(torch.cat([query, key.flatten(1)], dim=1)))
         weights = omega.new_zeros(queries.features.shape).index_put((matched,), omega)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from occ_core.adaptive_fusion import AdaptiveFusion
+from occ_core.baselines.mconet import GatedFusion, WeightedPyramid
+from occ_core.baselines.occmamba.encoder import OccMambaEncoder
 from occ_core.baselines.surroundocc import SurroundOcc
+from occ_core.baselines.symphonies.model import Symphonies
 from occ_core.baselines.tpvformer import TPVFormer
+from occ_core.baselines.volume_head import VolumeHead
 from occ_core.config import OccupancyConfig
 from occ_core.fusion import SIMPLE_FUSIONS, NoFusion
 from occ_core.ground_height import GroundHeight, NoGroundHeight
@@ -29,11 +35,13 @@ def build_model(config: OccupancyConfig) -> VoxelModel:
         return TPVFormer(config, config.tpvformer)
     if config.surroundocc is not None:
         return SurroundOcc(config, config.surroundocc)
+    if config.symphonies is not None:
+        return Symphonies(config, config.symphonies)
     return build_occupancy_model(config)
 
 
 def build_occupancy_model(config: OccupancyConfig) -> OccupancyModel:
-    """A freshly initialised OccupancyModel.
+    """A freshly initialised OccupancyModel; OccMamba and M-CONet are such with other parts.
 
     The parts are built in the order of the figure: a seed then always gives the same weights.
     """
@@ -51,23 +59,9 @@ def build_occupancy_model(config: OccupancyConfig) -> OccupancyModel:
         weather_fusion=build_weather_fusion(config),
         fusion=build_fusion(config),
         ground_height=ground_height,
-        volume_encoder=VolumeEncoder(
-            config.channels, config.volume_blocks, factorised=config.factorised_convolutions
-        ),
+        volume_encoder=build_volume_encoder(config),
         temporal=build_temporal(config),
-        head=OccupancyHead(
-            config.channels,
-            lidar_channels=config.channels if config.lidar else 0,
-            image_channels=config.image_encoder.out_channels if config.camera else 0,
-            height_features=ground_height.features,
-            classes=len(config.labels.names),
-            fine=config.grid,
-            ratio=config.cascade_ratio,
-            refine_above=config.refine_above,
-            max_refined=config.max_refined,
-            filter_voxels=config.temporal is not None and config.temporal.filter_voxels,
-            empty=config.labels.empty,
-        ),
+        head=build_head(config, ground_height.features),
     )
 
 
@@ -131,6 +125,8 @@ def build_fusion(config: OccupancyConfig) -> nn.Module:
     """The fusion of image volume and LiDAR volume."""
     if not (config.camera and config.lidar):
         return NoFusion()
+    if config.mconet is not None:
+        return GatedFusion(config.channels, config.mconet.kernel)
     if config.adaptive_fusion is not None:
         return AdaptiveFusion(config.channels, config.adaptive_fusion)
     return SIMPLE_FUSIONS[config.fusion](config.channels)
@@ -143,6 +139,17 @@ def build_ground_height(config: OccupancyConfig) -> GroundHeight | NoGroundHeigh
     return GroundHeight(config.channels, config.coarse_grid)
 
 
+def build_volume_encoder(config: OccupancyConfig) -> nn.Module:
+    """The 3D encoder of the fused volume."""
+    if config.occmamba is not None:
+        return OccMambaEncoder(config.channels, config.coarse_grid.shape, config.occmamba)
+    if config.mconet is not None:
+        return WeightedPyramid(config.channels, config.mconet.blocks)
+    return VolumeEncoder(
+        config.channels, config.volume_blocks, factorised=config.factorised_convolutions
+    )
+
+
 def build_temporal(config: OccupancyConfig) -> TemporalAggregator | NoTemporalAggregator:
     """The aggregation over time."""
     if config.temporal is None:
@@ -153,3 +160,29 @@ def build_temporal(config: OccupancyConfig) -> TemporalAggregator | NoTemporalAg
         config.temporal,
         factorised=config.factorised_convolutions,
     )
+
+
+def build_head(config: OccupancyConfig, height_features: int) -> OccupancyHead:
+    """The cascade; those of OccMamba and M-CONet have no features of the LiDAR's own, and that of
+    OccMamba none of the images.
+
+    Args:
+        height_features: features of a point's height above the ground.
+    """
+    image_channels = config.image_encoder.out_channels if config.camera else 0
+    options: dict[str, Any] = {
+        "classes": len(config.labels.names),
+        "fine": config.grid,
+        "ratio": config.cascade_ratio,
+        "refine_above": config.refine_above,
+        "max_refined": config.max_refined,
+        "height_features": height_features,
+        "filter_voxels": config.temporal is not None and config.temporal.filter_voxels,
+        "empty": config.labels.empty,
+    }
+    if config.occmamba is not None:
+        return VolumeHead(config.channels, 0, **options)
+    if config.mconet is not None:
+        return VolumeHead(config.channels, image_channels, **options)
+    lidar_channels = config.channels if config.lidar else 0
+    return OccupancyHead(config.channels, lidar_channels, image_channels, **options)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.baselines.mconet import MConetConfig
+from occ_core.baselines.occmamba.encoder import OccMambaConfig
 from occ_core.image_encoder import ImageEncoderConfig
 from occ_core.labels.benchmarks import GridFrame, OccupancyBenchmark
 from occ_core.labels.label_set import LabelSet
@@ -86,6 +88,39 @@ class SurroundOccConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SymphoniesConfig:
+    """Symphonies (Jiang et al., CVPR 2024); the defaults are its own.
+
+    Raises:
+        ValueError: fields do not fit together; the text names them and their values.
+    """
+
+    channels: int = 128
+    heads: int = 8
+    layers: int = 3
+    ratio: int = 2
+    """Voxels of the grid per voxel of the scene, along each axis."""
+    instances: int = 100
+    """Instance queries of each camera."""
+    samples: int = 4
+    """Samples of a query in each image level; in the volume it has twice as many."""
+    levels: int = 3
+    """Levels of the image pyramid, from stride 8 on."""
+
+    def __post_init__(self) -> None:
+        if self.channels % self.heads or self.channels % 8:
+            raise ValueError(
+                f"SymphoniesConfig.channels {self.channels} must be a multiple of heads "
+                f"{self.heads} and of 8"
+            )
+        for name in ("layers", "ratio", "instances", "samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"SymphoniesConfig.{name} must be at least 1, got {getattr(self, name)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
 class OccupancyConfig:
     """Everything that decides the shape of the network; stored with its weights.
 
@@ -145,6 +180,16 @@ class OccupancyConfig:
     """Build this baseline instead; it uses grid, image size and image encoder of this config."""
     surroundocc: SurroundOccConfig | None = None
     """Build this baseline instead; it uses grid, image size and image encoder of this config."""
+    symphonies: SymphoniesConfig | None = None
+    """Build this baseline instead; it uses grid, image size, image encoder and depth bins of this
+    config.
+    """
+    occmamba: OccMambaConfig | None = None
+    """Build OccMamba: the 3D encoder is its hierarchical Mamba, and the head reads the volume
+    alone.
+    """
+    mconet: MConetConfig | None = None
+    """Build M-CONet: fusion and 3D encoder are its own, and the head reads volume and images."""
 
     def __post_init__(self) -> None:
         self._check_sensors()
@@ -169,18 +214,29 @@ class OccupancyConfig:
             )
 
     def _check_baseline(self) -> None:
-        """A baseline replaces the whole model, whose own parts must then be off."""
-        baselines = (self.tpvformer is not None) + (self.surroundocc is not None)
-        if not baselines:
+        """A camera baseline replaces the whole model, whose own parts must then be off; the hosts
+        with both sensors replace some of them.
+        """
+        complete = [self.tpvformer, self.surroundocc, self.symphonies]
+        partial = [self.occmamba, self.mconet]
+        chosen = [each for each in (*complete, *partial) if each is not None]
+        if not chosen:
+            return
+        if chosen[0] in partial:
+            if len(chosen) > 1 or not (self.camera and self.lidar) or self.adaptive_fusion:
+                raise ValueError(
+                    "OccupancyConfig.occmamba and .mconet have both sensors and a fusion of their "
+                    "own: set one of them, with camera, lidar, and without adaptive_fusion"
+                )
             return
         own_parts = (self.adaptive_fusion, self.temporal, self.language)
         has_own_parts = any(part is not None for part in own_parts)
         camera_only = self.camera and not self.lidar
-        if baselines > 1 or has_own_parts or not camera_only or self.cascade_ratio != 1:
+        if len(chosen) > 1 or has_own_parts or not camera_only or self.cascade_ratio != 1:
             raise ValueError(
-                "OccupancyConfig.tpvformer and .surroundocc are complete models: set one of them, "
-                "with lidar=False, cascade_ratio=1, and none of adaptive_fusion, temporal and "
-                "language"
+                "OccupancyConfig.tpvformer, .surroundocc and .symphonies are complete models: set "
+                "one of them, with lidar=False, cascade_ratio=1, and none of adaptive_fusion, "
+                "temporal and language"
             )
 
     def _check_sizes(self) -> None:
@@ -220,6 +276,16 @@ class OccupancyConfig:
         while grid.voxel_size_m > self.lidar_voxel_m * (1 + 1e-9):
             grid = grid.finer(2)
         return grid
+
+    @property
+    def volume_channels(self) -> int:
+        """Channels of ``Prediction.volume``."""
+        if self.surroundocc is not None:
+            return self.surroundocc.channels[0] // 2
+        for baseline in (self.tpvformer, self.symphonies):
+            if baseline is not None:
+                return baseline.channels
+        return self.channels
 
     @property
     def memory_rules(self) -> TemporalConfig:
@@ -272,8 +338,8 @@ def nano() -> OccupancyConfig:
 
 
 def tiny() -> OccupancyConfig:
-    """For a CPU at 2 Hz: ResNet-18 at half its width. The shipped checkpoint has this size, plus a
-    memory and prompts.
+    """For a CPU at 2 Hz: ResNet-18 at half its width. The shipped checkpoint has this size, with
+    another image backbone, a memory and the weather.
     """
     return OccupancyConfig(
         image_encoder=ImageEncoderConfig(widths=(32, 64, 128, 256), out_channels=32, stride=8),

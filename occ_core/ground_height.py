@@ -88,12 +88,13 @@ class GroundHeight(nn.Module):
         """
         above = points_m[:, 2] - sample_ground(ground, self.grid, points_m, sample)
         knots = points_m.new_tensor(KNOTS_M)
-        position = torch.bucketize(above.clamp(knots[0], knots[-1]), knots[1:-1])
-        low, high = knots[position], knots[position + 1]
-        upper = ((above - low) / (high - low)).clamp(0, 1)
-        features = points_m.new_zeros(len(points_m), len(knots))
-        features.scatter_(1, position[:, None], (1 - upper)[:, None])
-        features.scatter_(1, position[:, None] + 1, upper[:, None])
+        # how far the height has passed from each knot to the next; a feature has been passed to,
+        # and not yet passed from
+        passed = ((above[:, None] - knots[:-1]) / knots.diff()).clamp_(0, 1)
+        features = points_m.new_empty(len(points_m), len(knots))
+        features[:, 0] = 1 - passed[:, 0]
+        torch.sub(passed[:, :-1], passed[:, 1:], out=features[:, 1:-1])
+        features[:, -1] = passed[:, -1]
         return features * ground.is_known[sample, None]
 
 
@@ -154,17 +155,15 @@ def sample_ground(
 ) -> Float[Tensor, " p"]:
     """Height of the ground below points, bilinear between the centres of the cells."""
     cells = points_m.new_tensor(ground.height_m.shape[1:])
-    position = (points_m[:, :2] - points_m.new_tensor(grid.min_m[:2])) / CELL_M - 0.5
-    position = torch.minimum(position.clamp(min=0), cells - 1)
-    first = torch.minimum(position.floor(), (cells - 2).clamp(min=0)).long()
-    weight = position - first
-    last = torch.minimum(first + 1, (cells - 1).long())
-    x0, y0, x1, y1 = first[:, 0], first[:, 1], last[:, 0], last[:, 1]
-    wx, wy = weight[:, 0], weight[:, 1]
-    height = ground.height_m
-    near = height[sample, x0, y0] * (1 - wx) + height[sample, x1, y0] * wx
-    far = height[sample, x0, y1] * (1 - wx) + height[sample, x1, y1] * wx
-    return near * (1 - wy) + far * wy
+    position = (points_m[:, :2] - points_m.new_tensor(grid.min_m[:2])) / (0.5 * CELL_M) / cells - 1
+    position = position.flip(1)  # grid_sample takes the last axis first, from -1 to 1
+    height_m = F.grid_sample(
+        ground.height_m[:, None],
+        position.expand(len(ground.height_m), 1, -1, -1),
+        padding_mode="border",
+        align_corners=False,
+    ).flatten(1)  # [B, P], of which each point takes its own sample's
+    return height_m.gather(0, sample[None])[0]
 
 
 def _cells(extent_m: float) -> int:

@@ -9,6 +9,8 @@ images' (bilinear), those of its own voxel in the LiDAR branch, and its height a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 from occ_core.ops.interpolate import interpolate, upsample
 from occ_core.ops.linear_index import linear_index
+from occ_core.ops.parallel import in_parallel
 from occ_core.ops.sparse import SparseVolume
 from occ_core.taxonomy import EMPTY
 from occ_core.types import HeadOutput
@@ -24,6 +27,9 @@ from occ_core.view_transform import SamplePoints, no_features
 from occ_core.volume_encoder import Pointwise
 from occ_core.voxel_filter import PreviousLogits, VoxelFilter
 from occ_core.voxel_grid import VoxelGrid
+
+ChildFeatures = Callable[[Tensor, Tensor], Tensor]
+"""Children [N, 4] and the corners of their parents that they fill [N] -> features [N, C]."""
 
 CHUNK = 16_384
 """Children classified at a time, so that their features stay in the processor's cache."""
@@ -105,41 +111,74 @@ class OccupancyHead(nn.Module):
         """
         coarse = self.coarse(volume)
         children, corner = self.split(self.choose_parents(coarse.detach(), lidar))
+        features = self.child_features(volume, lidar, sample_images, sample_heights)
+
+        def classified(part: Tensor, part_corner: Tensor) -> Tensor:
+            return self.classify_children(features(part, part_corner), part, previous)
+
+        parts = zip(children.split(CHUNK), corner.split(CHUNK), strict=True)
+        fine = in_parallel([partial(classified, *part) for part in parts], children.device)
+        return HeadOutput(coarse, torch.cat([coarse.new_zeros(0, self.classes), *fine]), children)
+
+    def child_features(
+        self,
+        volume: Float[Tensor, "batch channel x y z"],
+        lidar: SparseVolume,
+        sample_images: SamplePoints,
+        sample_heights: SamplePoints,
+    ) -> ChildFeatures:
+        """The function that computes the features of children at their own centres."""
         rows = self.lidar_rows(lidar)
         # channels last: the channels of a voxel are then gathered as one row
         volume = volume.contiguous(memory_format=torch.channels_last_3d)
         one_hot = torch.eye(self.ratio**3, dtype=volume.dtype, device=volume.device)
-        fine = [coarse.new_zeros(0, self.classes)]
-        for part, part_corner in zip(children.split(CHUNK), corner.split(CHUNK), strict=True):
-            centres, sample = self.fine.centres(part[:, 1:]), part[:, 0]
-            features = [
-                self.sample_volume(volume, part),
-                one_hot.index_select(0, part_corner),
-                self.look_up(lidar, rows, part),
+
+        def features(children: Tensor, corner: Tensor) -> Tensor:
+            centres, sample = self.fine.centres(children[:, 1:]), children[:, 0]
+            parts = (
+                self.sample_volume(volume, children),
+                one_hot.index_select(0, corner),
+                self.look_up(lidar, rows, children),
                 sample_images(centres, sample),
                 sample_heights(centres, sample),
-            ]
-            hidden = self.refine[:-1](torch.cat(features, dim=1))
-            logits = self.refine[-1](hidden)
-            if self.filter is not None and previous is not None:
-                logits = self.filter(logits, hidden, previous(part))
-            fine.append(logits)
-        return HeadOutput(coarse, torch.cat(fine), children)
+            )
+            return torch.cat(parts, dim=1)
+
+        return features
+
+    def classify_children(
+        self,
+        features: Float[Tensor, "child feature"],
+        children: Int[Tensor, "child 4"],
+        previous: PreviousLogits | None,
+    ) -> Float[Tensor, "child class"]:
+        """Logits of children from their features, and from the logits of the previous frame."""
+        hidden = self.refine[:-1](features)
+        logits = self.refine[-1](hidden)
+        if self.filter is not None and previous is not None:
+            logits = self.filter(logits, hidden, previous(children))
+        return logits
 
     def choose_parents(
         self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume
     ) -> Int[Tensor, "parent 4"]:
         """Indices of the coarse voxels to refine; there may be none."""
-        # [B, X, Y, Z]
-        occupied = 1 - coarse.movedim(1, -1).float().softmax(dim=-1)[..., self.empty]
-        hit = lidar.indices.long().clone()
-        hit[:, 1:] //= self.ratio
-        occupied[hit.unbind(1)] = 1.0
+        occupied = self.refinement_worth(coarse, lidar)
         chosen = (occupied > self.refine_above).nonzero()
         if len(chosen) > self.max_refined:
             best = occupied[chosen.unbind(1)].topk(self.max_refined).indices
             chosen = chosen[best.sort().values]
         return chosen
+
+    def refinement_worth(
+        self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume
+    ) -> Float[Tensor, "batch x y z"]:
+        """The probability that a coarse voxel is occupied; 1 where it holds LiDAR points."""
+        occupied = 1 - coarse.movedim(1, -1).float().softmax(dim=-1)[..., self.empty]
+        hit = lidar.indices.long().clone()
+        hit[:, 1:] //= self.ratio
+        occupied[hit.unbind(1)] = 1.0
+        return occupied
 
     def split(
         self, parents: Int[Tensor, "parent 4"]
@@ -151,7 +190,7 @@ class OccupancyHead(nn.Module):
         offsets = torch.cartesian_prod(steps, steps, steps).view(-1, 3)  # [R, 3], z fastest
         position = (parents[:, None, 1:] * self.ratio + offsets).reshape(-1, 3)
         sample = parents[:, :1].repeat_interleave(len(offsets), dim=0)
-        corner = torch.arange(len(offsets), device=parents.device).repeat(len(parents))
+        corner = torch.arange(len(offsets), device=parents.device).repeat(parents.shape[0])
         return torch.cat([sample, position], dim=1), corner
 
     def sample_volume(
@@ -169,7 +208,7 @@ class OccupancyHead(nn.Module):
         cells, device = lidar.batch_size * math.prod(self.fine.shape), lidar.indices.device
         rows = torch.zeros(cells, dtype=torch.long, device=device)
         filled = linear_index(lidar.indices, self.fine.shape)
-        rows[filled] = 1 + torch.arange(len(filled), device=device)
+        rows[filled] = 1 + torch.arange(filled.shape[0], device=device)
         return rows
 
     def look_up(

@@ -20,7 +20,6 @@ from occ_core.prompts import NoPrompts, PromptTable, classes_seen
 from occ_core.temporal import NoTemporalAggregator, TemporalAggregator, memory_if_continuous
 from occ_core.types import Frame, HeadOutput, TemporalMemory, TemporalState
 from occ_core.view_transform import NoViewTransform, SamplePoints, ViewTransform
-from occ_core.volume_encoder import VolumeEncoder
 from occ_core.voxel_filter import PreviousLogits
 from occ_core.weather_fusion import NoWeatherFusion, WeatherFusion
 
@@ -54,7 +53,7 @@ class OccupancyModel(VoxelModel):
         weather_fusion: WeatherFusion | NoWeatherFusion,
         fusion: nn.Module,
         ground_height: GroundHeight | NoGroundHeight,
-        volume_encoder: VolumeEncoder,
+        volume_encoder: nn.Module,
         temporal: TemporalAggregator | NoTemporalAggregator,
         head: OccupancyHead,
     ) -> None:

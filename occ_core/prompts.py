@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from occ_core.labels.label_set import LabelSet
@@ -195,13 +195,23 @@ class PromptTable(nn.Module):
             classes: classes whose prompts are used; None, as in a first frame, leaves the general
                 prompt and the one about the weather.
         """
-        device, count = self.embeddings.device, len(self.labels.names)
+        device = self.embeddings.device
         regions = torch.tensor([REGIONS.index(drive.region) for drive in context], device=device)
         weathers = torch.tensor([WEATHERS.index(drive.weather) for drive in context], device=device)
+        return self.select(regions, weathers, classes)
+
+    def select(
+        self,
+        regions: Int[Tensor, " batch"],
+        weathers: Int[Tensor, " batch"],
+        classes: Bool[Tensor, "batch class"] | None,
+    ) -> Prompts:
+        """As ``forward``, for positions in ``taxonomy.REGIONS`` and ``taxonomy.WEATHERS``."""
+        device, count = self.embeddings.device, len(self.labels.names)
         by_region = self.embeddings[: -len(WEATHERS)].view(len(REGIONS), count, -1)
         by_weather = self.embeddings[-len(WEATHERS) :]
         weather = by_weather[weathers]  # [B, W]
-        mask = torch.zeros(len(context), count + 1, dtype=torch.bool, device=device)
+        mask = torch.zeros(len(regions), count + 1, dtype=torch.bool, device=device)
         if classes is not None:
             mask[:, :-1] = classes
         mask[:, self.labels.empty] = True  # the general prompt has the place of the empty class

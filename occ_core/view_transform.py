@@ -207,4 +207,4 @@ class NoViewTransform(nn.Module):
 
 def no_features(points_m: Float[Tensor, "p 3"], sample: Tensor) -> Float[Tensor, "p 0"]:
     """Features without channels, of a sensor or part that a model lacks."""
-    return points_m.new_zeros(len(points_m), 0)
+    return points_m.new_zeros(points_m.shape[0], 0)

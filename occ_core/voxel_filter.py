@@ -37,6 +37,7 @@ class VoxelFilter(nn.Module):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
+        self.classes = classes
         self.keep = nn.Linear(channels + classes, 1)
         nn.init.zeros_(self.keep.weight)
         nn.init.zeros_(self.keep.bias)
@@ -53,8 +54,10 @@ class VoxelFilter(nn.Module):
             features: the features from which the logits were computed.
             previous: log-probabilities of the frame before, from ``PreviousLogits``.
         """
-        keep = torch.sigmoid(self.keep(torch.cat([features, previous.to(features.dtype)], dim=1)))
-        return logits + keep * previous.to(logits.dtype)
+        # the linear layer of both parts joined, without joining them
+        of_features, of_previous = self.keep.weight.split([features.shape[1], self.classes], dim=1)
+        keep = F.linear(features, of_features, self.keep.bias) + F.linear(previous, of_previous)
+        return logits + torch.sigmoid(keep) * previous.to(logits.dtype)
 
 
 class PreviousLogits:

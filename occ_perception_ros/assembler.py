@@ -156,9 +156,9 @@ class FrameAssembler:
         return self._add_sweep(stamp, sweep)
 
     def _add_sweep(self, stamp: int, sweep: Sweep) -> list[FrameParts]:
-        resets = self.synchronizer.counts["resets"]
+        resets = self.synchronizer.resets
         sets = self.synchronizer.add_sweep(stamp, sweep)
-        if self.synchronizer.counts["resets"] == resets:
+        if self.synchronizer.resets == resets:
             return self._collect(sets)
         # Time jumped. Sets from before the jump get the poses that are known, since no more will
         # arrive for them.

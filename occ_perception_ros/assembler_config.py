@@ -11,7 +11,7 @@ from occ_core.geometry.points import EGO_BOX_M
 from occ_perception_ros.context import ContextConfig
 from occ_perception_ros.messages import INTENSITY_MAX
 from occ_perception_ros.ranges import range_problems, refuse
-from occ_perception_ros.synchronizer import SyncConfig, fit_problems
+from occ_perception_ros.sync_config import SyncConfig, fit_problems
 from occ_perception_ros.topics import CAMERAS
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

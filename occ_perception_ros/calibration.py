@@ -44,7 +44,8 @@ def camera_model(camera: str, info: Any, rectified: bool = False) -> CameraModel
     """The camera model of a sensor_msgs/CameraInfo.
 
     Rectified images have the intrinsics P, or K where P is not set, and axes turned by R. Others
-    are rectified to just these by the model's ``lens``. Binning and the region of interest are
+    are rectified to just these by the model's ``lens``; where K is zero, P is set and there is no
+    distortion, images count as rectified. Binning and the region of interest are
     taken into account. The baseline in P's last column is not: TF says where each camera is.
 
     Args:
@@ -71,6 +72,8 @@ def camera_model(camera: str, info: Any, rectified: bool = False) -> CameraModel
             f"{MAX_SIDE}"
         )
     p_is_set = bool(p[0, 0])
+    if p_is_set and not k.any() and (rectified or not has_distortion(info)):
+        k, rectified = p[:, :3], True  # from a source that has only rectified images
     for name, matrix in (("K", k), ("P", p[:, :3] if p_is_set else k)):
         if not _is_pinhole(matrix):
             raise ValueError(

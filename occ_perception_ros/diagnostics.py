@@ -65,6 +65,7 @@ class Health:
         self._processing_ms = 0.0
         self._delays = 0
         self._replaced_s = float("-inf")
+        self._reduced = ""
         self._last_failure = ""
         self._rejected = ""
         self._stale_context: list[str] = []
@@ -188,7 +189,13 @@ class Health:
             self._rejected = text
 
     def published(
-        self, masked: dict[str, str], processing_ms: float, now_s: float, facts: dict[str, str]
+        self,
+        masked: dict[str, str],
+        processing_ms: float,
+        now_s: float,
+        facts: dict[str, str],
+        *,
+        reduced: str = "",
     ) -> None:
         """Notes that a frame was published.
 
@@ -197,6 +204,7 @@ class Health:
             processing_ms: from the start of decoding to the end of publishing.
             now_s: monotonic time.
             facts: key-value pairs for the overall status.
+            reduced: what answers lack to be in time; empty: nothing.
         """
         with self._lock:
             stamp_ns = self._working[0] if self._working else self._lidar.last_stamp_ns
@@ -207,6 +215,7 @@ class Health:
             is_late = processing_ms > self._max_processing_ms
             self._delays = self._delays + 1 if is_late else 0
             self._last_failure = self._rejected = ""
+            self._reduced = reduced
             self._facts |= facts
             for sensor, health in self._sensors.items():
                 health.is_fused = sensor not in masked
@@ -368,6 +377,8 @@ class Health:
                 f"a frame took {self._processing_ms:.0f} ms, more than "
                 f"{self._max_processing_ms:.0f} ms"
             )
+        if self._reduced:
+            warnings.append(self._reduced)
         if now_s - self._replaced_s < RECENT_S:
             warnings.append(
                 f"{self._counts['replaced']} frames so far were dropped for newer ones, since the "

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Odometry
@@ -19,13 +18,14 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 
-from occ_perception_ros.calibration import is_rectified
 from occ_perception_ros.diagnostics import Health
 from occ_perception_ros.filters import FrameCollector, Subscriber
 from occ_perception_ros.frame_parts import FrameParts
+from occ_perception_ros.input_table import input_table
 from occ_perception_ros.messages import check_header, stamp_ns
 from occ_perception_ros.node_config import NodeConfig
 from occ_perception_ros.parameters import ParameterError
@@ -43,6 +43,9 @@ _OVERRIDES = (
     QoSPolicyKind.DURABILITY,
 )
 """Policies that can be set by ``qos_overrides.<topic>.subscription.<policy>``."""
+_LARGE = (Image, PointCloud2)
+"""Types that rclpy reads while it takes a message: damaged ones are lost without a word. Others are
+taken as bytes, so that damage is noticed; here another copy would cost a third more time."""
 IMAGE_QUEUE, SWEEP_QUEUE, POSE_QUEUE = 64, 200, 1000
 """Messages that are kept through a stall: about five seconds of each."""
 
@@ -102,24 +105,28 @@ class Inputs:
         def queue(depth: int) -> QoSProfile:
             return QoSProfile(depth=depth, reliability=reliability)
 
-        add = self._collector.assembler
-        for camera, compressed in config.compressed_by_camera().items():
-            image_type = CompressedImage if compressed else Image
-            add_image = partial(add.add_image, camera)
-            self._add_input(image_type, f"{camera}/image", queue(IMAGE_QUEUE), add_image, camera)
-            topic = self._node.resolve_topic_name(f"~/input/{camera}/image")
-            rectified = is_rectified(topic, config.rectified_images)
-            add_info = partial(add.add_camera_info, camera, rectified=rectified)
-            self._add_input(CameraInfo, f"{camera}/camera_info", queue(5), add_info)
-        if config.lidar:
-            self._add_input(PointCloud2, "points", queue(SWEEP_QUEUE), add.add_points, "points")
-        for name in ("weather", "region"):
-            self._add_lasting(String, f"~/input/{name}", 1, partial(add.add_context, name))
-        if config.pose_source == "odometry":
-            poses = queue(POSE_QUEUE)
-            self._add_input(Odometry, "odometry", poses, add.add_odometry, "odometry")
-        if config.pose_source == "tf" or not config.calibration_file:
-            self._subscribe_to_transforms(moving=config.pose_source == "tf")
+        def topic_of(name: str) -> str:
+            return self._node.resolve_topic_name(f"~/input/{name}")
+
+        compressed = config.compressed_by_camera()
+        for each in input_table(self._collector.assembler, config.pose_source, topic_of):
+            name, add = each.name, each.add
+            match each.kind:
+                case "image":
+                    kind = CompressedImage if compressed[each.camera] else Image
+                    self._add_input(kind, name, queue(IMAGE_QUEUE), add, each.camera)
+                case "camera_info":
+                    self._add_input(CameraInfo, name, queue(5), add)
+                case "points":
+                    self._add_input(PointCloud2, name, queue(SWEEP_QUEUE), add, "points")
+                case "context":
+                    self._add_lasting(String, f"~/input/{name}", 1, add)
+                case "odometry":
+                    self._add_input(Odometry, name, queue(POSE_QUEUE), add, "odometry")
+                case "static_tf":
+                    self._add_lasting(_tf_message(), name, 100, add)
+                case "moving_tf":
+                    self._add_input(_tf_message(), name, QoSProfile(depth=POSE_QUEUE), add)
 
     def _add_lasting(
         self, kind: Any, topic: str, depth: int, add: Callable[[Any], list[FrameParts]]
@@ -129,8 +136,8 @@ class Inputs:
         message twice does no harm.
         """
         any_publisher = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
-        source = Subscriber(self._node, kind, topic, qos_profile=any_publisher)
-        self._connect(source, topic, add)
+        source = Subscriber(self._node, kind, topic, qos_profile=any_publisher, raw=True)
+        self._connect(source, topic, self._reading(kind, topic, add))
 
         def set_latched(message: Any) -> None:
             # Not fed to the collector, for which it would be a second message.
@@ -200,10 +207,29 @@ class Inputs:
                 qos_profile=qos,
                 event_callbacks=events,
                 qos_overriding_options=QoSOverridingOptions(_OVERRIDES),
+                raw=kind not in _LARGE,
             )
         except (RuntimeError, ParameterException) as error:
             raise ParameterError(f"qos_overrides of '{topic}': {error}") from error
-        self._connect(source, sensor, store)
+        take = store if kind in _LARGE else self._reading(kind, sensor or name, store)
+        self._connect(source, sensor, take)
+
+    def _reading(
+        self, kind: Any, name: str, add: Callable[[Any], list[FrameParts]]
+    ) -> Callable[[bytes], list[FrameParts]]:
+        """What takes the bytes of a message and hands the message to ``add``."""
+
+        def read(data: bytes) -> list[FrameParts]:
+            try:
+                message = deserialize_message(data, kind)
+            except Exception as error:  # rclpy's own class is not public
+                text = f"a message of input '{name}' is no {kind.__name__}: {error}"
+                self._health.set_problem(name, text)
+                raise ValueError(text) from error
+            self._health.set_problem(name, "")
+            return add(message)
+
+        return read
 
     def _connect(
         self, source: Any, sensor: str | None, add: Callable[[Any], list[FrameParts]]
@@ -236,20 +262,22 @@ class Inputs:
             while len(self._arrivals_s) > _ARRIVALS_KEPT:
                 self._arrivals_s.popitem(last=False)
 
-    def _subscribe_to_transforms(self, moving: bool) -> None:
-        try:
-            from tf2_msgs.msg import TFMessage
-        except ImportError as error:
-            raise ParameterError(
-                "tf2_msgs is not installed, so /tf and /tf_static cannot be received; either set "
-                "calibration_file (nuscenes_to_bag writes calibration.yaml into the bag's folder) "
-                "and pose_source:=odometry, or install ros-<distro>-tf2-msgs"
-            ) from error
-        add = self._collector.assembler.add_transforms
-        self._add_lasting(TFMessage, "/tf_static", 100, partial(add, static=True))
-        if moving:
-            poses = QoSProfile(depth=POSE_QUEUE)
-            self._add_input(TFMessage, "/tf", poses, partial(add, static=False))
+
+def _tf_message() -> Any:
+    """The type of transforms.
+
+    Raises:
+        ParameterError: it is not installed.
+    """
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError as error:
+        raise ParameterError(
+            "tf2_msgs is not installed, so /tf and /tf_static cannot be received; either set "
+            "calibration_file (nuscenes_to_bag writes calibration.yaml into the bag's folder) "
+            "and pose_source:=odometry, or install ros-<distro>-tf2-msgs"
+        ) from error
+    return TFMessage
 
 
 def refuse_unknown_overrides(node: Node) -> None:

@@ -1,7 +1,7 @@
 """Follows the Huffman codes of a baseline JPEG to their end (ITU-T T.81, F.2).
 
-``are_sound`` is the readable way and handles every scan; ``are_sound_fast`` gives the same answers
-for scans without restart markers, which most cameras write.
+``marker_behind`` is the readable way and handles every scan. ``jpeg_runs`` gives the same answers
+for scans without restart markers, which most cameras write, in less time.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 
 from occ_core.ops.cpu.kernel import kernel
 
-_MAX_REPEATS = 24
+MAX_REPEATS = 24
 """Coefficients of a block that are equal in turn. Only lost data, filled with zeros, have more."""
-_SHORT = 10
-"""Bits of the short tables: nearly all codes are that short, and the tables stay in the cache."""
+DAMAGED = -1
+"""What stands for the marker behind damaged codes."""
 
 
 @lru_cache(maxsize=8)
-def lookup_tables(tables: tuple[bytes, ...]) -> tuple[np.ndarray, np.ndarray]:
+def lookup_tables(tables: tuple[bytes, ...]) -> np.ndarray:
     """What a scan's bits begin with, for each of its Huffman tables.
 
     Args:
@@ -27,14 +27,9 @@ def lookup_tables(tables: tuple[bytes, ...]) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         uint16 ``[table, 65536]``: for 16 bits, the length of their first code * 256 + its symbol; 0
-        where there is none. And uint16 ``[table, 1024]``: for 10 bits the same, but with the length
-        of code and value together; 0 for codes that are longer.
+        where there is none.
     """
-    long = np.stack([_lookup(table) for table in tables])
-    short = long[:, :: 1 << (16 - _SHORT)]
-    length, symbol = short >> 8, short & 0xFF
-    whole = ((length + (symbol & 15)) << 8) | symbol
-    return long, np.where((short > 0) & (length <= _SHORT), whole, 0).astype(np.uint16)
+    return np.stack([_lookup(table) for table in tables])
 
 
 def _lookup(table: bytes) -> np.ndarray:
@@ -52,15 +47,15 @@ def _lookup(table: bytes) -> np.ndarray:
 
 
 @kernel
-def are_sound(
+def marker_behind(
     data: np.ndarray,
     tables: np.ndarray,
     blocks: np.ndarray,
     dc_steps: np.ndarray,
     mcus: int,
     interval: int,
-) -> bool:
-    """Follows the codes of one scan and returns whether they end where the image does.
+) -> int:
+    """Follows the codes of one scan and returns the marker that stands where the image ends.
 
     Args:
         data: uint8 ``[N]``, from the first coded byte on.
@@ -69,14 +64,17 @@ def are_sound(
         dc_steps: int ``[component]``: quantisation step of the DC coefficient.
         mcus: number of units.
         interval: number of units between restart markers; 0: there are none.
+
+    Returns:
+        Its second byte; 0 where bytes that fill up stand before it; ``DAMAGED`` for damaged codes.
     """
     position, buffer, bits, restarts = 0, np.uint64(0), 0, 0
     dc = np.zeros(dc_steps.shape[0], np.int64)
     for mcu in range(mcus):
         if interval and mcu and mcu % interval == 0:
-            position = _marker(data, position, buffer, bits)
+            position = marker_position(data, position, buffer, bits)
             if position < 0 or data[position] != 0xD0 + restarts % 8:
-                return False
+                return DAMAGED
             position, buffer, bits, restarts = position + 1, np.uint64(0), 0, restarts + 1
             dc[:] = 0
         for block in range(blocks.shape[0]):
@@ -87,26 +85,27 @@ def are_sound(
                 size = code & 15
                 bits -= (code >> 8) + size
                 if code == 0 or bits < 0:
-                    return False
+                    return DAMAGED
                 if index == 0:
                     if code & 0xFF > 11:
-                        return False
+                        return DAMAGED
                     dc[part] += _value(buffer >> np.uint64(bits), size)
                     # Eight times the mean of a block, from -128 to 127, and half a step.
                     if abs(dc[part] * dc_steps[part]) > 1024 + dc_steps[part]:
-                        return False
+                        return DAMAGED
                     index = 1
                 elif size == 0 and code & 0xFF != 0xF0:
                     break  # end of block
                 else:
                     index += ((code >> 4) & 15) + 1
                     term = (code & 0xFF) << 16 | (_value(buffer >> np.uint64(bits), size) & 0xFFFF)
-                    repeats = repeats + 1 if term == last else 0
-                    last = term
-                    if index > 64 or repeats > _MAX_REPEATS:
-                        return False
-    position = _marker(data, position, buffer, bits)
-    return position >= 0 and data[position] >= 0xC0
+                    repeats, last = repeats + 1 if term == last else 0, term
+                    if index > 64 or repeats > MAX_REPEATS:
+                        return DAMAGED
+    end = marker_position(data, position, buffer, bits)
+    if end < 0 or data[end] < 0xC0:
+        return DAMAGED
+    return int(np.int64(data[end])) if bits < 8 and end == position + 1 else 0
 
 
 @kernel
@@ -146,7 +145,7 @@ def _value(buffer: np.uint64, size: int) -> np.int64:
 
 
 @kernel
-def _marker(data: np.ndarray, position: int, buffer: np.uint64, bits: int) -> int:
+def marker_position(data: np.ndarray, position: int, buffer: np.uint64, bits: int) -> int:
     """The position of the second byte of the marker that follows; -1 where other codes do.
 
     The last byte is filled up with ones or, by careless encoders, zeros; so are bytes behind it.
@@ -164,122 +163,3 @@ def _marker(data: np.ndarray, position: int, buffer: np.uint64, bits: int) -> in
             return position + 1
         position += 1
     return -1
-
-
-def are_sound_fast(
-    data: np.ndarray,
-    tables: np.ndarray,
-    short_tables: np.ndarray,
-    blocks: np.ndarray,
-    dc_steps: np.ndarray,
-    mcus: int,
-) -> bool:
-    """``are_sound`` for a scan without restart markers, in a third to a half of the time.
-
-    The zeros behind each FF are taken out at once, codes are looked up in tables that fit the
-    cache, and a code and its value are taken together.
-
-    Args:
-        short_tables: uint16 ``[2 * component, 1024]``, see ``lookup_tables``; the others are those
-            of ``are_sound``.
-    """
-    codes = np.zeros((len(data) + 12) // 4 * 4, np.uint8)
-    end, size = _unstuffed(data, codes)
-    words = codes.view(">u4")[: size // 4 + 2].astype(np.uint64)
-    last = _end(words, 8 * size, tables, short_tables, blocks, dc_steps, mcus)
-    if last < 0 or not _is_filled_up(codes, last, 8 * size):
-        return False
-    position = _marker(data, end, np.uint64(0), 0)
-    return bool(position >= 0 and data[position] >= 0xC0)
-
-
-@kernel
-def _unstuffed(data: np.ndarray, codes: np.ndarray) -> tuple[int, int]:
-    """Copies the bytes before the next marker, without the zero behind each FF.
-
-    Returns:
-        Position of the marker, and number of bytes copied.
-    """
-    position, size = 0, 0
-    while position < data.shape[0]:
-        codes[size] = data[position]
-        if data[position] == 0xFF:
-            if position + 1 >= data.shape[0] or data[position + 1] != 0:
-                codes[size] = 0
-                break
-            position += 1
-        position, size = position + 1, size + 1
-    return position, size
-
-
-@kernel
-def _end(
-    words: np.ndarray,
-    size: int,
-    tables: np.ndarray,
-    short_tables: np.ndarray,
-    blocks: np.ndarray,
-    dc_steps: np.ndarray,
-    mcus: int,
-) -> int:
-    """Number of bits that the codes of all units take; -1 where they are damaged.
-
-    Args:
-        words: uint64 ``[N]`` of 32 bits each, with at least one word of zeros behind the codes.
-        size: number of bits that there are.
-    """
-    position, buffer, bits = 0, np.uint64(0), 0
-    dc = np.zeros(dc_steps.shape[0], np.int64)
-    for _ in range(mcus):
-        for block in range(blocks.shape[0]):
-            part, table = blocks[block, 0], blocks[block, 1]
-            index, last, repeats = 0, np.uint64(0), 0
-            while index < 64:
-                if bits < 32:
-                    if position >= words.shape[0]:
-                        return -1
-                    buffer = (buffer << np.uint64(32)) | words[position]
-                    position, bits = position + 1, bits + 32
-                first = (buffer >> np.uint64(bits - 16)) & np.uint64(0xFFFF)
-                code = int(short_tables[table, first >> np.uint64(16 - _SHORT)])
-                if code == 0:
-                    code = int(tables[table, first])
-                    if code == 0:
-                        return -1
-                    code += (code & 15) << 8
-                bits -= code >> 8
-                taken = buffer >> np.uint64(bits)
-                if index == 0:
-                    if code & 0xFF > 11:
-                        return -1
-                    dc[part] += _value(taken, code & 15)
-                    if abs(dc[part] * dc_steps[part]) > 1024 + dc_steps[part]:
-                        return -1
-                    index, table = 1, blocks[block, 2]
-                elif code & 15 == 0 and code & 0xFF != 0xF0:
-                    break
-                else:
-                    index += ((code >> 4) & 15) + 1
-                    # Codes are equal where their bits and their length are.
-                    term = (taken & ((np.uint64(1) << np.uint64(code >> 8)) - np.uint64(1))) | (
-                        np.uint64(1) << np.uint64(code >> 8)
-                    )
-                    repeats = repeats + 1 if term == last else 0
-                    last = term
-                    if index > 64 or repeats > _MAX_REPEATS:
-                        return -1
-    taken_bits = 32 * position - bits
-    return taken_bits if taken_bits <= size else -1
-
-
-@kernel
-def _is_filled_up(codes: np.ndarray, begin: int, end: int) -> bool:
-    """Whether the bits from ``begin`` to ``end`` are in each byte all ones or all zeros."""
-    while begin < end:
-        left = 8 - begin % 8
-        ones = (1 << left) - 1
-        rest = codes[begin // 8] & ones
-        if rest != 0 and rest != ones:
-            return False
-        begin += left
-    return True

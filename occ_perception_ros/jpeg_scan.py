@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
-from occ_perception_ros.jpeg_codes import are_sound, are_sound_fast, lookup_tables
+from occ_perception_ros.jpeg_codes import DAMAGED, lookup_tables, marker_behind
+from occ_perception_ros.jpeg_runs import marker_behind_by_runs, run_tables
 
 _MAX_SCANS = 64
 """A progressive image has about ten; thousands of empty ones keep a decoder busy for minutes."""
 _BASELINE = (0xC0, 0xC1)
 _STANDALONE = (0x01, *range(0xD0, 0xD8))
-_START_OF_SCAN = b"\xff\xda"
+_START_OF_SCAN = (0xFF, 0xDA)
+_END_OF_IMAGE = 0xD9
+_WHOLE_BLOCKS = b"\x00\x3f\x00"
+"""How a scan says that it has all coefficients with all of their bits."""
 
 
 def check_jpeg_scan(data: bytes) -> bool:
@@ -30,26 +35,35 @@ def check_jpeg_scan(data: bytes) -> bool:
     Progressive and arithmetic coding, and images in several scans, are left to the decoder.
 
     Returns:
-        Whether the codes were followed to their end.
+        Whether that suffices: the codes were followed to their end, and neither behind them nor in
+        the header is anything left at which a decoder could stumble.
 
     Raises:
         ValueError: the codes are damaged, or the image has an absurd number of scans.
     """
-    if data.count(_START_OF_SCAN) > _MAX_SCANS:
+    values = np.frombuffer(data, np.uint8)
+    if _number_of_scans(values) > _MAX_SCANS:
         raise ValueError(f"the JPEG has more than {_MAX_SCANS} scans")
     header = _read_header(data)
     if header is None:
         return False
-    pixels = np.frombuffer(data, np.uint8)[header.start :]
-    tables, short_tables = lookup_tables((*header.dc_tables, *header.ac_tables))
+    pixels = values[header.start :]
+    tables = (*header.dc_tables, *header.ac_tables)
+    codes, runs = lookup_tables(tables), run_tables(tables)
     blocks, steps = np.array(header.blocks), np.array(header.dc_steps)
     if header.restart_interval:
-        sound = are_sound(pixels, tables, blocks, steps, header.mcus, header.restart_interval)
+        marker = marker_behind(pixels, codes, blocks, steps, header.mcus, header.restart_interval)
     else:
-        sound = are_sound_fast(pixels, tables, short_tables, blocks, steps, header.mcus)
-    if not sound:
+        marker = marker_behind_by_runs(pixels, codes, runs, blocks, steps, header.mcus)
+    if marker == DAMAGED:
         raise ValueError(f"the JPEG of {len(data)} bytes is truncated or damaged inside")
-    return True
+    return marker == _END_OF_IMAGE and header.is_usual
+
+
+def _number_of_scans(values: np.ndarray) -> int:
+    """Number of markers, in uint8 ``[N]``, with which a scan begins; ``bytes.count`` is slower."""
+    marker, kind = _START_OF_SCAN
+    return int(np.count_nonzero((values[:-1] == marker) & (values[1:] == kind)))
 
 
 @dataclass
@@ -68,6 +82,8 @@ class _Header:
     dc_tables: list[bytes] = field(default_factory=list)
     """Huffman tables of the components: 16 numbers of codes by length, then the symbols."""
     ac_tables: list[bytes] = field(default_factory=list)
+    is_usual: bool = False
+    """Whether the scan has whole blocks, and all its tables are there and as they must be."""
 
 
 def _read_header(data: bytes) -> _Header | None:
@@ -143,6 +159,26 @@ def _read_scan(
         header.dc_steps.append(steps[name])
         header.dc_tables.append(dc)
         header.ac_tables.append(ac)
+    header.is_usual = (
+        scan[1 + 2 * count :] == _WHOLE_BLOCKS
+        and all(frame[i + 2] in dc_steps for i in starts)
+        and all(_is_valid(table, 15) for table in header.dc_tables)
+        and all(_is_valid(table, 255) for table in header.ac_tables)
+    )
     widest, highest = (max(sizes) for sizes in zip(*parts.values(), strict=True))
     header.mcus = -(-width // (8 * widest)) * -(-height // (8 * highest))
     return True
+
+
+@lru_cache(maxsize=16)
+def _is_valid(table: bytes, largest: int) -> bool:
+    """Whether a Huffman table has symbols for its codes, none of all ones (T.81, C.2), and none of
+    its symbols is above ``largest``.
+    """
+    code = 0
+    for length, number in enumerate(table[:16], start=1):
+        code = 2 * code + number
+        if number and code >= 1 << length:
+            return False
+    symbols = table[16:]
+    return len(symbols) == sum(table[:16]) and max(symbols, default=0) <= largest

@@ -24,7 +24,8 @@ from occ_perception_ros.sensor_health import NS
 from occ_perception_ros.worker import Worker
 
 DIAGNOSTICS_PERIOD_S = 1.0
-STOP_TIMEOUT_S = 1.0
+STOP_TIMEOUT_S = 0.3
+"""At the end a frame is waited for that is nearly done; others are given up."""
 CLEAN_UP_TIMEOUT_S = 60.0
 """A frame may take seconds on a slow computer; a model that takes longer hangs."""
 SUCCESS, FAILURE, ERROR = (

@@ -18,6 +18,9 @@ class NodeConfig(AssemblerConfig):
     checkpoint: str = ""
     """Model weights, a .safetensors file with a .json file of the same name; empty: the small model
     of the package."""
+    exported_model: str = ""
+    """A model that occ_export made, a .pt2 file with a .json file of the same name, instead of a
+    checkpoint; it is a program, so take only files that you trust."""
     device: str = "auto"
     """Device of the model: auto (CUDA if available), cpu, cuda or cuda:N."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -45,6 +48,11 @@ class NodeConfig(AssemblerConfig):
         default=500.0, metadata={"range": (1.0, 60_000.0), "dynamic": True}
     )
     """Processing time of a frame above which the diagnostics warn."""
+    latency_goal_ms: float = field(
+        default=0.0, metadata={"range": (0.0, 60_000.0), "dynamic": True}
+    )
+    """Processing time that frames are to take: where they take longer, fewer voxels are refined.
+    0: as long as they take."""
     max_delays: int = field(default=20, metadata={"range": (1, 100_000), "dynamic": True})
     """Number of such frames in a row after which the diagnostics show an error."""
     max_clock_offset_s: float = field(
@@ -62,6 +70,11 @@ class NodeConfig(AssemblerConfig):
             self.device.startswith("cuda:") and self.device[5:].isdigit()
         ):
             problems.append(f"device must be auto, cpu, cuda or cuda:N, got '{self.device}'")
+        if self.checkpoint and self.exported_model:
+            problems.append(
+                f"checkpoint '{self.checkpoint}' and exported_model '{self.exported_model}' are "
+                "two models; give one of them"
+            )
         if len(self.compressed_images) not in (1, len(self.cameras)):
             problems.append(
                 f"compressed_images holds {len(self.compressed_images)} values, but there are "

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from occ_perception_ros.process import (
     end_process,
+    end_process_after,
     end_process_on_stop_signal,
+    ended_after,
     on_stop_signal,
     run_in_temporary_thread,
     use_middleware_profile,
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from occ_perception_ros.frames import Engine
     from occ_perception_ros.node import OccupancyNode
     from occ_perception_ros.node_config import NodeConfig
+
+CLEAN_UP_S = 2.0
+"""Limit for the node's clean-up at its end. A launch kills it 5 s after Ctrl-C."""
 
 _USAGE = """usage: occupancy_node [--topics {{{presets}}}]
                       [--bag BAG] [--ros-args ...]
@@ -58,10 +63,11 @@ def run(arguments: list[str]) -> int:
 
 
 def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
-    """Loads the checkpoint and warms up the engine; returns it with the model's image size.
+    """Loads the model and warms up the engine; returns it with the model's image size.
 
     Raises:
         CheckpointError: the checkpoint is not usable.
+        ExportedModelError: the exported model is not usable.
         ParameterError: the device does not exist, or the model's answers are not finite.
     """
     return run_in_temporary_thread(lambda: _load_engine(config))
@@ -69,8 +75,8 @@ def load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
 
 def model_text(config: NodeConfig, device: str) -> str:
     """Which model answers and where, and why there if nobody asked for it."""
-    model = config.checkpoint or "the package's own"
-    is_fallback = config.device == "auto" and device == "cpu"
+    model = config.exported_model or config.checkpoint or "the package's own"
+    is_fallback = config.device == "auto" and device == "cpu" and not config.exported_model
     return f"model: {model}, on {device}" + (
         ", since torch and spconv find no GPU that they can use" if is_fallback else ""
     )
@@ -99,19 +105,23 @@ def _run_node(arguments: list[str]) -> int:
         )
     stopping = threading.Event()
 
+    def stop() -> None:
+        stopping.set()
+        end_process_after(CLEAN_UP_S, 0)  # a transition may wait for a model that hangs
+
     def load(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
         end_process_on_stop_signal()
         try:
             return load_engine(config)
         finally:
-            on_stop_signal(stopping.set)
+            on_stop_signal(stop)
 
     try:
         node = OccupancyNode(load)
     except ParameterError as error:
         rclpy.try_shutdown()
         return _fail(*error.problems)
-    on_stop_signal(stopping.set)
+    on_stop_signal(stop)
     return _spin(node, stopping)
 
 
@@ -123,12 +133,13 @@ def _spin(node: OccupancyNode, stopping: threading.Event) -> int:
     executor.add_node(node)
     while rclpy.ok() and not stopping.is_set() and not node.failure:
         executor.spin_once(timeout_sec=0.1)
-    failure = node.failure
-    if node.stop():  # otherwise the worker still publishes and needs the publishers
-        executor.shutdown(timeout_sec=0.5)
-        node.destroy_node()
-    rclpy.try_shutdown()
-    return _fail(failure) if failure else 0
+    code = _fail(node.failure) if node.failure else 0
+    with ended_after(CLEAN_UP_S, code):
+        if node.stop():  # otherwise the worker still publishes and needs the publishers
+            executor.shutdown(timeout_sec=0.5)
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return code
 
 
 def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
@@ -137,7 +148,9 @@ def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
 
     from occ_core.checkpoint import SHIPPED
     from occ_core.engine import AnswerError, OccupancyEngine, best_device
+    from occ_core.export.engine import ExportedEngine
     from occ_perception_ros.assembler_config import check_sensors
+    from occ_perception_ros.exported import load_exported
     from occ_perception_ros.parameters import ParameterError
     from occ_perception_ros.warm_up import warm_up
 
@@ -150,7 +163,13 @@ def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
             raise ParameterError(
                 f"device is '{device}', but torch sees {count} CUDA devices; use device:=cpu"
             )
-    engine = OccupancyEngine.from_checkpoint(config.checkpoint or SHIPPED, device, config.precision)
+    engine: OccupancyEngine | ExportedEngine
+    if config.exported_model:
+        engine = load_exported(config)
+        device = engine.model.device.type
+    else:
+        path = config.checkpoint or SHIPPED
+        engine = OccupancyEngine.from_checkpoint(path, device, config.precision)
     get_logger("occupancy_node").info(model_text(config, device))
     try:
         check_sensors(config, engine.model.config.camera, engine.model.config.lidar)
@@ -160,7 +179,8 @@ def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
     try:
         warm_up(engine, image_size, config)
     except AnswerError as error:
-        raise ParameterError(f"checkpoint {config.checkpoint or SHIPPED}: {error}") from error
+        name = config.exported_model or config.checkpoint or SHIPPED
+        raise ParameterError(f"model {name}: {error}") from error
     return engine, image_size
 
 

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,10 +26,10 @@ from occ_core.types import Frame, Occupancy
 from occ_perception_ros.assembler import FrameAssembler
 from occ_perception_ros.assembler_config import AssemblerConfig, check_sensors
 from occ_perception_ros.bags.reader import BagError, BagReader
-from occ_perception_ros.calibration import is_rectified
 from occ_perception_ros.frame_parts import FrameParts
 from occ_perception_ros.frames import Engine, FrameError, FrameReport, build_frame
 from occ_perception_ros.grid_info import GridInfo
+from occ_perception_ros.input_table import input_table
 from occ_perception_ros.observation import grid_info, seen_voxels
 from occ_perception_ros.throttled_log import without_numbers
 from occ_perception_ros.topics import CUSTOM, PRESETS, TopicPreset, remapped
@@ -137,7 +136,10 @@ class OfflineRun:
         own = {name.removeprefix("~/input/"): topic for name, topic in inputs.items()}
         topic_of = remapped(own, remap)
         source = preset.parameters.get("pose_source", pose_source)
-        self._handlers = self._connect(topic_of, str(source))
+        self._handlers: dict[str, Handler] = {
+            topic_of.get(each.name, each.name): each.add
+            for each in input_table(self._assembler, str(source), topic_of.__getitem__)
+        }
         images = [topic_of[f"{camera}/image"] for camera in self.config.cameras]
         points = [topic_of["points"]] if self.config.lidar else []
         self._assembler.synchronizer.leave_out(
@@ -191,29 +193,6 @@ class OfflineRun:
             times_ms = {"decode": decode_ms, "model": model_ms, "total": decode_ms + model_ms}
             self.counts["frames"] += 1
             yield OfflineFrame(occupancy, report, frame, parts, times_ms)
-
-    def _connect(self, topic_of: dict[str, str], pose_source: str) -> dict[str, Handler]:
-        """Handlers by topic, for the same inputs that the node subscribes to."""
-        add = self._assembler
-        handlers: dict[str, Handler] = {}
-        if self.config.lidar:
-            handlers[topic_of["points"]] = add.add_points
-        for camera in self.config.cameras:
-            image = topic_of[f"{camera}/image"]
-            rectified = is_rectified(image, self.config.rectified_images)
-            handlers[image] = partial(add.add_image, camera)
-            handlers[topic_of[f"{camera}/camera_info"]] = partial(
-                add.add_camera_info, camera, rectified=rectified
-            )
-        for name in ("weather", "region"):
-            handlers[topic_of[name]] = partial(add.add_context, name)
-        if pose_source == "odometry":
-            handlers[topic_of["odometry"]] = add.add_odometry
-        else:
-            handlers["/tf"] = partial(add.add_transforms, static=False)
-        if pose_source == "tf" or not self.config.calibration_file:
-            handlers["/tf_static"] = partial(add.add_transforms, static=True)
-        return handlers
 
     def _warn(self, key: str, text: str) -> None:
         # Once a reason: a camera that is missing is missing in every frame. Numbers are no reason.

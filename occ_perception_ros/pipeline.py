@@ -21,6 +21,7 @@ from std_srvs.srv import Trigger
 
 from occ_core.checkpoint import CheckpointError, load_checkpoint
 from occ_core.engine import AnswerError, check_answer
+from occ_core.export.package import read_description
 from occ_core.types import Occupancy
 from occ_perception_ros.assembler import FrameAssembler
 from occ_perception_ros.calibration import load_calibration
@@ -36,6 +37,7 @@ from occ_perception_ros.parameters import ParameterError
 from occ_perception_ros.process import RunningClock, run_in_temporary_thread
 from occ_perception_ros.publishers import STAGES, Publishers
 from occ_perception_ros.ranges import ConfigError
+from occ_perception_ros.refinement_budget import RefinementBudget
 from occ_perception_ros.throttled_log import ThrottledLog, without_numbers
 from occ_perception_ros.transforms import TransformTree
 from occ_perception_ros.worker import Mailbox, Worker
@@ -103,6 +105,7 @@ class Pipeline:
                 self._subscribe(assembler)
         if problems:
             raise ParameterError(*problems)
+        self._budget = RefinementBudget(self._engine)
         self._outputs = Publishers(node, config.latched_grid)
         self._mailbox: Mailbox[_Job] = Mailbox(_keep_reset)
         self.worker: Worker[_Job] = Worker(
@@ -146,7 +149,7 @@ class Pipeline:
         """Drops the model once the worker has ended, and not only with the last reference to this:
         the executor holds subscriptions and their callbacks a little longer.
         """
-        del self._engine
+        del self._engine, self._budget
 
     def reconfigure(self, config: NodeConfig) -> None:
         """Uses other values of the dynamic parameters from the next frame on."""
@@ -253,8 +256,14 @@ class Pipeline:
         self._publish_times(job, started_s, decoded_s, stepped_s, published_s)
         self.health.count("frames_out")
         processing_ms = (published_s - started_s) * 1e3
-        facts = _facts(parts, report, occupancy)
-        self.health.published(report.masked, processing_ms, published_s, facts)
+        self._budget.adapt(processing_ms, config.latency_goal_ms)
+        self.health.published(
+            report.masked,
+            processing_ms,
+            published_s,
+            _facts(parts, report, occupancy),
+            reduced=self._budget.text(config.latency_goal_ms),
+        )
 
     def _is_wanted(self, job: _Job) -> bool:
         """Whether the node is active, and has been since the frame became complete."""
@@ -332,6 +341,9 @@ def file_problems(config: NodeConfig) -> list[str]:
     if config.checkpoint:
         with _collected(problems):
             run_in_temporary_thread(lambda: load_checkpoint(config.checkpoint))
+    if config.exported_model:
+        with _collected(problems):
+            read_description(Path(config.exported_model))
     return problems
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -25,6 +27,28 @@ def end_process(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def end_process_after(seconds: float, code: int) -> threading.Timer:
+    """Ends the process with that exit code after a while, unless the timer is cancelled."""
+    timer = threading.Timer(seconds, end_process, args=(code,))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+@contextmanager
+def ended_after(seconds: float, code: int) -> Iterator[None]:
+    """Ends the process with that exit code if the body has not ended in time.
+
+    The node's orderly end waits for a frame and takes leave of all peers, and both take long on a
+    busy machine. What is left undone the peers notice by themselves.
+    """
+    timer = end_process_after(seconds, code)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def end_process_on_stop_signal() -> None:

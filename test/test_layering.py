@@ -40,7 +40,8 @@ FLOORS = {
         # the boxes of the figure
         "backbones",
         "image_encoder view_transform lidar_encoder prompts instance_attention weather_fusion "
-        "fusion adaptive_fusion volume_encoder temporal voxel_filter head ground_height",
+        "fusion adaptive_fusion volume_encoder temporal voxel_filter head ground_height "
+        "baselines.halving baselines.mconet baselines.occmamba",
         "losses.cross_entropy config",
         "interface",
         "losses",
@@ -48,18 +49,26 @@ FLOORS = {
         "build",
         "checkpoint",
         "engine",
+        "export.parts",
+        "export.memory",
+        "export.step",
+        "export.program export.package export.onnx_parts",
+        "export.engine",
+        "export.compare",
+        "export.command",
     ),
     "occ_perception_ros": (
         "ranges cdr topics rviz_config worker process transforms clouds grid_info lenses jpeg_scan "
-        "jpeg_codes pixel_formats image_files image_stream yaml_files throttled_log truth_scores "
-        "parameter_fields launch_parameters can",
+        "jpeg_codes jpeg_runs pixel_formats image_files image_stream yaml_files throttled_log "
+        "truth_scores parameter_fields launch_parameters can",
         "sensor_health",
+        "sync_config",
         "synchronizer diagnostics calibration context",
         "messages markers outputs decoding",
         "bags frame_parts assembler_config",
         "assembler observation can.bag_frames can.timeline",
-        "frames filters publishers parameters node_config",
-        "inputs monitor warm_up schema",
+        "frames filters input_table publishers parameters node_config",
+        "inputs monitor warm_up schema exported refinement_budget",
         "pipeline can.node",
         "node",
         "occupancy_node offline can.program",
@@ -76,8 +85,9 @@ FLOORS = {
         "results.code_tables evaluate check_data ablation_tables yardsticks point_probe "
         "sensor_worth realism",
         "ship train benchmarks report",
-        "benchmark soak",
-        "measure_ros ablate efficiency profile",
+        "benchmark soak gpu",
+        "measure_ros ablate efficiency profile gpu_check",
+        "cost_curves",
         "robustness",
     ),
 }

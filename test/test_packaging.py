@@ -157,6 +157,7 @@ def test_every_console_script_has_a_main(wheel: zipfile.ZipFile) -> None:
         "bag_play",
         "occ_offline",
         "can_context",
+        "occ_export",
     }
     for module in scripts.values():
         tree = ast.parse(wheel.read(module.replace(".", "/") + ".py"))
@@ -175,7 +176,7 @@ def test_the_wheel_holds_what_a_robot_needs(wheel: zipfile.ZipFile, repository: 
             assert f"{share}{NAME}/{folder}/{file.name}" in names
     for file in (repository / "occ_core" / "checkpoints").iterdir():
         assert f"occ_core/checkpoints/{file.name}" in names
-    assert {"occ_core/py.typed", f"{NAME}/py.typed"} <= names
+    assert {"occ_core/py.typed", f"{NAME}/py.typed", "occ_core/export/run_package.cpp"} <= names
     assert not [name for name in names if name.startswith(("training/", "test/", "launch/"))]
 
 

@@ -146,7 +146,7 @@ def recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
         rendering=row.rendering,
         gauss_render=row.gauss_render,
         gauss_render_from=row.gauss_render_from if row.gauss_render is not None else None,
-        losses=replace(nano.losses, daga=row.daga),
+        losses=replace(nano.losses, daga=row.daga, conet_labels=row.conet_labels),
         by_drive=row.by_drive,
         language=LanguageTraining() if model.language is not None else None,
         data=config.data,

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
-from occ_core.config import OccupancyConfig, SurroundOccConfig, TPVFormerConfig, nano
+from occ_core.baselines.mconet import MConetConfig
+from occ_core.baselines.occmamba.encoder import OccMambaConfig
+from occ_core.config import (
+    OccupancyConfig,
+    SurroundOccConfig,
+    SymphoniesConfig,
+    TPVFormerConfig,
+    nano,
+)
 from occ_core.losses.gauss_render.loss import GaussRenderConfig, authors_code
 from occ_core.losses.sequential.renderer import SequentialRendererConfig
 from occ_core.prompts import LanguageConfig
@@ -44,6 +52,8 @@ class Row:
     """Fraction of the steps after which GaussRender's loss sets in, if the row has it."""
     daga: float = 0.0
     """Weight of the alignment loss in training."""
+    conet_labels: bool = False
+    """Whether the coarse voxels are labelled by CONet's rule."""
     by_drive: bool = False
     """Whether keyframes come drive by drive, as for a memory, although there is none."""
     steps_factor: int = 1
@@ -109,7 +119,7 @@ def tacocc() -> list[Row]:
 
 def vlmfusion() -> list[Row]:
     """VLMFusionOcc3D's Table III with every combination of its parts, the other fusers of its Table
-    IV, and both papers together.
+    IV, both papers together, and the two models of its Table I with and without its parts.
     """
     parts = {"InstVLM": "instances", "WeathFusion": "weather", "DAGA": "daga"}
     rows = [Row("base")]
@@ -137,7 +147,33 @@ def vlmfusion() -> list[Row]:
             daga=DAGA,
             reference="fuser + memory",
         ),
+        *_vlmfusion_hosts(tuple(parts.values())),
     ]
+
+
+def _vlmfusion_hosts(switches: tuple[str, ...]) -> list[Row]:
+    """M-CONet and OccMamba, alone and with InstVLM, WeathFusion and DAGA."""
+    # nano's volume has 50 x 50 x 4 voxels
+    occmamba = OccMambaConfig(
+        channels=16, layers=(1, 1, 1), state=8, patches=(5,), patch_channels=16
+    )
+    hosts: dict[str, dict[str, object]] = {
+        "M-CONet": {"mconet": MConetConfig(kernel=3, blocks=(1, 1, 1))},
+        "OccMamba": {"occmamba": occmamba},
+    }
+    rows = []
+    for name, model in hosts.items():
+        host = Row(name, (name,), model, conet_labels=True)
+        whole = replace(
+            host,
+            name=f"{name} + all",
+            switches=(name, *switches),
+            model=model | {"language": LanguageConfig()},
+            daga=DAGA,
+            reference=name,
+        )
+        rows += [host, whole]
+    return rows
 
 
 def neighbourhoods() -> list[Row]:
@@ -157,7 +193,7 @@ def neighbourhoods() -> list[Row]:
 
 def gaussrender() -> list[Row]:
     """GaussRender's Tables 5 (cameras) and 6 (terms) on the base, the settings of the authors'
-    code, and three models with and without the loss.
+    code, and other models with and without the loss.
 
     The loss sets in halfway through training, except in two rows that show its effect from the
     first step.
@@ -169,6 +205,14 @@ def gaussrender() -> list[Row]:
     depth = replace(paper, bev=False, bev_depth=False)
     above = replace(paper, bev_depth=False)
     full = GaussRenderConfig()
+    # on SurroundOcc's grid, with voxels drawn as in the other rows
+    released = replace(
+        authors_code(),
+        weight=1.0,
+        min_opacity=full.min_opacity,
+        inside_only=False,
+        max_depths_m=None,
+    )
     return [
         Row("base"),
         Row("GaussRender", terms, gauss_render=paper),
@@ -181,7 +225,7 @@ def gaussrender() -> list[Row]:
             Row(f"cameras: {name}", (name,), gauss_render=replace(paper, strategy=name))
             for name in strategies
         ),
-        Row("as released", ("released",), gauss_render=replace(authors_code(), weight=1.0)),
+        Row("as released", ("released",), gauss_render=released),
         *(
             row
             for baseline in _gaussrender_baselines()
@@ -197,8 +241,8 @@ def _gaussrender_baselines() -> list[Row]:
         "temporal": TemporalConfig(),
         "language": LanguageConfig(),
     }
-    # on this grid TPVFormer's planes and SurroundOcc's finest volume have 2 m cells, and the images
-    # are small
+    # on this grid TPVFormer's planes, SurroundOcc's finest volume and Symphonies' scene have 2 m
+    # cells, and the images are small
     camera_only = {
         "lidar": False,
         "cascade_ratio": 1,
@@ -208,11 +252,13 @@ def _gaussrender_baselines() -> list[Row]:
         channels=32, heads=4, layers=2, pillars=(4, 8, 8), samples=(8, 16, 16), levels=3
     )
     surroundocc = SurroundOccConfig(channels=(32, 64), layers=(1, 3), samples=(2, 4), heads=4)
+    symphonies = SymphoniesConfig(channels=32, heads=4, layers=2, instances=20, levels=2)
     # camera-only models take longer to recognise more than the ground
     baselines: dict[str, tuple[dict[str, object], int]] = {
         "whole model": (whole, 1),
         "TPVFormer": (camera_only | {"tpvformer": tpvformer}, 4),
         "SurroundOcc": (camera_only | {"surroundocc": surroundocc}, 4),
+        "Symphonies": (camera_only | {"symphonies": symphonies}, 4),
     }
     return [
         Row(name, (name,), model, steps_factor=steps_factor)

@@ -1,8 +1,8 @@
 """Time and memory by image size and backbone (TACOcc, Table VII).
 
 ``python -m training.efficiency [--rows tiny ...]`` measures each row in a process of its own and
-writes ``docs/results/efficiency.json``. Only the shipped checkpoint has an mIoU; the weights of the
-other rows are random, since time and memory hardly depend on them.
+writes ``docs/results/efficiency.json``. Weights are random, since time and memory hardly depend on
+them; ``training.profile`` measures the shipped ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import tyro
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.build import build_model
-from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.config import OccupancyConfig, base, small, tiny
 from occ_core.engine import OccupancyEngine, best_device
 from occ_core.interface import VoxelModel
@@ -29,15 +28,14 @@ from occ_core.ops.allocator import keep_freed_memory
 from occ_core.temporal import TemporalConfig
 from training.benchmarks.own_process import measure_in_own_process, repeated_answer
 from training.benchmarks.timing import describe_machine, medians_ms
-from training.evaluate import EvaluateConfig, evaluate
 
 
 @dataclass(frozen=True)
 class EfficiencyRow:
     """One row of the table."""
 
-    preset: Callable[[], OccupancyConfig] | None
-    """Configuration of the model; None takes the shipped checkpoint."""
+    preset: Callable[[], OccupancyConfig]
+    """Configuration of the model."""
     image_size: tuple[int, int] | None = None
     """``(height, width)``; None takes the preset's."""
     tacocc: bool = True
@@ -45,7 +43,6 @@ class EfficiencyRow:
 
 
 ROWS: dict[str, EfficiencyRow] = {
-    "shipped": EfficiencyRow(None),
     "tiny": EfficiencyRow(tiny),
     "tiny at 256x704": EfficiencyRow(tiny, (256, 704)),
     "small": EfficiencyRow(small),
@@ -60,7 +57,7 @@ class EfficiencyConfig:
     """Which rows are measured, and on which data."""
 
     data: Path = Path("data/town_test")
-    """Generated towns: the first keyframe is timed, all keyframes give the mIoU."""
+    """nuScenes data root; its first keyframe is answered again and again."""
     rows: tuple[str, ...] = tuple(ROWS)
     repeats: int = 5
     """How many steps are timed; the median counts."""
@@ -91,10 +88,6 @@ def measure(config: EfficiencyConfig) -> dict[str, Any]:
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if device.type == "cuda":
         peak_bytes = torch.cuda.max_memory_allocated(device)
-    miou = None
-    if row.preset is None:
-        shipped = EvaluateConfig(data=config.data, checkpoint=SHIPPED, rendered=False)
-        miou = evaluate(shipped)["miou"]
     encoder = shape.image_encoder
     height, width = shape.image_size
     depths = "-".join(map(str, encoder.depths))
@@ -104,15 +97,11 @@ def measure(config: EfficiencyConfig) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "latency_ms": median_ms,
         "peak_memory_mib": peak_bytes / 2**20,
-        "miou": miou,
     }
 
 
 def _model(row: EfficiencyRow) -> VoxelModel:
-    """The shipped model, or one of the row's configuration with random weights."""
-    if row.preset is None:
-        model, _ = load_checkpoint(SHIPPED)
-        return model
+    """A model of the row's configuration with random weights."""
     config = row.preset()
     if row.image_size is not None:
         config = replace(config, image_size=row.image_size)
@@ -148,9 +137,8 @@ def efficiency(config: EfficiencyConfig) -> dict[str, Any]:
 
 def row_text(row: dict[str, Any]) -> str:
     """A measured row as a line of text."""
-    miou = "        " if row["miou"] is None else f"{row['miou']:8.3f}"
     cost = f"{row['latency_ms']:10.0f} ms{row['peak_memory_mib']:8.0f} MiB"
-    return f"{row['name']:20}{row['image']:>10}{miou}{cost}  {row['backbone']}"
+    return f"{row['name']:20}{row['image']:>10}{cost}  {row['backbone']}"
 
 
 def main() -> None:

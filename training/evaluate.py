@@ -25,12 +25,11 @@ import tyro
 from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED
-from occ_core.datasets.benchmark_data import BenchmarkName, open_benchmark
+from occ_core.datasets.benchmark_data import BenchmarkName, chosen_scenes, open_benchmark
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.prediction_files import PredictionFiles
 from occ_core.datasets.samples import Damaged, SampleStream
-from occ_core.datasets.splits import split_scenes
 from occ_core.engine import OccupancyEngine, Precision
 from occ_core.files import write_atomically
 from occ_core.geometry.points import NEWEST_S
@@ -71,7 +70,9 @@ class EvaluateConfig:
     version: str | None = None
     """Folder of tables; None takes the only v1.0-* folder."""
     split: str | None = None
-    """nuScenes split; None takes every scene of the version."""
+    """Official split, such as ``val``; None takes every scene of the folder."""
+    scenes: tuple[str, ...] = ()
+    """Names of the nuScenes scenes or KITTI sequences that are scored; by default all."""
     json: Path | None = None
     """File to which the scores are written."""
     pictures: Path | None = None
@@ -104,7 +105,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             f"--benchmark {config.benchmark} has no prediction files; they belong to "
             f"{', '.join(PROTOCOLS)}"
         )
-    scenes = None if config.split is None else split_scenes(data, config.version, config.split)
+    scenes = chosen_scenes(data, config.version, config.split, config.scenes or None)
     if config.benchmark == "preprocessing":
         keyframes = NuScenes(data, config.version).keyframes(scenes, 0)
         return score_preprocessing(data, keyframes, config.pictures)
@@ -117,6 +118,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             f"'{model.grid_frame}'"
         )
     if config.benchmark == "real" and (data / "sequences").is_dir():
+        if config.scenes:
+            raise ValueError("--benchmark real scores every sequence; leave out --scenes")
         return score_labelled_scans(engine, data, config.pictures)
     frames = NuScenesFrames(
         data, config.version, scenes, model.image_size, config.sweeps, model.grid
@@ -143,9 +146,11 @@ def _evaluate_benchmark(
         predict = predict_by_files(PredictionFiles(config.predictions, benchmark))
     else:
         engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
-        predict, image_size = predict_by_model(engine, benchmark), engine.model.config.image_size
+        predict, image_size = predict_by_model(engine, protocol), engine.model.config.image_size
     name = cast(BenchmarkName, benchmark.name)
-    samples = open_benchmark(name, data, image_size, config.split, config.version, config.sweeps)
+    samples = open_benchmark(
+        name, data, image_size, config.split, config.version, config.sweeps, config.scenes or None
+    )
     written = None
     if config.write_predictions is not None:
         written = PredictionFiles(config.write_predictions, benchmark)

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
-from occ_core.checkpoint import SHIPPED
 from occ_core.config import debug as debug_model
 from occ_core.config import nano as nano_model
 from occ_core.config import tiny as tiny_model
 from occ_core.image_encoder import ImageEncoderConfig
+from occ_core.labels.benchmarks import BENCHMARKS
 from occ_core.losses.gauss_render.loss import GaussRenderConfig
 from occ_core.prompts import LanguageConfig
 from occ_core.temporal import TemporalConfig
@@ -59,7 +59,7 @@ def nano_town() -> TrainConfig:
 
 
 def tiny_town() -> TrainConfig:
-    """The model that the shipped checkpoint starts from, on generated towns."""
+    """The smallest model for a robot, on generated towns."""
     return TrainConfig(
         model=tiny_model(),
         data=Path("data/town_train"),
@@ -99,17 +99,15 @@ def tiny_hard() -> TrainConfig:
     )
 
 
-def shipped_town() -> TrainConfig:
-    """The shipped checkpoint: ``tiny_town`` with a memory, prompts, WeathFusion and the alignment
-    loss.
-    """
+def context_town() -> TrainConfig:
+    """``tiny_town``, trained further with a memory, prompts, WeathFusion and the alignment loss."""
     tiny = tiny_town()
     # at full resolution the ConvLSTM would take most of a CPU's time
     temporal = TemporalConfig(stride=2)
     return replace(
         tiny,
         model=replace(tiny.model, temporal=temporal, language=LanguageConfig()),
-        out=Path("out/train/shipped_town"),
+        out=Path("out/train/context_town"),
         steps=700,
         learning_rate=5e-4,
         losses=LossWeights(daga=0.2),
@@ -120,10 +118,11 @@ def shipped_town() -> TrainConfig:
 
 
 def tiny_streets() -> TrainConfig:
-    """The weights of ``shipped_town``, taught real streets: with a new camera branch that starts
-    from ImageNet, without InstVLM's attentions, on hard and plain towns.
+    """The shipped checkpoint: the weights of ``context_town``, taught real streets by hard and
+    plain towns, with a new camera branch that starts from ImageNet and without InstVLM's
+    attentions.
     """
-    town, hard = shipped_town(), tiny_hard()
+    town, hard = context_town(), tiny_hard()
     return replace(
         hard,
         model=replace(
@@ -134,9 +133,12 @@ def tiny_streets() -> TrainConfig:
         ),
         data=Path("data/mixed_train"),
         out=Path("out/train/tiny_streets"),
-        steps=3000,
+        steps=2600,
         learning_rate=1e-3,
         warmup_steps=150,
+        epoch_steps=200,
+        clip=1,
+        repeat_rare=1,
         language=LanguageTraining(),
         forget=FORGET,
         processes=2,
@@ -146,11 +148,11 @@ def tiny_streets() -> TrainConfig:
 
 
 def tacocc_town() -> TrainConfig:
-    """TACOcc's fuser and memory alone, from the same weights as the shipped checkpoint."""
-    shipped = shipped_town()
+    """TACOcc's fuser and memory alone, from the same weights as ``context_town``."""
+    town = context_town()
     return replace(
-        shipped,
-        model=replace(shipped.model, adaptive_fusion=AdaptiveFusionConfig(), language=None),
+        town,
+        model=replace(town.model, adaptive_fusion=AdaptiveFusionConfig(), language=None),
         out=Path("out/train/tacocc_town"),
         losses=LossWeights(),
         language=None,
@@ -158,12 +160,13 @@ def tacocc_town() -> TrainConfig:
 
 
 def whole_town() -> TrainConfig:
-    """All parts of both papers: the shipped checkpoint plus TACOcc's fuser. Too slow for 2 Hz on
-    two CPU cores.
+    """All parts of both papers: ``context_town`` plus TACOcc's fuser. Too slow for 2 Hz on two CPU
+    cores.
     """
-    shipped = shipped_town()
-    model = replace(shipped.model, adaptive_fusion=AdaptiveFusionConfig())
-    return replace(shipped, model=model, out=Path("out/train/whole_town"), start_from=SHIPPED)
+    town = context_town()
+    model = replace(town.model, adaptive_fusion=AdaptiveFusionConfig())
+    start = town.out / "model.safetensors"
+    return replace(town, model=model, out=Path("out/train/whole_town"), start_from=start)
 
 
 def gaussrender_town() -> TrainConfig:
@@ -191,15 +194,38 @@ def tiny_nuscenes() -> TrainConfig:
     )
 
 
+def tiny_semantic_kitti() -> TrainConfig:
+    """The model of ``tiny_town`` on SemanticKITTI's scene completion, at 0.4 m: the left camera and
+    the grid of 51.2 m ahead.
+    """
+    benchmark = BENCHMARKS["semantic_kitti"]
+    model = replace(
+        tiny_model(),
+        grid=benchmark.grid.coarser(2),
+        grid_frame=benchmark.grid_frame,
+        labels=benchmark.labels,
+        image_size=(128, 416),  # KITTI's 376 x 1241 at a third of its width
+    )
+    return replace(
+        tiny_town(),
+        model=model,
+        data=Path("data/semantic_kitti"),
+        out=Path("out/train/tiny_semantic_kitti"),
+        split="train",
+        steps=20_000,
+    )
+
+
 RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     debug,
     nano_town,
     tiny_town,
     tiny_hard,
-    shipped_town,
+    context_town,
     tiny_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,
     tiny_nuscenes,
+    tiny_semantic_kitti,
 )

@@ -4,7 +4,8 @@ The node runs as a process of its own, over DDS, on a made-up drive at three tim
 Cameras drop out, images and clouds are damaged, clocks jump, the process is stopped, messages come
 in bursts, subscribers come and go. Afterwards every sweep that was due must be answered or counted
 under one reason, memory must be flat, and every kind of fault must have been reported. Then the
-node with the shipped model is interrupted by SIGINT at random moments.
+node with the shipped model is interrupted by SIGINT at random moments. A run that was cut off goes
+on with ``--resume``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ from training.demo_parts.processes import Child, ChildError, Children
 from training.soak_parts.checks import Observed, failures, is_settled, memory_growth
 from training.soak_parts.drive import FRAME_S, SoakDrive, write_calibration
 from training.soak_parts.faults import plan_faults
-from training.soak_parts.interrupts import READY_S, Interruption, interrupt_often, summarise
+from training.soak_parts.interrupts import (
+    READY_S,
+    Interruption,
+    interrupt_often,
+    interruptions,
+    summarise,
+)
 from training.soak_parts.node_process import interrupt, memory_mib, start_node
 from training.soak_parts.player import SoakPlayer
 
@@ -63,6 +70,9 @@ class SoakConfig:
     """Folder of logs."""
     json: Path | None = None
     """File of the result."""
+    resume: bool = False
+    """Whether to go on with the run in that file, if it exists: a drive that has ended is not
+    repeated, and only the SIGINTs that are missing are sent."""
     domain: int = 215 + os.getpid() % 18
     """ROS_DOMAIN_ID; by default one above those of tests and demo, 215 to 232, for which Linux has
     free ports too."""
@@ -75,11 +85,19 @@ class SoakConfig:
                 "rate and pause_s must be positive and interrupts at least 0, got "
                 f"{self.rate}, {self.pause_s} and {self.interrupts}"
             )
+        if self.resume and self.json is None:
+            raise ValueError("resume needs json, the file of the run to go on with")
 
     @property
     def drive_s(self) -> float:
         """Length of the drive."""
         return self.frames * FRAME_S
+
+    @property
+    def of_drive(self) -> dict[str, Any]:
+        """What a result says of the drive that it is of."""
+        engine = "shipped model" if self.model else "quick engine, no network"
+        return {"engine": engine, "frames": self.frames, "rate": self.rate, "seed": self.seed}
 
 
 def soak(config: SoakConfig) -> dict[str, Any]:
@@ -89,9 +107,11 @@ def soak(config: SoakConfig) -> dict[str, Any]:
 
     Raises:
         ChildError: the node ended by itself, or did not start.
+        ValueError: the run to go on with is of another drive.
     """
     import rclpy
 
+    result = _stored(config)
     environment = {
         "ROS_DOMAIN_ID": str(config.domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
@@ -105,14 +125,15 @@ def soak(config: SoakConfig) -> dict[str, Any]:
         context = rclpy.Context()
         rclpy.init(args=[], context=context)
         try:
-            node = rclpy.create_node("soak", context=context)
-            result = _describe(config, *_run(children, node, calibration, config))
-            _store(config, result)
+            if result is None:
+                node = rclpy.create_node("soak", context=context)
+                result = _describe(config, *_run(children, node, calibration, config))
+                _store(config, result)
             if config.interrupts:
                 node = rclpy.create_node("interrupts", context=context)
-                found: list[Interruption] = []
+                found = interruptions(result)
                 for each in interrupt_often(
-                    children, node, calibration, config.interrupts, config.seed
+                    children, node, calibration, config.interrupts, config.seed, first=len(found)
                 ):
                     found.append(each)
                     result["interrupts"] = summarise(found)
@@ -197,9 +218,7 @@ def _describe(
     return {
         "command": shlex.join(["python", "-m", "training.soak", *sys.argv[1:]]),
         "machine": describe_machine(),
-        "engine": "shipped model" if config.model else "quick engine, no network",
-        "frames": config.frames,
-        "rate": config.rate,
+        **config.of_drive,
         "seconds": round(played_s, 1),
         "faults": dict(seen.faults),
         "sweeps_sent": len(seen.sweeps),
@@ -215,6 +234,19 @@ def _describe(
         "stop_s": round(seen.stop_s, 2),
         "failures": failures(seen),
     }
+
+
+def _stored(config: SoakConfig) -> dict[str, Any] | None:
+    """The result to go on with; None: there is none."""
+    if not config.resume or config.json is None or not config.json.is_file():
+        return None
+    result: dict[str, Any] = json.loads(config.json.read_text())
+    found = {name: result.get(name) for name in config.of_drive}
+    if found != config.of_drive:
+        raise ValueError(
+            f"{config.json} is of {found}, asked was {config.of_drive}; choose another file"
+        )
+    return result
 
 
 def _store(config: SoakConfig, result: dict[str, Any]) -> None:
@@ -235,7 +267,7 @@ def main() -> None:
     config = tyro.cli(SoakConfig, description=__doc__)
     try:
         result = soak(config)
-    except ChildError as error:
+    except (ChildError, ValueError) as error:
         sys.exit(f"soak: {error}")
     print(json.dumps(result, indent=2))
     if result["failures"]:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint, start_from
-from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.samples import LabelledFrames
 from occ_core.engine import OccupancyEngine, best_device, bf16_is_fast
 from occ_core.interface import VoxelModel
 from occ_core.losses.cross_entropy import class_weights
@@ -142,24 +142,28 @@ def _write_config(config: TrainConfig) -> None:
 
 
 def _set_up(
-    config: TrainConfig, fabric: Fabric, training: NuScenesFrames
+    config: TrainConfig, fabric: Fabric, training: LabelledFrames
 ) -> tuple[TrainingState, StepSetup]:
     """The state before the first step, and what stays the same in every step."""
     state, wrapped = _initial_state(config, fabric)
-    gauss_render = None
-    if config.gauss_render is not None:
-        cache = None if config.truth_renders is None else TruthCache(config.truth_renders)
-        gauss_render = GaussRenderLoss(
-            config.model.grid,
-            config.gauss_render,
-            len(config.model.labels.names),
-            cache=cache,
-            empty=config.model.labels.empty,
-        )
     weights = class_weights(
         count_voxels(training, label_set=config.model.labels), empty=config.model.labels.empty
     ).to(fabric.device)
-    return state, StepSetup(config, fabric, wrapped, weights, gauss_render)
+    return state, StepSetup(config, fabric, wrapped, weights, state.gauss_render)
+
+
+def _gauss_render(config: TrainConfig) -> GaussRenderLoss | None:
+    """GaussRender's loss, if it takes part."""
+    if config.gauss_render is None:
+        return None
+    return GaussRenderLoss(
+        config.model.grid,
+        config.gauss_render,
+        len(config.model.labels.names),
+        config.model.volume_channels if config.gauss_render.learned_opacity else 0,
+        cache=None if config.truth_renders is None else TruthCache(config.truth_renders),
+        empty=config.model.labels.empty,
+    )
 
 
 def _initial_state(config: TrainConfig, fabric: Fabric) -> tuple[TrainingState, nn.Module]:
@@ -180,7 +184,10 @@ def _initial_state(config: TrainConfig, fabric: Fabric) -> tuple[TrainingState, 
     if config.rendering is not None:
         channels, grid = config.model.channels, config.model.coarse_grid
         renderer = SequentialRenderer(channels, grid, config.rendering).to(fabric.device)
+    gauss_render = _gauss_render(config)
     others = [] if renderer is None else list(renderer.parameters())
+    if gauss_render is not None:
+        others += list(gauss_render.to(fabric.device).parameters())  # of the learned opacity
     if encoder is not None:
         others += [weight for weight in encoder.parameters() if weight.requires_grad]  # LoRA's
     optimiser = torch.optim.AdamW(
@@ -190,9 +197,10 @@ def _initial_state(config: TrainConfig, fabric: Fabric) -> tuple[TrainingState, 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_warmup_cosine, config))
     trained_encoder = encoder if trainable_state(encoder) else None
     wrapped, optimiser = fabric.setup(
-        FabricPassthrough(model, renderer, trained_encoder), optimiser
+        FabricPassthrough(model, renderer, trained_encoder, gauss_render), optimiser
     )
-    return TrainingState(model, average, optimiser, schedule, renderer, encoder), wrapped
+    state = TrainingState(model, average, optimiser, schedule, renderer, encoder, gauss_render)
+    return state, wrapped
 
 
 def _update_average(
@@ -234,7 +242,7 @@ def _log(
 
 def _report(
     state: TrainingState,
-    validation: NuScenesFrames,
+    validation: LabelledFrames,
     config: TrainConfig,
     fabric: Fabric,
     writer: SummaryWriter,

@@ -1,19 +1,44 @@
-"""From the name of a benchmark and a folder to labelled samples."""
+"""From the name of a benchmark and a folder to labelled frames: samples to score on, drives to
+train on.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.datasets.keyframe_labels import KEYFRAME_BENCHMARKS, KeyframeBenchmark
 from occ_core.datasets.kitti_360 import Kitti360Occupancy
-from occ_core.datasets.samples import OccupancyData, OccupancySample
+from occ_core.datasets.nuscenes import NuScenes
+from occ_core.datasets.samples import Damaged, LabelledFrames, OccupancyData, OccupancySample
 from occ_core.datasets.semantic_kitti_voxels import SemanticKittiOccupancy
 from occ_core.datasets.splits import split_scenes
 from occ_core.labels.benchmarks import BENCHMARKS, OccupancyBenchmark
+from occ_core.voxel_grid import VoxelGrid
 
 BenchmarkName = Literal["surroundocc", "occ3d", "openoccupancy", "semantic_kitti", "kitti360"]
+BENCHMARK_NAMES: tuple[BenchmarkName, ...] = get_args(BenchmarkName)
+
+_SWEEP_PERIOD_S = 0.05
+"""nuScenes' LiDAR turns 20 times a second; as many of its sweeps make a history in seconds."""
+
+
+def benchmark_of(label_set: str) -> BenchmarkName:
+    """The benchmark whose files hold a label set's ids: the one of that name, or SurroundOcc for
+    the library's own classes.
+
+    Raises:
+        ValueError: no benchmark has labels of this set.
+    """
+    if label_set == "nuscenes":
+        return "surroundocc"
+    for name in BENCHMARK_NAMES:
+        if name == label_set:
+            return name
+    raise ValueError(
+        f"no data set has labels of {label_set!r}; there are those of {', '.join(BENCHMARK_NAMES)}"
+    )
 
 
 class KeyframeOccupancy:
@@ -39,8 +64,9 @@ class KeyframeOccupancy:
         """One labelled keyframe; see ``OccupancyData``."""
         labels, masks = self.frames.truth(index)  # before the sensors, which take longer
         frame = None if self.labels_only else self.frames.frame(index)
-        keyframe = self.frames.keyframes[index]
-        return OccupancySample(keyframe.sample_token, keyframe.scene_name, frame, labels, masks)
+        return OccupancySample(
+            self.frames.name(index), self.frames.drive(index), frame, labels, masks
+        )
 
 
 def open_benchmark(
@@ -50,6 +76,7 @@ def open_benchmark(
     split: str | None = None,
     version: str | None = None,
     sweeps: int = 9,
+    drives: Sequence[str] | None = None,
 ) -> OccupancyData:
     """The labelled samples of a folder, to be read one by one (see ``SampleStream``).
 
@@ -59,35 +86,97 @@ def open_benchmark(
         image_size: ``(height, width)`` of the model's images; None reads labels alone.
         split: name of a split; None takes everything that the folder holds.
         version: folder of nuScenes tables; None takes the only ``v1.0-*`` folder.
-        sweeps: how many LiDAR sweeps before a nuScenes keyframe are joined to it.
+        sweeps: how many sweeps before a nuScenes keyframe are joined to it, of which there are 20 a
+            second; of another LiDAR, the scans of the same time.
+        drives: names of scenes or sequences; None takes all, or all of the split.
 
     Raises:
         FileNotFoundError: the folder is not one of this benchmark; the text says what is missing.
-        ValueError: the benchmark or the split is unknown, or a table is malformed.
+        ValueError: the benchmark, the split or a drive is unknown, or a table is malformed.
+    """
+    history_s = sweeps * _SWEEP_PERIOD_S
+    match name:
+        case "semantic_kitti":
+            return SemanticKittiOccupancy(root, image_size, split, history_s, drives)
+        case "kitti360":
+            return Kitti360Occupancy(root, image_size, split, drives)
+        case "surroundocc" | "occ3d" | "openoccupancy":
+            scenes = chosen_scenes(root, version, split, drives)
+            grid = BENCHMARKS[name].grid
+            frames = NuScenesFrames(
+                root, version, scenes, image_size or (32, 32), sweeps, grid, name
+            )
+            return KeyframeOccupancy(frames, labels_only=image_size is None)
+    raise ValueError(f"no benchmark {name!r}; there are {list(BENCHMARK_NAMES)}")
+
+
+def open_frames(
+    name: BenchmarkName,
+    root: Path | str,
+    drives: Sequence[str],
+    image_size: tuple[int, int],
+    grid: VoxelGrid,
+    version: str | None = None,
+    sweeps: int = 9,
+    damaged: Damaged = "stop",
+) -> LabelledFrames:
+    """The frames of drives with their labels on a model's grid.
+
+    Args:
+        name: whose labels are read.
+        root: as for ``open_benchmark``.
+        drives: names of scenes or sequences, as ``drive_names`` gives them.
+        image_size: ``(height, width)`` of the model's images.
+        grid: the benchmark's grid, or a coarser one over the same range.
+        version: as for ``open_benchmark``.
+        sweeps: likewise.
+        damaged: see ``LabelledFrames``.
+
+    Raises:
+        FileNotFoundError, ValueError: as for ``open_benchmark``, or there are no labels for
+            ``grid``.
     """
     match name:
         case "semantic_kitti":
-            return SemanticKittiOccupancy(root, image_size, split)
+            history_s = sweeps * _SWEEP_PERIOD_S
+            return SemanticKittiOccupancy(root, image_size, None, history_s, drives, grid, damaged)
         case "kitti360":
-            return Kitti360Occupancy(root, image_size, split)
-        case "surroundocc" | "occ3d" | "openoccupancy":
-            return _keyframes(name, Path(root), image_size, split, version, sweeps)
-    raise ValueError(
-        f"no benchmark {name!r}; there are {[*KEYFRAME_BENCHMARKS, 'semantic_kitti', 'kitti360']}"
-    )
+            return Kitti360Occupancy(root, image_size, None, drives, grid, damaged)
+        case _:
+            return NuScenesFrames(root, version, drives, image_size, sweeps, grid, name, damaged)
 
 
-def _keyframes(
-    name: KeyframeBenchmark,
-    root: Path,
-    image_size: tuple[int, int] | None,
-    split: str | None,
-    version: str | None,
-    sweeps: int,
-) -> KeyframeOccupancy:
-    scenes = None if split is None else split_scenes(root, version, split)
-    grid = BENCHMARKS[name].grid
-    frames = NuScenesFrames(
-        root, version, scenes, image_size or (32, 32), sweeps, grid, benchmark=name
-    )
-    return KeyframeOccupancy(frames, labels_only=image_size is None)
+def drive_names(
+    name: BenchmarkName, root: Path | str, split: str | None = None, version: str | None = None
+) -> list[str]:
+    """The scenes or sequences of a folder, or those of a split that it holds.
+
+    Raises:
+        FileNotFoundError, ValueError: as for ``open_benchmark``.
+    """
+    match name:
+        case "semantic_kitti":
+            return SemanticKittiOccupancy(root, None, split).drives()
+        case "kitti360":
+            return Kitti360Occupancy(root, None, split).drives()
+        case _:
+            return chosen_scenes(root, version, split, None) or [
+                scene["name"] for scene in NuScenes(root, version).scenes
+            ]
+
+
+def chosen_scenes(
+    root: Path | str, version: str | None, split: str | None, drives: Sequence[str] | None
+) -> list[str] | None:
+    """The nuScenes scenes of a split that are among ``drives``; None: all of the folder.
+
+    Raises:
+        FileNotFoundError, ValueError: see ``split_scenes``; or a drive is not in the split.
+    """
+    if split is None:
+        return None if drives is None else list(drives)
+    scenes = split_scenes(root, version, split)
+    outside = sorted(set(drives or ()) - set(scenes))
+    if outside:
+        raise ValueError(f"the scenes {outside} are not among the {len(scenes)} of split {split!r}")
+    return [scene for scene in scenes if drives is None or scene in drives]

@@ -21,10 +21,10 @@ from occ_core.datasets.keyframe_labels import (
     read_keyframe_truth,
 )
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe, NuScenes
-from occ_core.datasets.samples import Damaged
+from occ_core.datasets.samples import Damaged, SweepOrigin
 from occ_core.datasets.sensors import CameraSample, frame_from_sensors
 from occ_core.datasets.surroundocc import coarsen_labels, find_mask, read_masks
-from occ_core.geometry.points import accumulate_sweeps, transform_points
+from occ_core.geometry.points import accumulate_sweeps
 from occ_core.geometry.poses import invert_pose
 from occ_core.labels.benchmarks import BENCHMARKS
 from occ_core.types import Frame
@@ -72,12 +72,7 @@ class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
         self.grid = grid
         self.benchmark = BENCHMARKS[benchmark]
         self._benchmark_name: KeyframeBenchmark = benchmark
-        labelled = self.benchmark.grid
-        self.coarsening = max(round(grid.voxel_size_m / labelled.voxel_size_m), 1)
-        if not _is_coarser(grid, labelled, self.coarsening):
-            raise ValueError(
-                f"{benchmark}'s labels exist for {labelled} and its coarser forms, got {grid}"
-            )
+        self.coarsening = self.benchmark.coarsening(grid)
         self.keyframes = NuScenes(self.root, version).keyframes(scenes, sweeps=sweeps)
         if not self.keyframes:
             raise ValueError(
@@ -90,6 +85,22 @@ class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
 
     def __getitem__(self, index: int) -> tuple[Frame, Tensor | None]:
         return self.frame(index), self.labels(index)
+
+    def name(self, index: int) -> str:
+        """The token of a keyframe's sample."""
+        return self.keyframes[index].sample_token
+
+    def drive(self, index: int) -> str:
+        """The name of a keyframe's scene."""
+        return self.keyframes[index].scene_name
+
+    def sweeps(self, index: int) -> list[SweepOrigin]:
+        """The keyframe's sweep and those before it."""
+        keyframe = self.keyframes[index]
+        return [
+            SweepOrigin(sweep.stamp_ns, sweep.world_from_lidar)
+            for sweep in (keyframe.lidar, *keyframe.sweeps)
+        ]
 
     def frame(self, index: int) -> Frame:
         """The sensors of a keyframe."""
@@ -155,13 +166,6 @@ class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
         return self.keyframes[index].lidar.ego_from_lidar if in_ego else None
 
 
-def _is_coarser(grid: VoxelGrid, labelled: VoxelGrid, ratio: int) -> bool:
-    try:
-        return labelled.coarser(ratio) == grid
-    except ValueError:
-        return False
-
-
 def frame_from_keyframe(
     keyframe: Keyframe, image_size: tuple[int, int], grid_from_lidar: np.ndarray | None = None
 ) -> Frame:
@@ -182,14 +186,15 @@ def frame_from_keyframe(
         (sweep.read(), sweep.world_from_lidar, sweep.stamp_ns)
         for sweep in (*reversed(keyframe.sweeps), keyframe.lidar)
     ]
-    points = accumulate_sweeps(sweeps)
+    # The box of the ego vehicle lies in the LiDAR frame, whichever frame the grid has.
+    points = accumulate_sweeps(sweeps, grid_from_lidar, box_from_newest=np.eye(4))
     world_from_grid = _world_from_grid(keyframe, grid_from_lidar)
     return frame_from_sensors(
         [
             _camera_sample(keyframe, channel, image_size, world_from_grid)
             for channel in NUSCENES_CAMERAS
         ],
-        points if grid_from_lidar is None else transform_points(grid_from_lidar, points),
+        points,
         world_from_grid,
         keyframe.stamp_ns,
         keyframe.context,

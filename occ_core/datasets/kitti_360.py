@@ -8,13 +8,14 @@ NNNNNN_1_1.npy`` holds the classes themselves (Li et al., "SSCBench", IROS 2024)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from occ_core.datasets.keyframe_labels import VoxelTruth
 from occ_core.datasets.kitti_sequence import png_sample, read_rows
-from occ_core.datasets.samples import OccupancySample
+from occ_core.datasets.samples import Damaged, SweepOrigin
 from occ_core.datasets.semantic_kitti_voxels import raw_labels
 from occ_core.datasets.sensors import frame_from_sensors
 from occ_core.datasets.voxel_files import (
@@ -24,11 +25,13 @@ from occ_core.datasets.voxel_files import (
     load_values,
     whole_numbers,
 )
+from occ_core.datasets.voxel_sequences import VoxelSequences, check_sequences
 from occ_core.geometry.poses import invert_pose
 from occ_core.labels.benchmarks import BENCHMARKS, KITTI_GRID
 from occ_core.labels.raw_ids import KITTI_360_RAW
 from occ_core.taxonomy import IGNORE, DriveContext
 from occ_core.types import Frame
+from occ_core.voxel_grid import VoxelGrid
 
 DOWNLOAD = (
     "take SSCBench-KITTI-360: join its parts (cat split_parts_* > combined.sqfs), then unsquashfs"
@@ -52,8 +55,8 @@ VELODYNE_FROM_CAMERA = np.array(
 """KITTI-360's calibration of that camera."""
 
 
-class Kitti360Occupancy:
-    """The labelled frames of an SSCBench-KITTI-360 folder, in the order of sequences and of time.
+class Kitti360Occupancy(VoxelSequences):
+    """The labelled frames of an SSCBench-KITTI-360 folder; see ``VoxelSequences``.
 
     The grid frame is the Velodyne's. The benchmark gives scans as voxels, so that the frame's
     points are the centres of the occupied ones, with intensity 0. Frames without a pose have that
@@ -63,18 +66,27 @@ class Kitti360Occupancy:
         root: the folder that holds ``data_2d_raw/`` and ``preprocess/``.
         image_size: ``(height, width)`` of the model's images; None reads labels alone.
         split: train, val or test; None takes every sequence that has labels.
+        sequences: names of the sequences' folders; None takes all of the split.
+        grid: see ``VoxelSequences``.
+        damaged: likewise.
 
     Raises:
         FileNotFoundError: no labels lie there.
-        ValueError: the split is unknown.
+        ValueError: the split or a sequence is unknown.
     """
 
     benchmark = BENCHMARKS["kitti360"]
 
     def __init__(
-        self, root: Path | str, image_size: tuple[int, int] | None = None, split: str | None = None
+        self,
+        root: Path | str,
+        image_size: tuple[int, int] | None = None,
+        split: str | None = None,
+        sequences: Sequence[str] | None = None,
+        grid: VoxelGrid | None = None,
+        damaged: Damaged = "stop",
     ) -> None:
-        self.root, self.image_size = Path(root), image_size
+        super().__init__(root, image_size, grid, damaged)
         if split is not None and split not in _DRIVES:
             raise ValueError(f"KITTI-360 has no split {split!r}; it has {sorted(_DRIVES)}")
         chosen = None if split is None else set(map(sequence_name, _DRIVES[split]))
@@ -87,43 +99,67 @@ class Kitti360Occupancy:
                 f"{self.root} holds neither preprocess/labels/*/*_1_1.npy nor "
                 f"data_2d_raw/*/voxels/*.label{where}; {DOWNLOAD}"
             )
+        if sequences is not None:
+            check_sequences(self.root, sequences, (sequence for sequence, _ in self.frames))
+            self.frames = [frame for frame in self.frames if frame[0] in sequences]
         self._poses: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def sample(self, index: int) -> OccupancySample:
-        """One labelled frame; see ``OccupancyData``."""
-        sequence, name = self.frames[index]
-        frame = None
-        if self.image_size is not None:
-            frame = self._frame(sequence, name, self.image_size)
-        labels, masks = read_kitti_360(self.root, sequence, name)
-        return OccupancySample(f"{sequence}/{name}", sequence, frame, labels, masks)
+    def name(self, index: int) -> str:
+        """Sequence and number of a frame."""
+        return "/".join(self.frames[index])
 
-    def _frame(self, sequence: str, name: str, image_size: tuple[int, int]) -> Frame:
+    def drive(self, index: int) -> str:
+        """The sequence of a frame."""
+        return self.frames[index][0]
+
+    def label_path(self, index: int) -> Path:
+        """The prepared labels of a frame where they are there, else its raw ones."""
+        prepared, raw = label_paths(self.root, *self.frames[index])
+        return prepared if prepared.is_file() else raw
+
+    def truth(self, index: int) -> VoxelTruth:
+        """Labels; see ``VoxelSequences``."""
+        return read_kitti_360(self.root, *self.frames[index])
+
+    def sweeps(self, index: int) -> list[SweepOrigin]:
+        """The one scan of a frame."""
+        sequence, name = self.frames[index]
+        world_from_velodyne = self._world_from_velodyne(sequence, int(name))
+        return [SweepOrigin(int(name) * _PERIOD_NS, world_from_velodyne)]
+
+    def frame(self, index: int) -> Frame:
+        """The left camera and the voxels of the scan, in the Velodyne's frame."""
+        if self.image_size is None:
+            raise ValueError(f"{self.name(index)} has no frame without an image size; give one")
+        sequence, name = self.frames[index]
         folder = self.root / "data_2d_raw" / sequence
         image = folder / "image_00" / "data_rect" / f"{name}.png"
         occupied = read_flags(folder / "voxels" / f"{name}.bin")
-        index = np.unravel_index(np.flatnonzero(occupied), occupied.shape)
-        points = np.zeros((len(index[0]), 5), dtype=np.float32)
-        for axis, low in enumerate(KITTI_GRID.min_m):
-            points[:, axis] = (index[axis] + 0.5) * KITTI_GRID.voxel_size_m + low
+        cell = np.unravel_index(np.flatnonzero(occupied), occupied.shape)
+        points = np.zeros((len(cell[0]), 5), dtype=np.float32)
+        for axis, (low, cells) in enumerate(zip(KITTI_GRID.min_m, KITTI_GRID.shape, strict=True)):
+            centres = low + (np.arange(cells) + 0.5) * KITTI_GRID.voxel_size_m
+            points[:, axis] = centres[cell[axis]]
         return frame_from_sensors(
-            [png_sample(image, INTRINSICS, VELODYNE_FROM_CAMERA, image_size)],
+            [png_sample(image, INTRINSICS, VELODYNE_FROM_CAMERA, self.image_size)],
             points,
-            self._world_from_camera(folder, int(name)) @ invert_pose(VELODYNE_FROM_CAMERA),
+            self._world_from_velodyne(sequence, int(name)),
             int(name) * _PERIOD_NS,
             DriveContext("clear", "unknown"),
-            image_size,
+            self.image_size,
         )
 
-    def _world_from_camera(self, folder: Path, number: int) -> np.ndarray:
-        if folder.name not in self._poses:
-            self._poses[folder.name] = read_rows(folder / "cam0_to_world.txt", 17, DOWNLOAD)
-        rows = self._poses[folder.name]
+    def _world_from_velodyne(self, sequence: str, number: int) -> np.ndarray:
+        if sequence not in self._poses:
+            path = self.root / "data_2d_raw" / sequence / "cam0_to_world.txt"
+            self._poses[sequence] = read_rows(path, 17, DOWNLOAD)
+        rows = self._poses[sequence]
         before = int(np.searchsorted(rows[:, 0], number, side="right")) - 1
-        return rows[max(before, 0), 1:].reshape(4, 4)
+        world_from_camera = rows[max(before, 0), 1:].reshape(4, 4)
+        return world_from_camera @ invert_pose(VELODYNE_FROM_CAMERA)
 
 
 def sequence_name(number: int) -> str:
@@ -139,6 +175,12 @@ def labelled_frames(root: Path) -> list[tuple[str, str]]:
     return sorted(found | {(path.parents[1].name, path.stem) for path in raw})
 
 
+def label_paths(root: Path, sequence: str, name: str) -> tuple[Path, Path]:
+    """The two files in which a frame's labels may lie: prepared, and raw."""
+    prepared = root / "preprocess" / "labels" / sequence / f"{name}_1_1.npy"
+    return prepared, root / "data_2d_raw" / sequence / "voxels" / f"{name}.label"
+
+
 def read_kitti_360(root: Path, sequence: str, name: str) -> VoxelTruth:
     """Labels of one frame, from ``preprocess/`` where they lie there, else from the raw voxels.
 
@@ -146,7 +188,7 @@ def read_kitti_360(root: Path, sequence: str, name: str) -> VoxelTruth:
         FileNotFoundError: a file is missing.
         ValueError: a file has another shape, or holds unknown ids.
     """
-    prepared = root / "preprocess" / "labels" / sequence / f"{name}_1_1.npy"
+    prepared, path = label_paths(root, sequence, name)
     if prepared.is_file():
         values = load_array(prepared, DOWNLOAD)
         if values.shape != KITTI_GRID.shape:
@@ -154,10 +196,9 @@ def read_kitti_360(root: Path, sequence: str, name: str) -> VoxelTruth:
                 f"{prepared} must hold an array of shape {list(KITTI_GRID.shape)}, got "
                 f"{list(values.shape)}; it was made for another grid"
             )
-        ids = whole_numbers(prepared, values, "labels")
+        ids = whole_numbers(prepared, values, "labels", np.uint8)
         check_ids(prepared, ids, len(KITTI_360_RAW.labels.names), extra=(IGNORE,))
-        return VoxelTruth(ids.astype(np.uint8), {})
-    path = root / "data_2d_raw" / sequence / "voxels" / f"{name}.label"
+        return VoxelTruth(ids.astype(np.uint8, copy=False), {})
     labels = raw_labels(path, KITTI_360_RAW)
     # Invalid voxels that have a label keep it, as in SSCBench's own preparation.
     invalid = read_flags(path.with_suffix(".invalid"))

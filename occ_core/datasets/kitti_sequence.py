@@ -8,6 +8,7 @@ forward, y left, z up; the world is the first left grey camera's frame.
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +108,11 @@ class KittiSequence:
         points[:, 3] *= INTENSITY_SCALE
         return points
 
+    def recent(self, scan: int, history_s: float) -> range:
+        """Indices of a scan and of those before it up to an age in seconds, the oldest first."""
+        oldest_ns = self.stamps_ns[scan] - round(history_s * 1e9)
+        return range(bisect_left(self.stamps_ns, oldest_ns, hi=scan), scan + 1)
+
     def frame(
         self,
         scan: int,
@@ -125,11 +131,9 @@ class KittiSequence:
         Raises:
             FileNotFoundError, ValueError: a scan is missing or damaged.
         """
-        oldest_ns = self.stamps_ns[scan] - round(history_s * 1e9)
         sweeps = [
             (self.read_scan(other), self.world_from_velodyne[other], self.stamps_ns[other])
-            for other in range(scan + 1)
-            if self.stamps_ns[other] >= oldest_ns
+            for other in self.recent(scan, history_s)
         ]
         path = self.folder / "image_2" / f"{self.names[scan]}.png"
         pose = grid_from_velodyne @ self.velodyne_from_camera

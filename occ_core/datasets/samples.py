@@ -1,15 +1,21 @@
-"""Labelled instants of a benchmark, one after the other: what models are scored on."""
+"""Labelled instants of a data set: one after the other, what models are scored on, and drive by
+drive, what they are trained on.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
 
 from occ_core.labels.benchmarks import OccupancyBenchmark
 from occ_core.types import Frame
+from occ_core.voxel_grid import VoxelGrid
 
 Damaged = Literal["stop", "skip"]
 """What a sample with a damaged file does: stop the run, or be left out and counted."""
@@ -45,6 +51,61 @@ class OccupancyData(Protocol):
 
         Raises:
             FileNotFoundError, ValueError: a file is missing or damaged; the text names it.
+        """
+
+
+class SweepOrigin(NamedTuple):
+    """From where and when a LiDAR sweep was measured."""
+
+    stamp_ns: int
+    world_from_sensor: np.ndarray
+    """float64 ``[4, 4]``."""
+
+
+@runtime_checkable
+class LabelledFrames(Protocol):
+    """Frames of drives with the classes of their voxels, read one by one.
+
+    The frames of a drive follow one another in the order of time, and no drive is interrupted by
+    another. Every process may read frames on its own.
+    """
+
+    root: Path
+    """Folder of the data set."""
+    grid: VoxelGrid
+    """The grid of the labels: the benchmark's, or a coarser one over the same range."""
+    damaged: Damaged
+    """What a damaged file of labels does: with ``skip`` the frame has no labels."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Frame, UInt8[Tensor, "x y z"] | None]:
+        """``frame(index)`` and ``labels(index)``."""
+
+    def name(self, index: int) -> str:
+        """What the data set calls a frame; no other frame has this name."""
+
+    def drive(self, index: int) -> str:
+        """Name of the drive of a frame: a scene or a sequence."""
+
+    def frame(self, index: int) -> Frame:
+        """The sensors, a batch of 1.
+
+        Raises:
+            FileNotFoundError, ValueError: a file is missing or damaged; the text names it.
+        """
+
+    def sweeps(self, index: int) -> list[SweepOrigin]:
+        """The sweeps that the points of a frame are from, the newest first."""
+
+    def label_path(self, index: int) -> Path:
+        """The file of a frame's labels, whether it exists or not."""
+
+    def labels(self, index: int) -> UInt8[Tensor, "x y z"] | None:
+        """Class ids on ``grid``, 255 ignored; None where there are none.
+
+        Raises:
+            ValueError: a file is malformed, and ``damaged`` is ``stop``.
         """
 
 

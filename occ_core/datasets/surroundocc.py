@@ -6,6 +6,7 @@ empty; in memory noise is 255 (ignore) and empty is 0.
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 
@@ -160,16 +161,31 @@ def coarsen_labels(labels: np.ndarray, ratio: int, empty: int = EMPTY) -> np.nda
     if ratio == 1:
         return labels
     shape = tuple(cells // ratio for cells in labels.shape)
-    flat = np.flatnonzero(labels != empty)
+    ignored = labels == IGNORE
+    coarse = np.where(_any_child(ignored, ratio), IGNORE, empty).astype(np.uint8).ravel()
+    flat = np.flatnonzero((labels != empty) & ~ignored)
     values = labels.ravel()[flat].astype(np.int64)
     parents = np.ravel_multi_index(
         tuple(axis // ratio for axis in np.unravel_index(flat, labels.shape)), shape
     )
-    coarse = np.full(math.prod(shape), empty, dtype=np.uint8)
-    coarse[parents[values == IGNORE]] = IGNORE
-    known = values != IGNORE
-    voters, rows = np.unique(parents[known], return_inverse=True)
-    classes = int(values[known].max(initial=0)) + 1
-    votes = np.bincount(rows * classes + values[known], minlength=len(voters) * classes)
+    has_votes = np.zeros(len(coarse), dtype=bool)
+    has_votes[parents] = True
+    voters = np.flatnonzero(has_votes)
+    row = np.empty(len(coarse), dtype=np.int64)
+    row[voters] = np.arange(len(voters))
+    classes = int(values.max(initial=0)) + 1
+    votes = np.bincount(row[parents] * classes + values, minlength=len(voters) * classes)
     coarse[voters] = votes.reshape(-1, classes).argmax(axis=1)
     return coarse.reshape(shape)
+
+
+def _any_child(mask: np.ndarray, ratio: int) -> np.ndarray:
+    """Whether any child of each coarse voxel is set; axis by axis, which is faster than at once."""
+    for axis in range(3):
+        children = np.moveaxis(mask, axis, 0)
+        mask = np.moveaxis(
+            functools.reduce(np.logical_or, (children[step::ratio] for step in range(ratio))),
+            0,
+            axis,
+        )
+    return mask

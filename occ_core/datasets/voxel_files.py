@@ -88,19 +88,27 @@ def load_bits(path: Path | str, shape: tuple[int, int, int], remedy: str) -> np.
     return np.unpackbits(packed, count=cells).reshape(shape).view(bool)
 
 
-def whole_numbers(path: Path | str, values: np.ndarray, what: str) -> np.ndarray:
-    """The values as they are if their type is one of whole numbers, otherwise as int32.
+def whole_numbers(
+    path: Path | str,
+    values: np.ndarray,
+    what: str,
+    dtype: type[np.int32] | type[np.uint8] = np.int32,
+) -> np.ndarray:
+    """The values as they are if their type is one of whole numbers, otherwise as ``dtype``.
 
     Raises:
-        ValueError: one of them is not a whole number.
+        ValueError: one of them is not a whole number, or beyond the range of ``dtype``.
     """
     if values.dtype.kind != "f":
         return values
     with np.errstate(invalid="ignore"):
-        whole = values.astype(np.int32)  # beyond its range and for NaN, another number
-    wrong = values[whole != values]
-    if len(wrong):
-        raise ValueError(f"{path}: {what} must be whole numbers below 2**31, got {wrong.flat[0]}")
+        whole = values.astype(dtype)  # beyond its range and for NaN, another number
+    wrong = whole != values
+    if wrong.any():
+        raise ValueError(
+            f"{path}: {what} must be whole numbers below {np.iinfo(dtype).max + 1}, got "
+            f"{values[wrong].flat[0]}"
+        )
     return whole
 
 
@@ -112,7 +120,10 @@ def check_ids(path: Path | str, ids: np.ndarray, classes: int, extra: Sequence[i
     """
     if not ids.size or (ids.min() >= 0 and ids.max() < classes):
         return
-    unknown = sorted(set(np.unique(ids).tolist()) - {*range(classes), *extra})
+    wrong = (ids < 0) | (ids >= classes)
+    for each in extra:
+        wrong &= ids != each
+    unknown = np.unique(ids[wrong]).tolist()
     if unknown:
         also = "".join(f" or {each}" for each in extra)
         raise ValueError(

@@ -35,6 +35,22 @@ class OccupancyBenchmark:
         """The name of the label set, which is the benchmark's too."""
         return self.labels.name
 
+    def coarsening(self, grid: VoxelGrid) -> int:
+        """The benchmark's voxels per voxel of a grid over the same range, along each axis.
+
+        Raises:
+            ValueError: the grid is neither the benchmark's nor one whose voxels are a whole number
+                of times as large.
+        """
+        ratio = round(grid.voxel_size_m / self.grid.voxel_size_m)
+        whole = abs(grid.voxel_size_m - ratio * self.grid.voxel_size_m) < 1e-6
+        if ratio < 1 or not whole or grid.range_m != self.grid.range_m:
+            raise ValueError(
+                f"the grid must be that of {self.name}, {self.grid}, or one over the same range "
+                f"whose voxels are a whole number of times as large; got {grid}"
+            )
+        return ratio
+
 
 KITTI_GRID = VoxelGrid((0.0, -25.6, -2.0, 51.2, 25.6, 4.4), 0.2)
 """256x256x32 voxels of 0.2 m in front of the Velodyne (x forward, y left), which stands at the

@@ -5,6 +5,7 @@ that of SSCBench.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from occ_core.taxonomy import IGNORE
 
 RAW_EMPTY = 0
 """Raw id of voxels in which nothing was measured: empty space, where the voxel is valid."""
+_UNKNOWN = 254
+"""What the table has for ids that are not in the annotation."""
 
 
 @dataclass(frozen=True)
@@ -30,29 +33,40 @@ class RawIds:
         """Raw id -> class name, without those ignored and ``RAW_EMPTY``."""
         return {raw: name for name, raws in self.of_class.items() for raw in raws}
 
+    @cached_property
+    def _table(self) -> np.ndarray:
+        """uint8 ``[65536]``: the class id of every raw id."""
+        table = np.full(1 << 16, _UNKNOWN, dtype=np.uint8)
+        table[RAW_EMPTY] = self.labels.empty
+        table[list(self.ignored)] = IGNORE
+        for name, raws in self.of_class.items():
+            table[list(raws)] = self.labels.names.index(name)
+        return table
+
     def to_ids(self, raw: np.ndarray) -> np.ndarray:
         """Class ids of raw ids, uint8 of the same shape.
 
         Raises:
             ValueError: a raw id is unknown.
         """
-        table = np.full(1 << 16, -1, dtype=np.int16)
-        table[RAW_EMPTY] = self.labels.empty
-        table[list(self.ignored)] = IGNORE
-        for name, raws in self.of_class.items():
-            table[list(raws)] = self.labels.names.index(name)
+        table = self._table
         if raw.size and not 0 <= raw.min() <= raw.max() < len(table):
             raise ValueError(
                 f"raw label ids are 0 to {len(table) - 1}, got {raw.min()} to {raw.max()}"
             )
-        found = table[raw]
-        if (found < 0).any():
-            unknown = np.unique(raw[found < 0]).tolist()
+        # Most voxels are empty: only the others are looked up.
+        occupied = np.flatnonzero(raw != RAW_EMPTY)
+        looked_up = raw.ravel()[occupied]
+        found = table[looked_up]
+        if (found == _UNKNOWN).any():
+            unknown = np.unique(looked_up[found == _UNKNOWN]).tolist()
             raise ValueError(
                 f"the raw label ids {unknown} are not in {self.labels.name}'s annotation; is this "
                 "another data set?"
             )
-        return found.astype(np.uint8)
+        ids = np.full(raw.size, self.labels.empty, dtype=np.uint8)
+        ids[occupied] = found
+        return ids.reshape(raw.shape)
 
     def to_raw(self, ids: np.ndarray) -> np.ndarray:
         """Raw ids of class ids, uint16 of the same shape: the inverse map of the benchmark.

@@ -36,6 +36,10 @@ class ScoringProtocol:
     """Geometry without a single hit scores 0 even where nothing could have been hit."""
     ray_iou: bool = False
     """RayIoU is reported too."""
+    upsamples_logits: bool = False
+    """A coarser model's logits are interpolated to the benchmark's grid; otherwise its classes are
+    repeated.
+    """
     notes: tuple[str, ...] = ()
     """What is counted, for a reader."""
 
@@ -50,7 +54,7 @@ SURROUNDOCC_NOTES = (
 )
 OPENOCCUPANCY_NOTES = (
     "Labels: 17 classes, 0 empty, 512x512x40 voxels of 0.2 m; the files' 0 is noise, ignored.",
-    "Voxels: all with a label; predictions are brought to the full grid first.",
+    "Voxels: all with a label; the logits of coarser models are interpolated to the full grid.",
     "IoU ('SC non-empty'): occupied against empty. mIoU ('SSC mean'): plain mean of 16 classes.",
     "A class that occurs neither in truth nor in prediction makes the mIoU NaN (null here).",
     "Printed: fractions with 3 decimals.",
@@ -84,7 +88,12 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
     each.benchmark.name: each
     for each in (
         ScoringProtocol(benchmark=BENCHMARKS["surroundocc"], notes=SURROUNDOCC_NOTES),
-        ScoringProtocol(benchmark=BENCHMARKS["openoccupancy"], digits=3, notes=OPENOCCUPANCY_NOTES),
+        ScoringProtocol(
+            benchmark=BENCHMARKS["openoccupancy"],
+            digits=3,
+            upsamples_logits=True,
+            notes=OPENOCCUPANCY_NOTES,
+        ),
         ScoringProtocol(
             benchmark=BENCHMARKS["occ3d"],
             camera_mask=True,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 _torch_only = ContextVar("torch_only", default=False)
+_exporting = ContextVar("exporting", default=False)
 
 
 def use_kernel(operator: str, *tensors: Tensor, constants: Sequence[Tensor] = ()) -> bool:
@@ -50,6 +51,27 @@ def torch_only() -> Iterator[None]:
         yield
     finally:
         _torch_only.reset(token)
+
+
+def is_exporting() -> bool:
+    """Whether an operator takes the form that can leave Python, see ``exporting``."""
+    return _exporting.get()
+
+
+@contextmanager
+def exporting() -> Iterator[None]:
+    """Keeps operators to torch forms that torch.export can write down: no compiled loop, and no
+    branch or loop that depends on the data.
+
+    A loop compiled by numba is a function of Python, which a graph could only call back; the torch
+    forms are made of torch's own operators, which exist in C++.
+    """
+    token = _exporting.set(True)
+    try:
+        with torch_only():
+            yield
+    finally:
+        _exporting.reset(token)
 
 
 @cache

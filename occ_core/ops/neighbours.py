@@ -8,15 +8,19 @@ done after a few cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from occ_core.ops import backend
 from occ_core.ops.cpu import neighbours as kernels
+from occ_core.ops.linear_index import linear_index
 
 STAGES_D2 = (1, 3, 9, 29)
 """Squared radii, in voxels, of the first balls after which the torch form sets finished queries
@@ -34,7 +38,11 @@ class Neighbours(NamedTuple):
 
 
 def nearest_neighbours(
-    queries: Int[Tensor, "query 4"], keys: Int[Tensor, "key 4"], k: int, radius: float
+    queries: Int[Tensor, "query 4"],
+    keys: Int[Tensor, "key 4"],
+    k: int,
+    radius: float,
+    shape: Sequence[int] | None = None,
 ) -> Neighbours:
     """The ``k`` nearest keys within ``radius`` of every query, in its own sample of the batch.
 
@@ -44,14 +52,20 @@ def nearest_neighbours(
     Args:
         queries, keys: voxels (batch, x, y, z), not negative; no key occurs twice.
         radius: in voxels, inclusive.
+        shape: of the grids, ``[B, X, Y, Z]``; only an export needs it, which cannot look it up.
 
     Raises:
-        ValueError: ``k`` is below 1, the radius is negative, or an index is.
+        ValueError: ``k`` is below 1, the radius is negative, or an index is; a model is exported,
+            and there is no shape.
     """
     if k < 1 or radius < 0:
         raise ValueError(
             f"nearest_neighbours needs k >= 1 and radius >= 0, got k={k}, radius={radius}"
         )
+    if backend.is_exporting():
+        if shape is None:
+            raise ValueError("nearest_neighbours needs a shape while a model is exported")
+        return _search_whole_ball(queries, keys, k, radius, shape)
     device = queries.device
     if not len(queries) or not len(keys):
         none = torch.full((len(queries), k), -1, dtype=torch.long, device=device)
@@ -98,6 +112,36 @@ def _search(
         if not len(active):
             break
     return row, squared
+
+
+def _search_whole_ball(
+    queries: Int[Tensor, "query 4"],
+    keys: Int[Tensor, "key 4"],
+    k: int,
+    radius: float,
+    shape: Sequence[int],
+) -> Neighbours:
+    """As ``_search``, of all cells of the ball at once: the form that can be exported."""
+    reach = int(radius)
+    x, y, z = (side + 2 * reach for side in shape[1:])  # no read leaves its sample
+    border = queries.new_tensor([0, reach, reach, reach])
+    row_at = queries.new_zeros(shape[0] * x * y * z)  # 1 plus the row of a key
+    row_at[linear_index(keys + border, (x, y, z))] = 1 + torch.arange(
+        keys.shape[0], device=keys.device
+    )
+    offsets = sorted(product(range(-reach, reach + 1), repeat=3), key=_squared)  # stable
+    offsets = [offset for offset in offsets if _squared(offset) <= radius**2]
+    steps = queries.new_tensor([(i * y + j) * z + k for i, j, k in offsets])
+    seen = row_at[linear_index(queries + border, (x, y, z))[:, None] + steps]  # [Q, S]
+    rank = torch.arange(len(offsets), device=queries.device).where(seen > 0, len(offsets))
+    nearest = F.pad(rank, (0, k), value=len(offsets)).topk(k, dim=1, largest=False).values
+    row = F.pad(seen, (0, 1)).gather(1, nearest) - 1  # [Q, k]
+    distances = torch.tensor([*map(_squared, offsets), torch.inf], device=queries.device).sqrt()
+    return Neighbours(row, distances[nearest])
+
+
+def _squared(offset: Sequence[int]) -> int:
+    return sum(step * step for step in offset)
 
 
 @lru_cache(maxsize=16)

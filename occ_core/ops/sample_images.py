@@ -58,5 +58,5 @@ def sample_images(
     seen = inside & (in_camera[..., 2] > NEAREST_M) & (point_sample == sample[:, None])
     camera, point = seen.nonzero(as_tuple=True)  # [S]
     found = interpolate(features, cell[camera, point], camera)  # [S, C]
-    total = features.new_zeros(len(points), features.shape[1]).index_add(0, point, found)
+    total = features.new_zeros(points.shape[0], features.shape[1]).index_add(0, point, found)
     return total / seen.sum(dim=0).clamp(min=1)[:, None].to(total.dtype)

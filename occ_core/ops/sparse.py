@@ -9,10 +9,12 @@ asks for a CUDA stream.
 from __future__ import annotations
 
 import logging
+import math
 from itertools import product
 from typing import Any, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from spconv import pytorch as spconv
 from spconv.cppconstants import CPU_ONLY_BUILD
@@ -70,7 +72,9 @@ class SparseBlock(nn.Module):
         self.norm = nn.LayerNorm(out_channels)
 
     def forward(self, volume: SparseVolume) -> SparseVolume:
-        if backend.use_cuda_library("spconv", volume.features):
+        if backend.is_exporting():
+            volume = convolve_gathered(volume, self.convolution.weight, self.stride)
+        elif backend.use_cuda_library("spconv", volume.features):
             volume = self.convolution(volume)
         elif self.stride == 1:
             if self.share not in volume.indice_dict:
@@ -102,6 +106,46 @@ def _convolve(
             gathered = features.index_select(0, source)  # features[source] takes six times as long
             result.index_add_(0, target, gathered @ matrix)
     return result
+
+
+def convolve_gathered(
+    volume: SparseVolume, weight: Float[Tensor, "out kx ky kz in"], stride: int
+) -> SparseVolume:
+    """A convolution of a ``SparseBlock`` as one matrix product over the gathered cells of the
+    kernel.
+
+    Cells without a voxel are multiplied as zeros, at three times the work, so that nothing depends
+    on the data but the number of voxels: this is the form that can be exported.
+    """
+    x, y, z = volume.spatial_shape
+    border = 1 if stride == 1 else 0  # of empty voxels, so that no neighbour lies outside
+    padded = (x + 2 * border, y + 2 * border, z + 2 * border)
+    index = volume.indices.long()
+    position = linear_index(index + index.new_tensor([0, *[border] * 3]), padded)
+    rows = index.new_zeros(volume.batch_size * math.prod(padded))  # 1 plus the row of each voxel
+    rows[position] = 1 + torch.arange(index.shape[0], device=index.device)
+    outputs, shape = index, (x, y, z)
+    if stride > 1:
+        shape = (x // stride, y // stride, z // stride)
+        outputs = _parents(index, shape, volume.batch_size, stride)
+        position = linear_index(outputs * index.new_tensor([1, *[stride] * 3]), padded)
+    cells = product(range(-border, weight.shape[1] - border), repeat=3)
+    steps = [(i * padded[1] + j) * padded[2] + k for i, j, k in cells]
+    row = rows[position[:, None] + index.new_tensor(steps)]  # [V, cell]
+    table = torch.cat([volume.features.new_zeros(1, weight.shape[-1]), volume.features])
+    # not flattened: inductor (torch 2.13) would then take V, which it cannot know, for 1
+    features = F.linear(F.embedding(row, table).flatten(1), weight.flatten(1))
+    return sparse_volume(features, outputs, shape, volume.batch_size)
+
+
+def _parents(
+    index: Int[Tensor, "voxel 4"], shape: tuple[int, int, int], batch_size: int, stride: int
+) -> Int[Tensor, "parent 4"]:
+    """The voxels, ``stride`` times as large, that hold one of the given ones; ascending."""
+    holds = torch.zeros(batch_size * math.prod(shape), dtype=torch.bool, device=index.device)
+    parent = torch.cat([index[:, :1], index[:, 1:] // stride], dim=1)
+    holds[linear_index(parent, shape)] = True
+    return unravel_index(holds.nonzero()[:, 0], shape)
 
 
 def neighbour_pairs(volume: SparseVolume) -> _Pairs:

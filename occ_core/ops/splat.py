@@ -54,9 +54,9 @@ def splat(
     points_m = rays[:, None] * steps + origins.view(-1, 1, 1, 1, 3)  # [K, D, h, w, 3]
     index = grid.index(points_m)
     inside = grid.contains(index)  # [K, D, h, w]
-    samples = sample.view(-1, 1, 1, 1, 1).expand_as(index[..., :1])
-    voxel = linear_index(torch.cat([samples, index], dim=-1)[inside], grid.shape)  # [P]
     image, bin_, row, column = inside.nonzero(as_tuple=True)
+    index = index[image, bin_, row, column]  # [P, 3]
+    voxel = linear_index(torch.cat([sample[image, None], index], dim=1), grid.shape)  # [P]
     lifted = context.permute(0, 2, 3, 1)[image, row, column]  # [P, C]
     weighted = lifted * weight[image, bin_, row, column][:, None].to(lifted.dtype)
     return lifted.new_zeros(voxels, lifted.shape[1]).index_add(0, voxel, weighted)

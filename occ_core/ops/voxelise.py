@@ -35,9 +35,8 @@ def voxelise(
     """
     if backend.use_kernel("voxelise", weight, bias, constants=points):
         return kernels.voxelise(points, grid, weight, bias)
-    sizes = [len(cloud) for cloud in points]
-    sample = torch.repeat_interleave(
-        torch.arange(len(points), device=weight.device), torch.tensor(sizes, device=weight.device)
+    sample = torch.cat(
+        [cloud.new_full((cloud.shape[0],), number).long() for number, cloud in enumerate(points)]
     )
     cloud = torch.cat(points)
     index = grid.index(cloud[:, :3])
@@ -50,10 +49,10 @@ def voxelise(
     holds_points[linear] = True
     occupied = holds_points.nonzero()[:, 0]  # [V], ascending
     row = (holds_points.cumsum(0) - 1)[linear]  # [P], row of each point's voxel in occupied
-    count = torch.bincount(row, minlength=len(occupied))  # [V]
+    count = torch.zeros_like(occupied).index_add(0, row, torch.ones_like(row))  # [V]
     features = point_features(cloud, index, count[row], grid)
     hidden = F.relu(F.linear(features, weight, bias))  # [P, C]
-    total = hidden.new_zeros(len(occupied), hidden.shape[1]).index_add(0, row, hidden)
+    total = hidden.new_zeros(occupied.shape[0], hidden.shape[1]).index_add(0, row, hidden)
     return total / count[:, None], occupied
 
 

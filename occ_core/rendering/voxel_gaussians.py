@@ -4,12 +4,15 @@ size at the centre of each voxel.
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from occ_core.ops import backend
 from occ_core.ops.interpolate import upsample
+from occ_core.rendering.cameras import Cameras
 from occ_core.rendering.cpu.voxel_gaussians import DrawnVoxels
 from occ_core.taxonomy import EMPTY, IGNORE
 from occ_core.types import Gaussians
@@ -18,7 +21,7 @@ from occ_core.voxel_grid import VoxelGrid
 SCALE = 0.5
 """Standard deviation in voxels: 2 s = c in the paper."""
 MIN_OPACITY = 0.02
-"""Voxels of a lower opacity are not drawn: they are many, and barely visible."""
+"""Voxels of a lower opacity are not drawn by default: they are many, and barely visible."""
 
 
 def predicted_gaussians(
@@ -28,6 +31,7 @@ def predicted_gaussians(
     opacity: Float[Tensor, "x y z"] | None = None,
     ignored: Bool[Tensor, "x y z"] | None = None,
     scale: float = SCALE,
+    min_opacity: float = MIN_OPACITY,
     empty: int = EMPTY,
 ) -> Gaussians:
     """One Gaussian for every visible voxel of a prediction.
@@ -38,6 +42,7 @@ def predicted_gaussians(
         opacity: learned opacities; None derives them from the probability of being empty.
         ignored: voxels to leave out.
         scale: standard deviation in voxels.
+        min_opacity: voxels of a lower one are left out.
         empty: id of the empty class.
     """
     rows = logits.permute(1, 2, 3, 0)  # [X, Y, Z, class]
@@ -45,7 +50,7 @@ def predicted_gaussians(
         opacities = opacity
         if opacities is None:
             opacities = opacity_from_empty(rows.float().softmax(dim=-1)[..., empty])
-        drawn = opacities >= MIN_OPACITY
+        drawn = opacities >= min_opacity
         if ignored is not None:
             drawn &= ~ignored
         voxels = _from_above(drawn)
@@ -66,6 +71,7 @@ def cascade_gaussians(
     *,
     ignored: Bool[Tensor, "x y z"] | None = None,
     scale: float = SCALE,
+    min_opacity: float = MIN_OPACITY,
     empty: int = EMPTY,
 ) -> Gaussians:
     """As ``predicted_gaussians`` of the logits of a cascade, which the CPU need not make dense.
@@ -78,15 +84,18 @@ def cascade_gaussians(
             duplicates.
         ignored: voxels to leave out.
         scale: standard deviation in voxels.
+        min_opacity: voxels of a lower one are left out.
         empty: id of the empty class.
     """
     ratio = grid.shape[0] // coarse.shape[1]
     if not backend.use_kernel("cascade_gaussians", coarse, fine):
         dense = upsample(coarse, ratio).permute(1, 2, 3, 0)
         dense = dense.index_put(children.unbind(1), fine.to(dense.dtype)).permute(3, 0, 1, 2)
-        return predicted_gaussians(dense, grid, ignored=ignored, scale=scale, empty=empty)
+        return predicted_gaussians(
+            dense, grid, ignored=ignored, scale=scale, min_opacity=min_opacity, empty=empty
+        )
     with torch.no_grad():
-        drawn = opacity_from_empty(coarse.float().softmax(dim=0)[empty]) >= MIN_OPACITY
+        drawn = opacity_from_empty(coarse.float().softmax(dim=0)[empty]) >= min_opacity
         drawn[(children // ratio).unbind(1)] = False  # their children are drawn instead
         coarse_row = torch.full(drawn.shape, -1, dtype=torch.int32)
         rows = torch.arange(len(fine), len(fine) + int(drawn.sum()), dtype=torch.int32)
@@ -98,7 +107,7 @@ def cascade_gaussians(
         if ignored is not None:
             row_of[ignored.permute(2, 1, 0)] = -1
     logits = torch.cat([fine, coarse[:, drawn].T]).float()
-    probabilities, opacities, voxels = DrawnVoxels.apply(logits, row_of, MIN_OPACITY, empty)
+    probabilities, opacities, voxels = DrawnVoxels.apply(logits, row_of, min_opacity, empty)
     return _spheres(voxels, opacities, probabilities, grid, scale)
 
 
@@ -121,6 +130,18 @@ def true_gaussians(
     voxels = _from_above((labels != empty) & (labels != IGNORE))
     features = torch.eye(classes, device=labels.device)[labels[voxels.unbind(1)].long()]
     return _spheres(voxels, features.new_ones(len(features)), features, grid, scale)
+
+
+def centred_inside(gaussians: Gaussians, camera: Cameras) -> Gaussians:
+    """The Gaussians whose centres project into the image of a single perspective view, beyond its
+    near plane.
+    """
+    pose, lens = camera.camera_from_grid[0], camera.intrinsics[0]
+    in_camera = gaussians.means @ pose[:3, :3].T + pose[:3, 3]
+    pixel = in_camera @ lens[:2].T / in_camera[:, 2:].clamp(min=camera.near_m)
+    size = pixel.new_tensor([camera.size[1], camera.size[0]])
+    inside = ((pixel >= -0.5) & (pixel < size - 0.5)).all(dim=1) & (in_camera[:, 2] > camera.near_m)
+    return Gaussians(*(getattr(gaussians, each.name)[inside] for each in fields(gaussians)))
 
 
 def opacity_from_empty(empty: Float[Tensor, "*voxel"]) -> Float[Tensor, "*voxel"]:

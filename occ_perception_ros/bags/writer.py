@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rosbags.interfaces import (
     Connection,
@@ -19,6 +19,8 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+
+from occ_perception_ros.bags.mcap_writer import PartsMcapWriter
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 """Message types; those that are used here are the same from Humble to Rolling."""
@@ -90,7 +92,7 @@ class BagWriter:
         )
         # Version 8 has the QoS as text, which players from Humble to Rolling read; version 9 needs
         # Jazzy or newer.
-        self._writer = Writer(self.unfinished_path, version=8, storage_plugin=self._plugin)
+        self._writer = _Writer(self.unfinished_path, version=8, storage_plugin=self._plugin)
         for key, value in self._custom_data.items():
             self._writer.set_custom_data(key, value)
         self._writer.open()
@@ -115,7 +117,7 @@ class BagWriter:
         self.write_raw(topic, TYPESTORE.serialize_cdr(message, connection.msgtype), stamp_ns)
 
     def write_raw(self, topic: str, data: bytes | memoryview, stamp_ns: int) -> None:
-        """Appends a message that is already serialised as CDR."""
+        """Appends a message that is already serialised as CDR, and must not change afterwards."""
         self._writer.write(self._connections[topic], stamp_ns, data)
         self.counts[topic] += 1
 
@@ -131,3 +133,12 @@ class BagWriter:
                 self.unfinished_path.rename(self.path)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Writer(Writer):
+    """rosbags' writer, with our storage for MCAP files."""
+
+    STORAGE_PLUGINS: ClassVar = {  # type: ignore[misc]
+        **Writer.STORAGE_PLUGINS,
+        StoragePlugin.MCAP: PartsMcapWriter,
+    }

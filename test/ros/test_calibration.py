@@ -42,6 +42,18 @@ def test_rectified_images_have_the_intrinsics_of_p(rectified: bool) -> None:
     assert model.intrinsics[0, 0] == 1200 and model.lens is None
 
 
+@pytest.mark.parametrize("rectified", [False, True])
+def test_without_k_images_are_rectified_ones_with_the_intrinsics_of_p(rectified: bool) -> None:
+    turned = [0.0, 0, 1, 0, 1, 0, -1, 0, 0]
+    model = camera_model("cam", info(k=[0.0] * 9, r=turned), rectified)
+    np.testing.assert_equal(model.intrinsics, [[1100, 0, 800], [0, 1100, 450], [0, 0, 1]])
+    np.testing.assert_equal(model.rectified_from_camera[:3, :3].ravel(), turned)
+    assert model.lens is None
+    # The distortion of rectified images is that of the images they were made of.
+    bent = info(k=[0.0] * 9, distortion_model="plumb_bob", d=[-0.3, 0.1, 0.0, 0.0, 0.0])
+    assert camera_model("cam", bent, rectified=True).intrinsics[0, 0] == 1100
+
+
 def test_raw_images_are_undistorted_and_rectified_ones_are_not() -> None:
     bent = info(distortion_model="plumb_bob", d=[-0.35, 0.12, 0.0, 0.0, 0.0])
     assert camera_model("cam", bent).lens is not None
@@ -92,7 +104,8 @@ def test_every_part_of_a_camera_info_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"k": [0.0] * 9}, "no usable K"),
+        ({"k": [0.0] * 9, "p": [0.0] * 12}, "no usable K"),
+        ({"k": [0.0] * 9, "distortion_model": "plumb_bob", "d": [-0.3] * 5}, "no usable K"),
         # WATonomous' converter writes this.
         ({"r": [1.0, 0, 0, 1, 0, 0, 1, 0, 0]}, "R that is not a rotation"),
         ({"r": [0.0] * 9}, "R that is not a rotation"),

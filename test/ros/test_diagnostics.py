@@ -198,3 +198,12 @@ def test_a_rejected_answer_is_an_error_until_the_next() -> None:
     assert h.overall(1.0) == (ERROR, "an answer was not published")
     run(h, 1, 2)
     assert h.overall(2.0) == (OK, "running")
+
+
+def test_a_reduced_answer_warns_until_the_next_whole_one() -> None:
+    h = health()
+    run(h, 0, 1)
+    h.published({}, 100.0, 1.0, {}, reduced="at most 900 voxels are refined")
+    assert h.overall(1.0) == (WARN, "at most 900 voxels are refined")
+    h.published({}, 100.0, 1.1, {})
+    assert h.overall(1.1) == (OK, "running")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import tempfile
 import zlib
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from occ_core.geometry.images import MAX_PIXELS
-from occ_perception_ros.image_files import decode_image_file, image_file_size
+from occ_perception_ros.image_files import checked_image_size, decode_image_file, image_file_size
 
 RGB = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 10, 3), dtype=np.uint8), (80, 48))
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -136,3 +141,99 @@ def test_damage_prints_nothing() -> None:
             os.close(stderr)
         printed.seek(0)
         assert printed.read() == b""
+
+
+def is_good(data: bytes) -> bool:
+    """Whether an image is taken, of which converter, ``bag_check`` and node must agree.
+
+    The converter only checks it, ``bag_check`` decodes it as small as it can, the node larger.
+    """
+    found = set()
+    for judge in (
+        checked_image_size,
+        lambda data: decode_image_file(data, min_width=1),
+        lambda data: decode_image_file(data, min_width=40),
+        decode_image_file,
+    ):
+        try:
+            judge(data)
+            found.add(True)
+        except ValueError:
+            found.add(False)
+    (verdict,) = found
+    return verdict
+
+
+def saved(mode: str = "RGB", **options: Any) -> bytes:
+    """A JPEG by Pillow, which also knows CMYK and tags."""
+    file = io.BytesIO()
+    Image.fromarray(RGB).convert(mode).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x112] = 6  # the orientation
+    return exif
+
+
+def with_bytes(data: bytes, marker: bytes, offset: int, new: bytes) -> bytes:
+    """The file with other bytes at an offset from a marker."""
+    at = data.index(marker) + offset
+    return data[:at] + new + data[at + len(new) :]
+
+
+SCAN, FRAME, STEPS, CODES = b"\xff\xda", b"\xff\xc0", b"\xff\xdb", b"\xff\xc4"
+
+
+@pytest.mark.parametrize(
+    ("data", "verdict"),
+    [
+        (saved(), True),
+        (saved(progressive=True), True),
+        (saved("CMYK"), True),
+        (saved("L"), True),
+        (saved(exif=turned()), True),
+        (saved() + bytes(99), True),
+        (saved() + saved(), True),
+        (saved()[:-2] + b"\xff\xff\xff\xd9", True),
+        (saved()[:-2] + b"\xff\xfe\x00\x04ok\xff\xd9", True),  # a comment behind the pixels
+        (saved()[:-2], False),
+        (saved()[:-2] + bytes(9) + b"\xff\xd9", False),
+        (saved()[:-2] + b"\xff\xfe\x40\x00ab", False),  # a segment that is cut off
+        (saved()[:-2] + saved()[saved().index(SCAN) :], False),  # all pixels twice
+        (with_bytes(saved(), FRAME, 4, b"\x0c"), False),  # 12 bits
+        (with_bytes(saved(), FRAME, 5, bytes(4)), False),  # no pixels
+        (with_bytes(saved(), FRAME, 12, b"\x03"), False),  # quantisation table 3, of three
+        (with_bytes(saved(), SCAN, 11, b"\x07"), False),  # coefficients from 7 on
+        (with_bytes(saved(), SCAN, 12, b"\x05"), False),  # coefficients up to 5
+        (with_bytes(saved(), SCAN, 13, b"\x11"), False),  # refined by a bit
+        # A Huffman table with a code of all ones, and one with a DC symbol above 15.
+        (with_bytes(saved(), CODES, 12, bytes([2, 0])), False),
+        (with_bytes(saved(), CODES, 21 + 11, b"\x20"), False),
+    ],
+)
+def test_all_programs_agree_on_an_image(data: bytes, verdict: bool) -> None:
+    assert is_good(data) is verdict
+
+
+@given(
+    base=st.sampled_from(
+        [saved(), saved("CMYK"), saved("L"), saved(optimize=True), saved(progressive=True)]
+        + [bytes(cv2.imencode(".jpg", RGB, [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1]), encoded(".png")]
+    ),
+    edits=st.lists(
+        st.tuples(
+            st.floats(0, 1),
+            st.integers(0, 30),
+            st.binary(max_size=4) | st.sampled_from([b"\xff", b"\xff\xd9", b"\xff\x00", bytes(9)]),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_all_programs_agree_on_damage(base: bytes, edits: list[tuple[float, int, bytes]]) -> None:
+    for place, removed, new in edits:
+        at = int(place * len(base))
+        base = base[:at] + new + base[at + removed :]
+    is_good(base)

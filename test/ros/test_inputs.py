@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import PointCloud2
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from occ_perception_ros.node import OccupancyNode
 from occ_perception_ros.parameters import ParameterError
@@ -116,3 +118,40 @@ def test_overrides_without_effect_are_refused_by_name(
 ) -> None:
     with pytest.raises(ParameterError, match=re.escape(reason)):
         start(tmp_path, context, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["odometry", "cam_front/image"])
+def test_a_message_that_cannot_be_read_is_counted_and_named(
+    name: str, tmp_path: Path, context: Any
+) -> None:
+    """Two bytes of a string that is to be five long; rclpy alone would drop it without a word."""
+    node, other = start(tmp_path, context), Node("other", context=context)
+    kind: Any = Odometry if name == "odometry" else CompressedImage
+    publisher = other.create_publisher(kind, f"/occupancy_node/input/{name}", 1)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    header = serialize_message(kind())[:12]  # of the encoding, and the stamp
+    deadline = time.monotonic() + WAIT_S
+
+    def until(done: Callable[[], bool], message: Any) -> None:
+        while not done():
+            assert time.monotonic() < deadline
+            publisher.publish(message)
+            executor.spin_once(timeout_sec=0.05)
+
+    def problems() -> str:
+        return " ".join(
+            value
+            for status in node.health.message(0, time.monotonic()).status
+            for value in (status.message, *(pair.value for pair in status.values))
+        )
+
+    try:
+        until(lambda: node.health.counted("malformed") > 2, header + b"\5\0\0\0ab")
+        assert f"is no {kind.__name__}: " in problems()
+        until(lambda: f"is no {kind.__name__}: " not in problems(), kind())
+    finally:
+        node.stop()
+        executor.shutdown()
+        node.destroy_node()
+        other.destroy_node()

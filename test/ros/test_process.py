@@ -85,3 +85,17 @@ def test_it_gives_messages_more_shared_memory() -> None:
         )
         largest[use] = int(done.stdout)
     assert largest[False] < 2**24 and largest[True] >= 2**25
+
+
+@pytest.mark.parametrize(("body", "expected"), [("event.wait(600)", 7), ("pass", 0)])
+def test_what_does_not_end_in_time_is_ended(body: str, expected: int) -> None:
+    program = f"""
+import threading
+from occ_perception_ros.process import ended_after
+event = threading.Event()
+with ended_after(0.2, 7):
+    {body}
+event.wait(0.5)  # longer than the time that was left
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=300)
+    assert done.returncode == expected

@@ -6,16 +6,21 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from occ_core.labels.sets import NUSCENES
+from occ_core.voxel_grid import SURROUNDOCC_GRID
+from occ_perception_ros.outputs import known_voxels
 from occ_perception_ros.rviz_config import rviz_config, rviz_remappings, world_frame
 from occ_perception_ros.topics import CAMERAS, PRESETS
 
 FRAMES = {"nuscenes": "map", "clynamen": "odom", "watonomous": "map", "dataset_bridge": "world"}
 RAW = ("clynamen", "dataset_bridge")
+VOXELS = "/occupancy_node/output/voxels"
 
 
 @pytest.fixture
@@ -34,6 +39,10 @@ def displays(text: str, kind: str) -> list[str]:
     return [display["Topic"]["Value"] for display in found]
 
 
+def displays_topic(display: dict[str, Any]) -> str | None:
+    return display.get("Topic", {}).get("Value")
+
+
 def adapted(text: str, name: str, namespace: str = "") -> str:
     preset = PRESETS[name]
     return rviz_config(text, preset, world_frame(preset, None), namespace)
@@ -43,7 +52,7 @@ def adapted(text: str, name: str, namespace: str = "") -> str:
 def test_every_preset_has_its_fixed_frame_and_lidar(name: str, text: str) -> None:
     found = adapted(text, name)
     assert manager(found)["Global Options"]["Fixed Frame"] == FRAMES[name]
-    assert displays(found, "PointCloud2") == [PRESETS[name].points]
+    assert displays(found, "PointCloud2") == [PRESETS[name].points, VOXELS]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -53,6 +62,18 @@ def test_every_camera_is_shown_from_the_right_topic_and_type(name: str, text: st
     remapped = dict(rviz_remappings(PRESETS[name]))
     assert {remapped.get(topic, topic) for topic in shown} == set(PRESETS[name].images().values())
     assert all(topic.endswith("/compressed") == (name not in RAW) for topic in shown)
+
+
+def test_voxels_are_coloured_by_a_field_of_theirs_and_off_at_first(text: str) -> None:
+    """While the display is on, the node has a subscriber and has to compute the free space."""
+    (display,) = (each for each in manager(text)["Displays"] if displays_topic(each) == VOXELS)
+    assert display["Enabled"] is False and display["Value"] is False
+    assert display["Color Transformer"] == "Intensity" and display["Style"] == "Boxes"
+    labels = np.zeros(SURROUNDOCC_GRID.shape, np.uint8)
+    records = known_voxels(labels, labels.astype(np.float32), labels, SURROUNDOCC_GRID)
+    assert display["Channel Name"] in records.dtype.names
+    assert display["Size (m)"] <= SURROUNDOCC_GRID.voxel_size_m
+    assert (display["Min Intensity"], display["Max Intensity"]) == (0, len(NUSCENES.names) - 1)
 
 
 def test_without_a_preset_the_topics_stay(text: str) -> None:
@@ -66,7 +87,7 @@ def test_a_namespace_changes_the_names_of_the_outputs_alone(namespace: str, text
     found = adapted(text, "nuscenes", namespace)
     assert displays(found, "MarkerArray") == ["/car/occupancy_node/output/markers"]
     assert displays(found, "Map") == ["/car/occupancy_node/output/occupancy_grid"]
-    assert displays(found, "PointCloud2") == ["/lidar_top"]
+    assert displays(found, "PointCloud2") == ["/lidar_top", f"/car{VOXELS}"]
     (grid,) = (each for each in manager(found)["Displays"] if each["Name"] == "Drivable map")
     assert grid["Update Topic"]["Value"].startswith("/car/occupancy_node/")
 

@@ -10,12 +10,8 @@ from dataclasses import replace
 import pytest
 
 from occ_perception_ros.image_stream import IMAGES_KEPT
-from occ_perception_ros.synchronizer import (
-    NUSCENES_OFFSETS_S,
-    LidarAnchoredSynchronizer,
-    SensorSet,
-    SyncConfig,
-)
+from occ_perception_ros.sync_config import NUSCENES_OFFSETS_S, SyncConfig
+from occ_perception_ros.synchronizer import LidarAnchoredSynchronizer, SensorSet
 
 CAMERAS = ("left", "front", "right")
 OFFSETS_MS = (-40, -30, -20)

@@ -93,11 +93,13 @@ def kitti_hits(points: np.ndarray, lower_m: float = -2.0) -> np.ndarray:
     return hits
 
 
-def write_kitti_360(root: Path, number: int, labels: np.ndarray, prepared: bool = True) -> Path:
+def write_kitti_360(
+    root: Path, number: int, labels: np.ndarray, prepared: bool = True, drive: str = DRIVE
+) -> Path:
     """A frame with everything that SSCBench has of it, and with ``prepared`` the labels made from
     it. Returns the sequence's folder.
     """
-    folder = root / "data_2d_raw" / DRIVE
+    folder = root / "data_2d_raw" / drive
     stem = folder / "voxels" / f"{number:06d}"
     for name in ("image_00/data_rect", "voxels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,7 @@ def write_kitti_360(root: Path, number: int, labels: np.ndarray, prepared: bool 
     before = path.read_text().splitlines() if path.is_file() else []
     path.write_text("\n".join([*before, *rows]) + "\n")
     if prepared:
-        target = root / "preprocess" / "labels" / DRIVE / f"{number:06d}_1_1.npy"
+        target = root / "preprocess" / "labels" / drive / f"{number:06d}_1_1.npy"
         target.parent.mkdir(parents=True, exist_ok=True)
         np.save(target, labels.astype(np.float32))
     return folder

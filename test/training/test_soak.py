@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from training.demo_parts.processes import Children
 from training.soak import SoakConfig, soak
 from training.soak_parts.drive import write_calibration
 from training.soak_parts.faults import KINDS
-from training.soak_parts.interrupts import interrupt_often, summarise
+from training.soak_parts.interrupts import Interruption, interrupt_often, interruptions, summarise
 
 
 def test_every_sweep_is_accounted_for(tmp_path: Path) -> None:
@@ -25,11 +27,34 @@ def test_every_sweep_is_accounted_for(tmp_path: Path) -> None:
     assert result["sweeps_sent"] == 350 and result["counters"]["due"] > 0
 
 
+def test_a_run_goes_on_where_it_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drive of the file is not repeated, and only the last two of four SIGINTs are sent."""
+    config = SoakConfig(
+        frames=100, interrupts=4, out=tmp_path / "out", json=tmp_path / "soak.json", resume=True
+    )
+    stops = [
+        Interruption(moment, 1.0, 0, 0.5, ()) for moment in ("frame", "start", "idle", "start")
+    ]
+    before = {**config.of_drive, "failures": [], "interrupts": summarise(stops[:2])}
+    (tmp_path / "soak.json").write_text(json.dumps(before))
+    monkeypatch.setattr("training.soak.interrupt_often", lambda *_, first: iter(stops[first:]))
+    result = soak(config)
+    assert interruptions({}) == [] and interruptions(result) == stops
+    assert result["interrupts"]["clean"] == 4
+    assert json.loads((tmp_path / "soak.json").read_text()) == json.loads(json.dumps(result))
+    with pytest.raises(ValueError, match=r"soak.json is of .*'frames': 100.*asked was .*200"):
+        soak(replace(config, frames=200))
+
+
 def test_nonsense_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="frames must be above 24, got 24"):
         SoakConfig(frames=24)
     with pytest.raises(ValueError, match=r"got -1.0, 6.0 and 50"):
         SoakConfig(rate=-1.0)
+    with pytest.raises(ValueError, match="resume needs json"):
+        SoakConfig(resume=True)
 
 
 def test_sigint_ends_the_node_in_work_and_at_its_start(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_resume_continues_bit_for_bit(
     """Four steps at once; and two steps, two that are lost by a stop, and these two again.
 
     With all parts of the papers, the noise of the selection, the drives' memories and past views,
-    the virtual cameras, the prompts and LoRA's weights have to come back too.
+    the virtual cameras, the opacity network, the prompts and LoRA's weights have to come back too.
     """
     config = replace(smallest, steps=4, epoch_steps=2)
     if whole_model:
@@ -157,7 +157,7 @@ def test_resume_continues_bit_for_bit(
             clip=1,
             forget=0.3,
             rendering=SequentialRendererConfig(inner_steps=2, image_scale=0.5),
-            gauss_render=GaussRenderConfig(),
+            gauss_render=GaussRenderConfig(learned_opacity=True),
             language=LanguageTraining(clip=small_clip),
         )
     whole = train(config)

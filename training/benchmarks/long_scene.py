@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS
-from occ_perception_ros.synchronizer import NUSCENES_OFFSETS_S
+from occ_perception_ros.sync_config import NUSCENES_OFFSETS_S
 
 NAME = "scene-0001"
 SWEEP_HZ, IMAGE_HZ, KEYFRAME_HZ = 20, 12, 2

@@ -11,12 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS
-from occ_perception_ros.synchronizer import (
-    NS,
-    NUSCENES_OFFSETS_S,
-    LidarAnchoredSynchronizer,
-    SyncConfig,
-)
+from occ_perception_ros.sync_config import NUSCENES_OFFSETS_S, SyncConfig
+from occ_perception_ros.synchronizer import NS, LidarAnchoredSynchronizer
 
 SETS = 238
 RATE_HZ = 12

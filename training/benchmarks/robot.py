@@ -9,7 +9,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from occ_perception_ros.assembler import FrameAssembler
 from occ_perception_ros.bags.nuscenes_to_bag import convert_scene
 from occ_perception_ros.bags.reader import BagReader
 from occ_perception_ros.frames import build_frame
+from occ_perception_ros.input_table import input_table
 from occ_perception_ros.node_config import NodeConfig
 from occ_perception_ros.topics import PRESETS
 from occ_perception_ros.warm_up import rehearsed_outputs, warm_up
@@ -137,12 +137,7 @@ def _run(program: str, *arguments: str) -> tuple[float, float, float]:
 
 def _handlers(assembler: FrameAssembler, config: NodeConfig) -> dict[str, Callable[[Any], Any]]:
     """What takes the messages of each topic."""
-    topics = PRESETS["nuscenes"]
-    add: dict[str, Callable[[Any], Any]] = {
-        topics.points: assembler.add_points,
-        topics.odometry: assembler.add_odometry,
-    }
-    for camera, topic in topics.images().items():
-        add[topic] = partial(assembler.add_image, camera)
-        add[f"/{camera}/camera_info"] = partial(assembler.add_camera_info, camera, rectified=True)
-    return add
+    names = dict(PRESETS["nuscenes"].remappings(config.cameras))
+    topic_of = {name.removeprefix("~/input/"): topic for name, topic in names.items()}
+    inputs = input_table(assembler, config.pose_source, topic_of.__getitem__)
+    return {topic_of.get(each.name, each.name): each.add for each in inputs}

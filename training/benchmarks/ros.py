@@ -17,12 +17,8 @@ from occ_core.datasets.nuscenes import NUSCENES_CAMERAS
 from occ_core.voxel_grid import SURROUNDOCC_GRID
 from occ_perception_ros.markers import marker_array, marker_array_bytes
 from occ_perception_ros.outputs import occupancy_points, voxel_points
-from occ_perception_ros.synchronizer import (
-    NS,
-    NUSCENES_OFFSETS_S,
-    LidarAnchoredSynchronizer,
-    SyncConfig,
-)
+from occ_perception_ros.sync_config import NUSCENES_OFFSETS_S, SyncConfig
+from occ_perception_ros.synchronizer import NS, LidarAnchoredSynchronizer
 from training.benchmarks.definition import Benchmark
 from training.benchmarks.inputs import street
 

@@ -56,8 +56,8 @@ def keyframe_picture(
     """The six images, the prediction and the truth from above and from behind, and a legend.
 
     Args:
-        images: six RGB images, uint8 ``[H, W, 3]``, in the order of ``CAMERA_CAPTIONS``; None for a
-            missing camera.
+        images: six RGB images, uint8 ``[H, W, 3]``, in the order of ``CAMERA_CAPTIONS``, or the
+            front camera's alone; None for a missing camera.
         prediction: class ids, uint8 ``[X, Y, Z]``.
         truth: likewise; None leaves it out.
         grid: the grid of both.
@@ -69,8 +69,10 @@ def keyframe_picture(
         RGB, uint8 ``[h, w, 3]``. Its size depends only on whether there are a truth and a title.
 
     Raises:
-        ValueError: there are not six images, or the labels do not fit the grid.
+        ValueError: there are neither six images nor one, or the labels do not fit the grid.
     """
+    if len(images) == 1:
+        images = [images[0] if caption == "front" else None for caption in CAMERA_CAPTIONS]
     if len(images) != len(CAMERA_CAPTIONS):
         raise ValueError(
             f"a keyframe has {len(CAMERA_CAPTIONS)} images ({', '.join(CAMERA_CAPTIONS)}), got "
@@ -132,8 +134,6 @@ def write_frame_picture(
         image.permute(1, 2, 0).numpy() if visible else None
         for image, visible in zip(frame.images[0], frame.camera_mask[0], strict=True)
     ]
-    if len(images) == 1:
-        images = [images[0] if caption == "front" else None for caption in CAMERA_CAPTIONS]
     context = frame.context[0]
     title = f"{context.region}, {context.weather}"
     picture = keyframe_picture(images, prediction, truth, grid, title, label_set, grid_frame)

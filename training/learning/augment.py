@@ -16,7 +16,14 @@ from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 from training.learning.augment_images import ImageAugmentConfig, vary_images
 from training.learning.augment_lidar import LidarAugmentConfig, SweepPose, vary_lidar
-from training.learning.symmetries import Labelled, check_symmetric, flip, lift, quarter_turns
+from training.learning.symmetries import (
+    Labelled,
+    check_square,
+    flip,
+    lift,
+    mirrored_axes,
+    quarter_turns,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +31,9 @@ class AugmentConfig:
     """How often and how much a frame is varied; probabilities are per frame unless noted."""
 
     flip: float = 0.5
-    """Left and right are swapped, and independently front and back."""
+    """Left and right are swapped, and independently front and back, each where the grid is centred
+    at the sensor in that direction.
+    """
     single_sweep: float = 0.1
     """All sweeps but the newest are dropped."""
     fewer_sweeps: float = 0.15
@@ -122,10 +131,12 @@ def augment(
 def _grid(
     frame: Frame, labels: Tensor, grid: VoxelGrid, config: AugmentConfig, rng: np.random.Generator
 ) -> Labelled:
-    if config.flip or config.quarter_turn:
-        check_symmetric(grid, square=bool(config.quarter_turn))
+    mirrored = mirrored_axes(grid) if config.flip else ()
+    if config.quarter_turn:
+        check_square(grid)
     for axis in (0, 1):
-        if rng.random() < config.flip:
+        # Drawn for both, so that the numbers that follow are the same on every grid.
+        if rng.random() < config.flip and axis in mirrored:
             frame, labels = flip(frame, labels, axis)
     if config.quarter_turn is not None and rng.random() < config.quarter_turn:
         frame, labels = quarter_turns(frame, labels, int(rng.integers(1, 4)))

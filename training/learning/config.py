@@ -22,19 +22,22 @@ class TrainConfig:
 
     model: OccupancyConfig
     data: Path
-    """nuScenes data root; labels of the benchmark whose classes the model has lie in it or beside
-    it.
+    """Folder of the data set that has labels of the model's classes: nuScenes data root, with the
+    labels in it or beside it, or the folder that holds SemanticKITTI's ``sequences/`` or
+    KITTI-360's ``data_2d_raw/``.
     """
     out: Path
     """Folder of this run: checkpoints, curves, pictures."""
     version: str | None = None
     """Folder of nuScenes tables; None takes the only one in ``data``."""
     split: str | None = None
-    """nuScenes split to train on (``train``, ``mini_train``); None trains on all scenes except the
-    validation scenes below.
+    """Official split to train on (``train``, in nuScenes also ``mini_train``); its counterpart
+    validates. None trains on all scenes except the validation scenes below.
     """
     validation_scenes: int = 2
-    """Number of scenes held out for validation if there is no split: the last ones by name."""
+    """Number of scenes (in KITTI, sequences) held out for validation if there is no split: the last
+    ones by name.
+    """
     validation_frames: int = 12
     """Number of keyframes scored after every epoch, spread evenly."""
     steps: int = 4000
@@ -58,7 +61,9 @@ class TrainConfig:
     ema_decay: float = 0.998
     """Decay of the averaged weights, which are the ones that are evaluated and shipped."""
     sweeps: int = 9
-    """Number of earlier LiDAR sweeps added to the keyframe's own."""
+    """Number of earlier LiDAR sweeps added to the keyframe's own, at nuScenes' 20 a second; of a
+    slower LiDAR, those of the same time.
+    """
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
     losses: LossWeights = LossWeights()
     rendering: SequentialRendererConfig | None = None

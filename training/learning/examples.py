@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from occ_core.datasets.frames import NuScenesFrames
-from occ_core.datasets.nuscenes import Keyframe
+from occ_core.datasets.samples import LabelledFrames, SweepOrigin
 from occ_core.datasets.surroundocc import coarsen_labels
 from occ_core.geometry.poses import invert_pose
 from occ_core.labels.label_set import LabelSet
@@ -72,7 +72,7 @@ class TrainingExamples(Dataset[Example]):
 
     def __init__(
         self,
-        frames: NuScenesFrames,
+        frames: LabelledFrames,
         cascade_ratio: int,
         config: AugmentConfig | None,
         seed: int,
@@ -103,8 +103,8 @@ class TrainingExamples(Dataset[Example]):
             drive_rng = rng
             if self.whole_drives:
                 drive_rng = np.random.default_rng([self.seed, epoch, self.first_of_drive[index]])
-            world_from_grid = self.frames.world_from_grid(index)
-            sweeps = sweep_poses(self.frames.keyframes[index], world_from_grid)
+            world_from_grid = frame.world_from_grid[0].numpy()
+            sweeps = sweep_poses(self.frames.sweeps(index), world_from_grid)
             frame, labels = augment(
                 frame, labels, self.frames.grid, sweeps, self.config, rng, drive_rng
             )
@@ -137,7 +137,7 @@ class TrainingExamples(Dataset[Example]):
                 count = int(self._damaged.sum())
                 warnings.warn(f"left out, {count} keyframes so far: {error}", stacklevel=2)
         raise ValueError(
-            f"no keyframe of {self.frames.keyframes[drive].scene_name} can be read; "
+            f"no keyframe of {self.frames.drive(drive)} can be read; "
             "`python -m training.check_data` names every fault"
         )
 
@@ -159,28 +159,29 @@ def collate(examples: list[Example]) -> Example:
     )
 
 
-def drives(frames: NuScenesFrames) -> list[list[int]]:
-    """Indices of every scene's keyframes, in temporal order."""
-    scenes: dict[str, list[int]] = {}
-    for index, keyframe in enumerate(frames.keyframes):
-        scenes.setdefault(keyframe.scene_name, []).append(index)
-    return list(scenes.values())
+def drives(frames: LabelledFrames) -> list[list[int]]:
+    """Indices of every drive's keyframes, in temporal order."""
+    by_name: dict[str, list[int]] = {}
+    for index in range(len(frames)):
+        by_name.setdefault(frames.drive(index), []).append(index)
+    return list(by_name.values())
 
 
-def sweep_poses(keyframe: Keyframe, world_from_grid: Float[np.ndarray, "4 4"]) -> list[SweepPose]:
-    """Poses of a keyframe's sweeps in its grid, the newest first."""
+def sweep_poses(
+    sweeps: Sequence[SweepOrigin], world_from_grid: Float[np.ndarray, "4 4"]
+) -> list[SweepPose]:
+    """Poses of a keyframe's sweeps, the newest first, in its grid."""
     grid_from_world = invert_pose(world_from_grid)
     return [
         SweepPose(
-            (keyframe.lidar.stamp_ns - sweep.stamp_ns) * 1e-9,
-            grid_from_world @ sweep.world_from_lidar,
+            (sweeps[0].stamp_ns - sweep.stamp_ns) * 1e-9, grid_from_world @ sweep.world_from_sensor
         )
-        for sweep in (keyframe.lidar, *keyframe.sweeps)
+        for sweep in sweeps
     ]
 
 
 def count_voxels(
-    frames: NuScenesFrames, at_most: int = 64, label_set: LabelSet = NUSCENES
+    frames: LabelledFrames, at_most: int = 64, label_set: LabelSet = NUSCENES
 ) -> Tensor:
     """Voxels per class, float64 ``[class]``, over evenly spread keyframes with labels.
 

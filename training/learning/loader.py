@@ -9,49 +9,58 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from occ_core.datasets.frames import NuScenesFrames
-from occ_core.datasets.keyframe_labels import keyframe_benchmark
-from occ_core.datasets.nuscenes import NuScenes
-from occ_core.datasets.splits import split_scenes
+from occ_core.datasets.benchmark_data import benchmark_of, drive_names, open_frames
+from occ_core.datasets.samples import LabelledFrames
+from occ_core.labels.benchmarks import BENCHMARKS
 from training.learning.config import TrainConfig
 from training.learning.examples import Example, TrainingExamples, collate, drives
 from training.learning.repeat_factors import mean_voxels, repeat_factors
 from training.learning.samplers import ClipSampler, StepSampler
 
 
-def split_frames(config: TrainConfig) -> tuple[NuScenesFrames, NuScenesFrames]:
-    """Frames for training and for validation.
+def split_frames(config: TrainConfig) -> tuple[LabelledFrames, LabelledFrames]:
+    """Frames for training and for validation, from the data set that has labels of the model's
+    classes.
 
     Raises:
         FileNotFoundError: data are missing.
-        ValueError: no scene is left for training.
+        ValueError: no scene is left for training, or the data set has no labels for the model's
+            grid.
     """
     model = config.model
+    name = benchmark_of(model.labels.name)
+    frame = BENCHMARKS[name].grid_frame
+    if model.grid_frame != frame:
+        raise ValueError(
+            f"the labels of {name} lie in the frame '{frame}', but the model's grid is fixed in "
+            f"'{model.grid_frame}'; set --model.grid-frame {frame}"
+        )
     training, validation = (
-        NuScenesFrames(
+        open_frames(
+            name,
             config.data,
-            config.version,
-            scenes,
+            drives,
             model.image_size,
-            config.sweeps,
             model.grid,
-            keyframe_benchmark(model.labels.name),
+            config.version,
+            config.sweeps,
             config.damaged,
         )
-        for scenes in _split(config)
+        for drives in _split(config)
     )
     return training, validation
 
 
 def _split(config: TrainConfig) -> tuple[list[str], list[str]]:
-    """Names of the scenes for training and for validation."""
+    """Names of the drives for training and for validation."""
+    name = benchmark_of(config.model.labels.name)
     if config.split is not None:
         splits = (config.split, config.split.replace("train", "val"))
         training, validation = (
-            split_scenes(config.data, config.version, split) for split in splits
+            drive_names(name, config.data, split, config.version) for split in splits
         )
         return training, validation
-    names = sorted(scene["name"] for scene in NuScenes(config.data, config.version).scenes)
+    names = sorted(drive_names(name, config.data, None, config.version))
     if len(names) <= config.validation_scenes:
         raise ValueError(
             f"'{config.data}' has {len(names)} scenes, of which {config.validation_scenes} are "
@@ -61,7 +70,7 @@ def _split(config: TrainConfig) -> tuple[list[str], list[str]]:
 
 
 def load_clips(
-    frames: NuScenesFrames, config: TrainConfig, first_step: int, share: tuple[int, int] = (0, 1)
+    frames: LabelledFrames, config: TrainConfig, first_step: int, share: tuple[int, int] = (0, 1)
 ) -> Iterator[list[Example]]:
     """One clip per step from ``first_step`` on.
 

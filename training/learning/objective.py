@@ -12,6 +12,7 @@ from torch import Tensor
 from occ_core.config import OccupancyConfig
 from occ_core.datasets.surroundocc import coarsen_labels
 from occ_core.interface import Prediction
+from occ_core.losses.conet_labels import conet_labels
 from occ_core.losses.cross_entropy import cross_entropy
 from occ_core.losses.daga import daga_loss
 from occ_core.losses.depth import depth_loss, depth_targets
@@ -36,6 +37,10 @@ class LossWeights:
     """
     daga: float = 0.0
     """Weight of VLMFusionOcc3D's alignment of image and LiDAR volumes; 0.2 in the paper."""
+    conet_labels: bool = False
+    """Label the coarse voxels by CONet's rule, which leaves out those with a single occupied child
+    (see ``conet_labels``); TACOcc and OccMamba have CONet's head.
+    """
 
 
 def objective(
@@ -55,6 +60,8 @@ def objective(
         class_weights: float ``[class]``, for the cross entropies.
     """
     empty = config.labels.empty
+    if weights.conet_labels:
+        coarse_labels = conet_labels(labels, config.cascade_ratio, empty)
     coarse_logits = prediction.head.coarse.permute(0, 2, 3, 4, 1).flatten(0, 3)  # [voxel, class]
     coarse_truth = coarse_labels.flatten().long()
     fine_logits = prediction.head.fine  # [child, class]
@@ -69,12 +76,7 @@ def objective(
     }
     for logits in prediction.coarser:
         ratio = labels.shape[1] // logits.shape[2]
-        truth = torch.stack(
-            [
-                torch.from_numpy(coarsen_labels(sample.cpu().numpy(), ratio, empty))
-                for sample in labels
-            ]
-        ).to(labels.device)
+        truth = _coarsened(labels, ratio, empty)
         rows, truth = logits.permute(0, 2, 3, 4, 1).flatten(0, 3), truth.flatten().long()
         cross_entropies[f"cross_entropy_{ratio}"] = (
             cross_entropy(rows, truth, class_weights) / ratio
@@ -98,6 +100,11 @@ def objective(
         losses["daga"] = daga_loss(image_volume, lidar_volume)
         losses["total"] = losses["total"] + weights.daga * losses["daga"]
     return losses
+
+
+def _coarsened(labels: Tensor, ratio: int, empty: int) -> Tensor:
+    coarse = [torch.from_numpy(coarsen_labels(each.cpu().numpy(), ratio, empty)) for each in labels]
+    return torch.stack(coarse).to(labels.device)
 
 
 def _image_classes(

@@ -1,4 +1,4 @@
-"""The one module that Fabric wraps: model, sequential renderer and text encoder together."""
+"""The one module that Fabric wraps: everything that is trained, together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from occ_core.interface import Prediction, VoxelModel
+from occ_core.losses.gauss_render.loss import GaussRenderLoss
 from occ_core.losses.sequential.renderer import SequentialRenderer, SequentialRendererLosses
 from occ_core.prompts import all_prompts
 from occ_core.types import Frame, TemporalMemory
@@ -59,12 +60,18 @@ class FabricPassthrough(nn.Module):
     Args:
         renderer: TACOcc's sequential renderer, if it takes part in training.
         encoder: text encoder that is trained too; None if the embedded prompts stay as they are.
+        gauss_render: GaussRender's loss, whose weights are trained too; the step calls it.
     """
 
     def __init__(
-        self, model: VoxelModel, renderer: SequentialRenderer | None, encoder: TextEncoder | None
+        self,
+        model: VoxelModel,
+        renderer: SequentialRenderer | None,
+        encoder: TextEncoder | None,
+        gauss_render: GaussRenderLoss | None = None,
     ) -> None:
         super().__init__()
+        self.gauss_render = gauss_render
         self.model = model
         self.renderer = renderer
         self.encoder = encoder

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.samples import LabelledFrames
 from occ_core.labels.label_set import LabelSet
 from occ_core.labels.sets import NUSCENES
 from occ_core.taxonomy import IGNORE
@@ -18,7 +18,7 @@ MAX_REPEATS = 4.0
 
 
 def mean_voxels(
-    frames: NuScenesFrames, units: Sequence[Sequence[int]], label_set: LabelSet = NUSCENES
+    frames: LabelledFrames, units: Sequence[Sequence[int]], label_set: LabelSet = NUSCENES
 ) -> Float[np.ndarray, "unit class"]:
     """Voxels of every class in an average keyframe of each unit, 0 of the empty ones.
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.samples import LabelledFrames
 from occ_core.geometry.points import NEWEST_S, project_points, transform_points
 from occ_core.geometry.poses import invert_pose
 from occ_core.interface import Prediction
@@ -59,7 +58,7 @@ class Past(NamedTuple):
 
 
 def sky_and_motion(
-    frames: NuScenesFrames,
+    frames: LabelledFrames,
     index: int,
     frame: Frame,
     grid_from_stored: Float[np.ndarray, "4 4"],
@@ -74,8 +73,8 @@ def sky_and_motion(
         grid: grid of the volume that is rendered.
     """
     height, width = frame.images.shape[-2:]
-    name = f"{Path(frames.keyframes[index].lidar.path).name}.{height}x{width}.npz"
-    cached = Path(frames.root) / "preprocessed" / name
+    name = f"{frames.name(index).replace('/', '_')}.{height}x{width}.npz"
+    cached = frames.root / "preprocessed" / name
     if not cached.exists():
         positions, velocities = point_velocities(frame.points[0].numpy())
         cached.parent.mkdir(exist_ok=True)

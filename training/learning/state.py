@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from occ_core.interface import VoxelModel
+from occ_core.losses.gauss_render.loss import GaussRenderLoss
 from occ_core.losses.sequential.renderer import SequentialRenderer
 from occ_core.types import HeadOutput, TemporalMemory
 from training.learning.sequential_rendering import Past
@@ -31,6 +32,8 @@ class TrainingState:
     schedule: LRScheduler
     renderer: SequentialRenderer | None = None
     encoder: TextEncoder | None = None
+    gauss_render: GaussRenderLoss | None = None
+    """GaussRender's loss, which may have an opacity network to learn."""
     memories: dict[Drive, TemporalMemory] = field(default_factory=dict)
     """Memories of the drives under way."""
     pasts: dict[Drive, Past] = field(default_factory=dict)
@@ -51,6 +54,7 @@ class TrainingState:
             "pasts": {drive: past._asdict() for drive, past in self.pasts.items()},
             "renderer": {} if self.renderer is None else self.renderer.state_dict(),
             "encoder": trainable_state(self.encoder),
+            "gauss_render": {} if self.gauss_render is None else self.gauss_render.state_dict(),
         }
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
@@ -66,6 +70,8 @@ class TrainingState:
             self.renderer.load_state_dict(stored["renderer"])
         if self.encoder is not None:
             self.encoder.load_state_dict(stored["encoder"], strict=False)  # only LoRA's weights
+        if self.gauss_render is not None:  # earlier states have none
+            self.gauss_render.load_state_dict(stored.get("gauss_render", {}))
         torch.set_rng_state(stored["rng"].cpu())
 
 

@@ -12,8 +12,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from occ_core.adaptive_fusion import anneal
+from occ_core.head import dense_logits
 from occ_core.interface import Prediction
 from occ_core.losses.gauss_render.loss import GaussRenderLoss
+from occ_core.ops.interpolate import upsample
 from occ_core.rendering.cameras import frame_cameras
 from occ_core.types import Frame, TemporalMemory
 from training.learning.config import TrainConfig
@@ -145,7 +147,14 @@ def add_gauss_render(
 ) -> Losses:
     """The losses with GaussRender's terms, which are added to the total too (Eq. 1)."""
     cameras = [frame_cameras(frame, sample) for sample in range(frame.batch_size)]
-    rendered = gauss_render.from_cascade(prediction.head, labels, cameras, random)
+    if gauss_render.opacity is None:
+        rendered = gauss_render.from_cascade(prediction.head, labels, cameras, random)
+    else:
+        logits, features = (
+            dense_logits(prediction.head, labels.shape[1] // prediction.head.coarse.shape[2]),
+            upsample(prediction.volume, labels.shape[1] // prediction.volume.shape[2]),
+        )
+        rendered = gauss_render(logits, labels, cameras, random, features)
     terms = {f"rendered_{name}": value for name, value in rendered._asdict().items()}
     del terms["rendered_total"]
     return losses | terms | {"total": losses["total"] + rendered.total}

@@ -57,22 +57,32 @@ def lift(frame: Frame, labels: UInt8[Tensor, "x y z"], voxels: int, size_m: floa
     return _moved(frame, lowering), lifted
 
 
-def check_symmetric(grid: VoxelGrid, *, square: bool) -> None:
-    """Refuses a grid that mirrors, or with ``square`` quarter turns, do not map onto itself.
+def mirrored_axes(grid: VoxelGrid) -> tuple[int, ...]:
+    """The axes (0: x, 1: y) along which a mirror maps the grid onto itself: those centred at 0.
 
     Raises:
-        ValueError: the grid is not centred at 0 in x and y, or not square.
+        ValueError: there is none.
+    """
+    axes = tuple(axis for axis in (0, 1) if grid.range_m[axis] == -grid.range_m[axis + 3])
+    if not axes:
+        raise ValueError(
+            f"mirrored frames need a grid centred at 0 in x or y, got {grid.range_m}; set "
+            "AugmentConfig.flip to 0"
+        )
+    return axes
+
+
+def check_square(grid: VoxelGrid) -> None:
+    """Refuses a grid that a quarter turn does not map onto itself.
+
+    Raises:
+        ValueError: the grid is not square in x and y and centred at 0.
     """
     x_min, y_min, _, x_max, y_max, _ = grid.range_m
-    if x_min != -x_max or y_min != -y_max:
+    if not -x_min == -y_min == x_max == y_max:
         raise ValueError(
-            f"mirrored frames need a grid centred at 0 in x and y, got {grid.range_m}; set "
-            "AugmentConfig.flip to 0 and leave out quarter_turn"
-        )
-    if square and x_max != y_max:
-        raise ValueError(
-            f"AugmentConfig.quarter_turn needs a grid that is square in x and y, got "
-            f"{grid.range_m}; leave it out"
+            "AugmentConfig.quarter_turn needs a grid that is square in x and y and centred at 0, "
+            f"got {grid.range_m}; leave it out"
         )
 
 

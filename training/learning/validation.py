@@ -8,13 +8,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.samples import LabelledFrames
 from occ_core.engine import OccupancyEngine
 from occ_core.metrics.occupancy import OccupancyScore
 
 
 def validate(
-    engine: OccupancyEngine, frames: NuScenesFrames, indices: Sequence[int]
+    engine: OccupancyEngine, frames: LabelledFrames, indices: Sequence[int]
 ) -> dict[str, Any]:
     """IoU and mIoU over the labelled keyframes at ``indices``, those of all processes together.
 

@@ -16,6 +16,7 @@ _BEFORE_IN_MODEL: dict[str, Any] = {
     "grid_frame": "lidar",
     "labels": json.loads(json.dumps(asdict(NUSCENES))),
 }
+_BEFORE_IN_GAUSS_RENDER: dict[str, Any] = {"min_opacity": 0.02}
 """What every training did before these options existed; with it a training is the same as then."""
 
 
@@ -32,6 +33,8 @@ def stored_fingerprint(folder: Path) -> str:
 def _digest(config: dict[str, Any]) -> str:
     config = _without(config, _BEFORE)
     config["model"] = _without(config["model"], _BEFORE_IN_MODEL)
+    if config.get("gauss_render"):
+        config["gauss_render"] = _without(config["gauss_render"], _BEFORE_IN_GAUSS_RENDER)
     compared = {
         name: value
         for name, value in _without_disabled(config).items()

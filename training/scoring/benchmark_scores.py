@@ -21,6 +21,7 @@ from occ_core.metrics.confusion import scores_as_one
 from occ_core.metrics.protocols import ScoringProtocol, official_scores
 from training.figures.keyframe import write_frame_picture
 from training.scoring.labelled_drives import lidar_positions
+from training.scoring.upsampled_logits import LastLogits, upsampled_ids
 
 Predict = Callable[[OccupancySample], np.ndarray]
 """The class ids that are predicted for a sample, ``[X, Y, Z]`` on the benchmark's grid."""
@@ -105,13 +106,16 @@ def predict_by_files(stored: PredictionFiles) -> Predict:
     return lambda sample: stored.read(sample.name)
 
 
-def predict_by_model(engine: OccupancyEngine, benchmark: OccupancyBenchmark) -> Predict:
-    """The predictions of a model, drive by drive; a coarser grid is brought to the benchmark's.
+def predict_by_model(engine: OccupancyEngine, protocol: ScoringProtocol) -> Predict:
+    """The predictions of a model, drive by drive; a coarser grid is brought to the benchmark's, by
+    the protocol's rule.
 
     Raises:
         ValueError: the model predicts other classes, another range, or in another frame.
     """
-    ratio = fitting_ratio(engine.model.config, benchmark)
+    labels = protocol.benchmark.labels
+    ratio = fitting_ratio(engine.model.config, protocol.benchmark)
+    logits = LastLogits(engine.model) if protocol.upsamples_logits and ratio > 1 else None
     drive: str | None = None
 
     def predict(sample: OccupancySample) -> np.ndarray:
@@ -122,6 +126,8 @@ def predict_by_model(engine: OccupancyEngine, benchmark: OccupancyBenchmark) -> 
             engine.reset("another drive begins")
             drive = sample.drive
         ids = engine.step(sample.frame).labels[0].numpy()
+        if logits is not None:
+            return upsampled_ids(logits.dense(), ratio, labels.empty).cpu().numpy()
         for axis in range(3):
             ids = ids.repeat(ratio, axis=axis)
         return ids
@@ -148,17 +154,7 @@ def fitting_ratio(config: OccupancyConfig, benchmark: OccupancyBenchmark) -> int
             f"the model's grid is fixed in the frame '{config.grid_frame}', that of {name} in "
             f"'{benchmark.grid_frame}'"
         )
-    ratio = round(config.grid.voxel_size_m / benchmark.grid.voxel_size_m)
-    try:
-        fits = ratio >= 1 and benchmark.grid.coarser(ratio) == config.grid
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"the model's grid must be that of {name}, {benchmark.grid}, or one whose voxels are a "
-            f"whole number of times as large; got {config.grid}"
-        )
-    return ratio
+    return benchmark.coarsening(config.grid)
 
 
 class _Rays:

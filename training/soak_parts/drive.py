@@ -17,7 +17,7 @@ from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, PointCloud2, PointField
 
-from occ_perception_ros.synchronizer import NUSCENES_OFFSETS_S
+from occ_perception_ros.sync_config import NUSCENES_OFFSETS_S
 from occ_perception_ros.topics import CAMERAS
 from training.soak_parts.faults import Fault, FaultTimeline
 

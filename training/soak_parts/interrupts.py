@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,13 @@ class Interruption:
 
 
 def interrupt_often(
-    children: Children, node: Node, calibration: Path, number: int, seed: int, is_stub: bool = False
+    children: Children,
+    node: Node,
+    calibration: Path,
+    number: int,
+    seed: int,
+    is_stub: bool = False,
+    first: int = 0,
 ) -> Iterator[Interruption]:
     """Starts the node ``number`` times and interrupts it; a line is printed for each.
 
@@ -58,13 +64,14 @@ def interrupt_often(
         number: of interruptions.
         seed: of the moments.
         is_stub: whether a quick engine takes the place of the shipped model.
+        first: number of interruptions that an earlier run has made, and that are left out.
     """
-    generator = np.random.default_rng(seed)
     player, drive = SoakPlayer(node, rate=1.0), SoakDrive(seed)
     start_s = 5.0
     """How long a start takes; measured whenever one was not interrupted."""
-    for index in range(number):
+    for index in range(first, number):
         moment = MOMENTS[index % len(MOMENTS)]
+        generator = np.random.default_rng([seed, index])
         child = start_node(children, calibration, is_stub, f"interrupted_{index}")
         children.wait(partial(has_begun, child), "the node to begin", READY_S, ending=child)
         began_s = time.monotonic()
@@ -88,6 +95,12 @@ def interrupt_often(
     player.close()
 
 
+def interruptions(result: Mapping[str, Any]) -> list[Interruption]:
+    """The interruptions that a result holds, whose ``interrupts`` are of ``summarise``."""
+    stored = result.get("interrupts", {}).get("each", [])
+    return [Interruption(**{**each, "alarms": tuple(each["alarms"])}) for each in stored]
+
+
 def summarise(found: Sequence[Interruption]) -> dict[str, Any]:
     """The interruptions for a JSON file."""
     return {
@@ -103,7 +116,7 @@ def summarise(found: Sequence[Interruption]) -> dict[str, Any]:
             }
             for moment in dict.fromkeys(MOMENTS)
         },
-        "unclean": [asdict(each) for each in found if not each.is_clean],
+        "each": [asdict(each) for each in found],
     }
 
 

@@ -10,7 +10,7 @@ It plugs into any model that predicts voxels::
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -34,8 +34,10 @@ from occ_core.rendering.virtual_cameras import (
     worst_location,
 )
 from occ_core.rendering.voxel_gaussians import (
+    MIN_OPACITY,
     SCALE,
     cascade_gaussians,
+    centred_inside,
     predicted_gaussians,
     true_gaussians,
 )
@@ -64,17 +66,53 @@ class GaussRenderConfig:
     """Semantics from above."""
     bev_depth: bool = True
     """Depth from above."""
+    min_opacity: float = MIN_OPACITY
+    """Voxels of a lower opacity are not rendered, and get no gradient. The default leaves out fog
+    of voxels that are empty with a probability above 0.858; the authors' code has 1 / 255.
+    """
+    inside_only: bool = False
+    """Leave out of the moving camera's view the voxels whose centre is outside the image, as the
+    authors' code does; by default their parts that reach into it are drawn.
+    """
+    learned_opacity: bool = False
+    """Training learns opacities from the features of the voxels (section 3.3), instead of deriving
+    them from the probability of being empty.
+    """
+    max_depths_m: tuple[float, float] | None = None
+    """Divisors of the depths from the moving camera and from above; None: half the width of the
+    grid and the whole.
+    """
 
     def __post_init__(self) -> None:
         if self.scale <= 0 or self.weight <= 0:
             raise ValueError(f"GaussRenderConfig needs a scale and a weight above 0, got {self}")
+        if not 0 <= self.min_opacity < 1 or min(self.max_depths_m or (1.0,)) <= 0:
+            raise ValueError(
+                "GaussRenderConfig needs min_opacity in [0, 1) and max_depths_m above 0, got "
+                f"{self.min_opacity} and {self.max_depths_m}"
+            )
         if not (self.camera or self.camera_depth or self.bev or self.bev_depth):
             raise ValueError("GaussRenderConfig: every term is off; switch one on")
 
 
-def authors_code() -> GaussRenderConfig:
-    """The settings of the authors' code, where they differ from the paper."""
-    return GaussRenderConfig(strategy="lifted", above="pinhole", weight=10.0)
+def authors_code(
+    benchmark: Literal["surroundocc", "occ3d", "kitti360"] = "surroundocc",
+) -> GaussRenderConfig:
+    """The settings of the authors' code for a benchmark, where they differ from the paper. That for
+    TPVFormer learns the opacity (``learned_opacity``), too.
+    """
+    released = GaussRenderConfig(
+        strategy="sensor",
+        above="pinhole",
+        weight=10.0,
+        min_opacity=1 / 255,
+        inside_only=True,
+        max_depths_m=(50.0, 100.0),
+    )
+    if benchmark == "surroundocc":
+        return replace(released, strategy="lifted")
+    # Gaussians of 0.27 m in voxels of 0.4 m; of 0.1 m in those of 0.2 m
+    return replace(released, scale=0.27 / 0.4 if benchmark == "occ3d" else SCALE)
 
 
 class GaussRenderLosses(NamedTuple):
@@ -98,6 +136,11 @@ class _VirtualView(NamedTuple):
     """Whether the view is the same in every epoch, so that its truth can be cached."""
     term: int
     """Position of its semantic term among those of Eq. 4; that of its depth follows."""
+
+    @property
+    def is_above(self) -> bool:
+        """Whether it is the camera from above."""
+        return self.term == 2
 
 
 class GaussRenderLoss(nn.Module):
@@ -161,6 +204,7 @@ class GaussRenderLoss(nn.Module):
                 opacity=opacity,
                 ignored=labels[sample] == IGNORE,
                 scale=self.config.scale,
+                min_opacity=self.config.min_opacity,
                 empty=self.empty,
             )
 
@@ -200,6 +244,7 @@ class GaussRenderLoss(nn.Module):
                 self.grid,
                 ignored=labels[sample] == IGNORE,
                 scale=self.config.scale,
+                min_opacity=self.config.min_opacity,
                 empty=self.empty,
             )
 
@@ -233,8 +278,7 @@ class GaussRenderLoss(nn.Module):
                 views.append(self._bev_view(labels.device))
             if not views:
                 continue
-            seen_by = [view.camera for view in views]
-            predictions = render_many(predicted(sample), seen_by, self.empty)
+            predictions = self._render(predicted(sample), views)
             truths = self._truths(labels[sample], views)
             for view, prediction, truth in zip(views, predictions, truths, strict=True):
                 semantics, depth = image_losses(prediction, truth, view.max_depth_m)
@@ -248,21 +292,35 @@ class GaussRenderLoss(nn.Module):
         weighted = config.weight * torch.stack(terms).sum()
         return GaussRenderLosses(camera, camera_depth, bev, bev_depth, weighted)
 
+    def _render(self, gaussians: Gaussians, views: Sequence[_VirtualView]) -> list[SemanticImage]:
+        if not self.config.inside_only:
+            return render_many(gaussians, [view.camera for view in views], self.empty)
+        shown = [
+            gaussians if view.is_above else centred_inside(gaussians, view.camera) for view in views
+        ]
+        return [
+            render_many(each, [view.camera], self.empty)[0]
+            for each, view in zip(shown, views, strict=True)
+        ]
+
     def _truths(self, labels: Tensor, views: Sequence[_VirtualView]) -> list[SemanticImage]:
         classes, empty = self.classes, self.empty
 
-        def render_truth(cameras: Sequence[Cameras]) -> list[SemanticImage]:
+        def render_truth(views: Sequence[_VirtualView]) -> list[SemanticImage]:
             gaussians = true_gaussians(
                 labels, classes, self.grid, scale=self.config.scale, empty=empty
             )
-            return render_many(gaussians, cameras, empty)
+            return self._render(gaussians, views)
 
         def render_alone(view: _VirtualView) -> SemanticImage:
-            return render_truth([view.camera])[0]
+            return render_truth([view])[0]
 
-        cache, settings = self.cache, (self.grid, classes, self.config.scale, empty)
+        cache = self.cache
+        settings: tuple[object, ...] = (self.grid, classes, self.config.scale, empty)
+        if self.config.inside_only:
+            settings = (*settings, "inside_only")
         if cache is None:
-            return render_truth([view.camera for view in views])
+            return render_truth(views)
         return [
             cache(labels, view.camera, settings, partial(render_alone, view))
             if view.is_static
@@ -290,6 +348,8 @@ class GaussRenderLoss(nn.Module):
             self.config.strategy, cameras, view_weights(cameras), self.grid, random, target
         )
         max_depth_m = max(abs(side) for side in self.grid.range_m[:2] + self.grid.range_m[3:5])
+        if self.config.max_depths_m is not None:
+            max_depth_m = self.config.max_depths_m[0]
         is_static = self.config.strategy in STATIC_STRATEGIES
         return _VirtualView(camera, max_depth_m, is_static, term=0)
 
@@ -301,6 +361,8 @@ class GaussRenderLoss(nn.Module):
         # The width of the grid is the height of the pinhole camera. The orthographic one is only
         # a few metres above the grid: divided by these, depth would outweigh every other term.
         width_m = self.grid.range_m[3] - self.grid.range_m[0]
+        if self.config.max_depths_m is not None:
+            width_m = self.config.max_depths_m[1]
         return _VirtualView(camera, width_m, is_static=True, term=2)
 
 

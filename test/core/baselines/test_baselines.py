@@ -1,4 +1,6 @@
-"""TPVFormer and SurroundOcc as models of this library: inputs, outputs, training, checkpoints."""
+"""TPVFormer, SurroundOcc and Symphonies as models of this library: inputs, outputs, training,
+checkpoints.
+"""
 
 from dataclasses import replace
 
@@ -8,7 +10,13 @@ import torch
 from occ_core.baselines.tpvformer import TPVFormer, pillar_points
 from occ_core.build import build_model
 from occ_core.checkpoint import load_checkpoint, save_checkpoint
-from occ_core.config import OccupancyConfig, SurroundOccConfig, TPVFormerConfig, debug
+from occ_core.config import (
+    OccupancyConfig,
+    SurroundOccConfig,
+    SymphoniesConfig,
+    TPVFormerConfig,
+    debug,
+)
 from occ_core.engine import OccupancyEngine
 from occ_core.voxel_grid import VoxelGrid
 
@@ -25,6 +33,12 @@ CONFIGS = {
     "surroundocc": replace(
         CAMERA_ONLY,
         surroundocc=SurroundOccConfig(channels=(32, 32), layers=(1, 2), samples=(2, 4), heads=2),
+    ),
+    "symphonies": replace(
+        CAMERA_ONLY,
+        symphonies=SymphoniesConfig(
+            channels=16, heads=2, layers=2, instances=5, samples=2, levels=2
+        ),
     ),
 }
 
@@ -79,7 +93,10 @@ def test_gradient_reaches_every_parameter(config: OccupancyConfig, make_frame):
     model = build_model(config)
     prediction = model(make_frame())
     outputs = (prediction.head.coarse, *prediction.coarser)
-    sum(logits.square().mean() for logits in outputs).backward()
+    loss = sum(logits.square().mean() for logits in outputs)
+    if prediction.depth_logits is not None:
+        loss = loss + prediction.depth_logits.square().mean()
+    loss.backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
@@ -129,3 +146,7 @@ def test_nonsense_is_refused():
         TPVFormerConfig(samples=(3, 64, 64))
     with pytest.raises(ValueError, match="for every level"):
         SurroundOccConfig(layers=(1,))
+    with pytest.raises(ValueError, match="must be a multiple of heads"):
+        SymphoniesConfig(channels=20)
+    with pytest.raises(ValueError, match="instances must be at least 1, got 0"):
+        SymphoniesConfig(instances=0)

@@ -17,7 +17,7 @@ from official_layouts import (
     write_surroundocc,
 )
 
-from occ_core.datasets.benchmark_data import open_benchmark
+from occ_core.datasets.benchmark_data import benchmark_of, drive_names, open_benchmark, open_frames
 from occ_core.datasets.samples import OccupancyData, OccupancySample, SampleStream
 from occ_core.labels.benchmarks import BENCHMARKS
 
@@ -130,6 +130,62 @@ def test_splits_of_semantic_kitti(kitti: tuple[Path, np.ndarray, np.ndarray]) ->
         open_benchmark("semantic_kitti", root, split="train")
     with pytest.raises(ValueError, match=r"no split 'dev'; it has \['test', 'train', 'val'\]"):
         open_benchmark("semantic_kitti", root, split="dev")
+
+
+def test_chosen_sequences(kitti: tuple[Path, np.ndarray, np.ndarray]) -> None:
+    root, labels, occluded = kitti
+    folder = write_kitti_scan(root, 0, SCAN, sequence="00")
+    write_kitti_voxels(folder, 0, labels, occluded, SCAN)
+    assert drive_names("semantic_kitti", root) == ["00", "08"]
+    assert drive_names("semantic_kitti", root, "val") == ["08"]
+    (sample,) = samples(open_benchmark("semantic_kitti", root, drives=["00"]))
+    assert sample.name == "00/000000"
+    with pytest.raises(
+        ValueError, match=r"frames of the sequences \['03'\]; it has .*\['00', '08'\]"
+    ):
+        open_benchmark("semantic_kitti", root, drives=["00", "03"])
+
+
+def test_chosen_drives_of_kitti_360(tmp_path: Path) -> None:
+    labels = random_labels(KITTI_SHAPE, 19)
+    other = "2013_05_28_drive_0000_sync"
+    for drive in (DRIVE, other):
+        write_kitti_360(tmp_path, 5, labels, drive=drive)
+    assert drive_names("kitti360", tmp_path) == [other, DRIVE]
+    assert drive_names("kitti360", tmp_path, "val") == [DRIVE]
+    frames = open_frames("kitti360", tmp_path, [other], SIZE, BENCHMARKS["kitti360"].grid)
+    assert len(frames) == 1 and frames.name(0) == f"{other}/000005"
+    assert frames.label_path(0).name == "000005_1_1.npy"
+    (scan,) = frames.sweeps(0)
+    assert scan.stamp_ns == 500_000_000
+    with pytest.raises(ValueError, match="no labelled frames of the sequences"):
+        open_frames("kitti360", tmp_path, ["drive"], SIZE, BENCHMARKS["kitti360"].grid)
+
+
+def test_chosen_scenes_of_nuscenes(tiny_nuscenes: Path) -> None:
+    assert drive_names("occ3d", tiny_nuscenes) == ["scene-0061"]
+    assert drive_names("occ3d", tiny_nuscenes, "mini_train") == ["scene-0061"]
+    chosen = open_benchmark("occ3d", tiny_nuscenes, split="train", drives=["scene-0061"])
+    assert len(chosen) == 2
+    with pytest.raises(ValueError, match=r"scenes \['scene-0001'\] are not among the 1 of split"):
+        open_benchmark("occ3d", tiny_nuscenes, split="train", drives=["scene-0001"])
+    with pytest.raises(ValueError, match="scene-0001"):
+        open_benchmark("occ3d", tiny_nuscenes, drives=["scene-0001"])
+
+
+def test_the_benchmark_of_a_label_set() -> None:
+    assert benchmark_of("nuscenes") == "surroundocc" and benchmark_of("kitti360") == "kitti360"
+    with pytest.raises(ValueError, match="no data set has labels of 'mine'"):
+        benchmark_of("mine")
+
+
+def test_without_an_image_size_there_are_labels_alone(
+    kitti: tuple[Path, np.ndarray, np.ndarray],
+) -> None:
+    data = open_benchmark("semantic_kitti", kitti[0])
+    assert data.sample(0).frame is None
+    with pytest.raises(ValueError, match="08/000005 has no frame without an image size"):
+        data.frame(0)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("prepared", [True, False])

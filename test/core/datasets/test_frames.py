@@ -61,7 +61,7 @@ def test_visible_voxels_where_there_are_masks(tiny_nuscenes):
 
 
 def test_a_grid_without_labels_is_refused(tiny_nuscenes):
-    with pytest.raises(ValueError, match="labels exist for"):
+    with pytest.raises(ValueError, match="the grid must be that of surroundocc"):
         NuScenesFrames(tiny_nuscenes, grid=VoxelGrid((0.0, 0.0, 0.0, 8.0, 8.0, 8.0), 0.5))
 
 

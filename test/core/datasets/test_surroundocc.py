@@ -100,3 +100,22 @@ def test_coarse_labels():
     labels[2, 0, 0], labels[3, 1, 1] = 16, 1  # a tie: the smaller id
     assert coarsen_labels(labels, 2)[1, 0, 0] == 1
     assert (coarsen_labels(labels, 1) == labels).all()
+
+
+@pytest.mark.parametrize(("ratio", "empty"), [(2, 0), (3, 5)])
+def test_coarse_labels_voxel_by_voxel(ratio: int, empty: int):
+    """Random labels with voxels of every kind, against the rule written out."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice([0, 1, 5, 255, empty], (12, 12, 12), p=[0.02, 0.02, 0.02, 0.02, 0.92])
+    labels = labels.astype(np.uint8)
+    expected = np.empty(tuple(cells // ratio for cells in labels.shape), dtype=np.uint8)
+    for x, y, z in np.ndindex(*expected.shape):
+        corner = np.array([x, y, z]) * ratio
+        children = labels[tuple(slice(low, low + ratio) for low in corner)].ravel()
+        votes = np.bincount(children[(children != empty) & (children != 255)])
+        if votes.any():
+            expected[x, y, z] = votes.argmax()
+        else:
+            expected[x, y, z] = 255 if (children == 255).any() else empty
+    assert {0, 255, empty} <= set(expected.ravel().tolist())
+    assert np.array_equal(coarsen_labels(labels, ratio, empty), expected)

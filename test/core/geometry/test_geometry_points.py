@@ -112,6 +112,37 @@ def test_another_vehicle_has_another_box():
     assert_allclose(joined[:, :3], [[0, 0, -1]])
 
 
+def test_the_box_of_the_ego_vehicle_may_lie_in_the_sensor_s_frame():
+    """The grid's x is the sensor's y, and its origin lies 10 m before the sensor's."""
+    grid_from_sensor = pose_matrix([10, 0, 0], QUARTER_TURN)
+    points = np.array([[3, 0, 0, 1], [0, 3, 0, 2]], dtype=np.float32)  # at (10, 3) and (7, 0)
+    box = (2.0, -1.0, -1.0, 4.0, 1.0, 1.0)
+    joined = accumulate_sweeps([(points, np.eye(4), 0)], grid_from_sensor, box, np.eye(4))
+    assert_allclose(joined, [[7, 0, 0, 2, 0]], atol=1e-6)
+    (of_grid,) = accumulate_sweeps(
+        [(points, np.eye(4), 0)], grid_from_sensor, (6.0, *box[1:3], 8.0, *box[4:])
+    )
+    assert_allclose(of_grid, [10, 3, 0, 1, 0], atol=1e-6)
+
+
+def test_long_sweeps_are_joined_like_short_ones():
+    """Points by thousands are moved in blocks: as one by one, those left out included."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-20, 20, (20_000, 5)).astype(np.float32)
+    points[rng.random(20_000) < 0.01, :3] = 0
+    points[rng.random(20_000) < 0.01, 1] = np.nan
+    then = pose_matrix([1, 2, 0.5], [0.96, 0.0, 0.0, 0.28])
+    joined = accumulate_sweeps([(points, then, 0), (points[:9_000], np.eye(4), 50_000_000)])
+    expected = []
+    for cloud, pose, age_s in ((points, then, 0.05), (points[:9_000], np.eye(4), 0.0)):
+        x, y, z = cloud[:, :3].T
+        on_ego = (abs(x) < 1) & (y > -1.7) & (y < 2.6) & (z > -2) & (z < 0.5)
+        kept = cloud[np.isfinite(cloud[:, 1]) & cloud[:, :3].any(axis=1) & ~on_ego]
+        moved = transform_points(pose, kept)[:, :3]
+        expected.append(np.c_[moved, kept[:, 3], np.full(len(kept), age_s)])
+    assert_allclose(joined, np.concatenate(expected), atol=1e-5)
+
+
 def test_no_ego_return_of_a_real_sweep_survives(real_data):
     from occ_core.datasets.nuscenes import NuScenes
 

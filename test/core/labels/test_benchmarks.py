@@ -1,6 +1,7 @@
 import pytest
 
 from occ_core.labels.benchmarks import BENCHMARKS
+from occ_core.voxel_grid import VoxelGrid
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,14 @@ def test_classes_and_grid(
     assert benchmark.labels.names[benchmark.labels.empty] == empty
     assert benchmark.grid.shape == shape
     assert (benchmark.grid.voxel_size_m, benchmark.grid.min_m) == (size_m, corner_m)
+
+
+def test_a_coarser_grid_holds_whole_voxels_of_the_benchmark():
+    """0.2 m voxels of KITTI: 0.8 m are 4 of them, 0.1 m and another range none."""
+    benchmark = BENCHMARKS["semantic_kitti"]
+    assert [benchmark.coarsening(benchmark.grid.coarser(ratio)) for ratio in (1, 2, 4)] == [1, 2, 4]
+    shorter = VoxelGrid((0.0, -25.6, -2.0, 25.6, 25.6, 4.4), 0.2)
+    between = VoxelGrid(benchmark.grid.range_m, 0.32)  # 160 x 160 x 20
+    for grid in (benchmark.grid.finer(2), shorter, between, BENCHMARKS["occ3d"].grid):
+        with pytest.raises(ValueError, match="the grid must be that of semantic_kitti"):
+            benchmark.coarsening(grid)

@@ -44,6 +44,8 @@ class CountingEngine:
     """Keeps frames; with a gate, it waits there."""
 
     made: list[weakref.ref[CountingEngine]] = []
+    max_refined = 16_000
+    refined = 12_000
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []

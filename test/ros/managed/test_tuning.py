@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.srv import SetParametersAtomically
 
 
@@ -26,3 +27,25 @@ def test_dynamic_parameters_act_on_the_next_frame(fleet: Any) -> None:
     assert len(engine.frames[2].points[0]) == 0
     (fixed,) = vehicle.set(sync__sweeps=1)
     assert not fixed.successful and "read-only" in fixed.reason
+
+
+def test_a_latency_goal_refines_fewer_voxels_and_says_so(fleet: Any) -> None:
+    vehicle = fleet.vehicle(fleet.fresh)
+    vehicle.connect()
+    engine = vehicle.node.pipeline._engine
+    vehicle.drive(100)
+    assert engine.max_refined == 16_000  # there is no goal
+    # No frame can be answered in a microsecond: the first is cut to half of the 12,000 refined.
+    assert vehicle.set(SetParametersAtomically, latency_goal_ms=1e-3).successful
+    vehicle.drive(101)
+    vehicle.until(lambda: engine.max_refined == 6000, "lower limit")
+    text = "at most 6000 instead of 16000 voxels are refined, to answer within 0 ms"
+
+    def warned() -> bool:
+        return any(text in status.message for status in vehicle.diagnostics)
+
+    vehicle.until(warned, "diagnostics of the limit")
+    assert all(s.level == DiagnosticStatus.WARN for s in vehicle.diagnostics if text in s.message)
+    assert vehicle.set(SetParametersAtomically, latency_goal_ms=0.0).successful
+    vehicle.drive(102)
+    vehicle.until(lambda: engine.max_refined == 16_000, "limit of the model")

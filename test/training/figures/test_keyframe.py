@@ -171,6 +171,14 @@ def test_the_keyframe_picture_holds_every_part() -> None:
         keyframe_picture(images[:5], one_voxel(2, 2), None, GRID)
 
 
+def test_one_image_is_the_front_camera_s() -> None:
+    """As of KITTI, whose frames have no other."""
+    image = np.full((90, 160, 3), (200, 20, 128), dtype=np.uint8)
+    alone = keyframe_picture([image], one_voxel(2, 2), None, GRID)
+    in_its_place = keyframe_picture([None, image, *[None] * 4], one_voxel(2, 2), None, GRID)
+    assert np.array_equal(alone, in_its_place)
+
+
 def test_the_animation_plays_every_picture(tmp_path: Path) -> None:
     pictures = [np.full((40, 80, 3), value, dtype=np.uint8) for value in (20, 120, 220)]
     animation(pictures, tmp_path / "sub" / "a.webp", width=40)

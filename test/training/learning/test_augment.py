@@ -208,3 +208,18 @@ def test_an_oblong_grid_cannot_be_turned():
             rng,
             rng,
         )
+
+
+def test_a_grid_ahead_is_mirrored_left_and_right_alone():
+    """From 0 to 8 m along x, centred along y: of four mirrorings two remain."""
+    grid = VoxelGrid((0.0, -4.0, -2.0, 8.0, 4.0, 2.0), 1.0)
+    labels = torch.arange(8 * 8 * 4).remainder(17).view(8, 8, 4).to(torch.uint8)
+    found = set()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        config = replace(NOTHING, flip=0.5)
+        frame, varied = augment(make_frame(), labels, grid, SWEEPS, config, rng, rng)
+        place = tuple(frame.points[0][0, :2].tolist())
+        found.add(place)
+        assert torch.equal(varied, labels if place[1] > 0 else labels.flip(1))
+    assert found == {(1.25, 2.5), (1.25, -2.5)}

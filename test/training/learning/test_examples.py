@@ -73,7 +73,7 @@ def test_a_key_always_gives_the_same_example(frames: NuScenesFrames, config: Aug
 def test_sweeps_were_measured_where_the_car_was(frames: NuScenesFrames):
     """The car of the first drive goes at 2 m/s: a sweep of age t was taken 2 t behind."""
     keyframe = frames.keyframes[1]
-    newest, *earlier = sweep_poses(keyframe, keyframe.lidar.world_from_lidar)
+    newest, *earlier = sweep_poses(frames.sweeps(1), frames.world_from_grid(1))
     assert newest.age_s == 0 and len(earlier) == len(keyframe.sweeps) > 0
     np.testing.assert_allclose(newest.grid_from_sensor, np.eye(4), atol=1e-9)
     for age_s, pose in earlier:
@@ -165,7 +165,7 @@ def test_examples_of_occ3d_lie_in_the_vehicles_frame(tmp_path: Path) -> None:
     # (8, 12, 4) / 2 = (4, 6, 2), and again (2, 3, 1)
     assert (plain.labels != 17).nonzero().tolist() == [[0, 4, 6, 2]]
     assert (plain.coarse_labels != 17).nonzero().tolist() == [[0, 2, 3, 1]]
-    newest, before, *_ = sweep_poses(frames.keyframes[1], frames.world_from_grid(1))
+    newest, before, *_ = sweep_poses(frames.sweeps(1), frames.world_from_grid(1))
     # The LiDAR stands at (1, 0, 1.8) of the vehicle, and 0.1 s earlier 1 m further back.
     np.testing.assert_allclose(newest.grid_from_sensor[:3, 3], [1, 0, 1.8], atol=1e-9)
     np.testing.assert_allclose(before.grid_from_sensor[:3, 3], [0, 0, 1.8], atol=1e-9)

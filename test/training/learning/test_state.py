@@ -22,6 +22,7 @@ KEYS = [
     "pasts",
     "renderer",
     "encoder",
+    "gauss_render",
 ]
 """Keys of ``state.pt``; renaming one would make stopped trainings unreadable."""
 PAST_KEYS = ["intrinsics", "camera_from_grid", "images", "valid", "world_from_grid", "stamp_ns"]

@@ -16,6 +16,8 @@ class RenderedTerms(NamedTuple):
 
 
 class FixedLoss:
+    opacity = None
+
     def from_cascade(self, *_: object) -> RenderedTerms:
         return RenderedTerms(bev=torch.tensor(0.5), total=torch.tensor(0.25))
 

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from occ_core.types import DriveContext, Frame
 from occ_core.voxel_grid import VoxelGrid
-from training.learning.symmetries import Labelled, check_symmetric, flip, lift, quarter_turns
+from training.learning.symmetries import (
+    Labelled,
+    check_square,
+    flip,
+    lift,
+    mirrored_axes,
+    quarter_turns,
+)
 
 GRID = VoxelGrid((-4.0, -4.0, -2.0, 4.0, 4.0, 2.0), 0.5)
 POINTS = torch.tensor([[1.2, 2.3, 0.6, 100.0, 0.0], [-3.1, 0.4, -1.1, 20.0, 0.3]])
@@ -148,9 +155,12 @@ def test_an_empty_cloud_can_be_moved(labelled: Labelled):
 
 def test_a_grid_that_does_not_map_onto_itself_is_refused():
     ahead = VoxelGrid((0.0, -4.0, -2.0, 8.0, 4.0, 2.0), 1.0)
-    with pytest.raises(ValueError, match=r"centred at 0 in x and y, got \(0.0, -4.0"):
-        check_symmetric(ahead, square=False)
+    assert mirrored_axes(ahead) == (1,) and mirrored_axes(GRID) == (0, 1)
+    corner = VoxelGrid((0.0, 0.0, -2.0, 8.0, 8.0, 2.0), 1.0)
+    with pytest.raises(ValueError, match=r"centred at 0 in x or y, got \(0.0, 0.0"):
+        mirrored_axes(corner)
+    check_square(GRID)
     oblong = VoxelGrid((-8.0, -4.0, -2.0, 8.0, 4.0, 2.0), 1.0)
-    check_symmetric(oblong, square=False)
-    with pytest.raises(ValueError, match="quarter_turn needs a grid that is square"):
-        check_symmetric(oblong, square=True)
+    for grid in (oblong, ahead, corner):
+        with pytest.raises(ValueError, match="quarter_turn needs a grid that is square"):
+            check_square(grid)

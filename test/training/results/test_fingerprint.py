@@ -1,7 +1,9 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+from occ_core.losses.gauss_render.loss import GaussRenderConfig
 from training.recipes import nano_town
 from training.results.fingerprint import fingerprint, stored_fingerprint
 
@@ -18,3 +20,15 @@ def test_a_stored_configuration_has_the_same_fingerprint(tmp_path: Path):
     config = asdict(nano_town()) | {"an_option_of_the_past": False, "another": None}
     (tmp_path / "config.json").write_text(json.dumps(config, default=str))
     assert stored_fingerprint(tmp_path) == fingerprint(nano_town())
+
+
+def test_options_of_the_renderer_that_came_later_leave_a_training_as_it_was(tmp_path: Path):
+    """Faint voxels were always left out below 0.02; another bound is another training."""
+    recipe = replace(nano_town(), gauss_render=GaussRenderConfig())
+    earlier: dict[str, Any] = asdict(recipe)
+    for name in ("min_opacity", "inside_only", "learned_opacity", "max_depths_m"):
+        del earlier["gauss_render"][name]
+    (tmp_path / "config.json").write_text(json.dumps(earlier, default=str))
+    assert stored_fingerprint(tmp_path) == fingerprint(recipe)
+    foggy = replace(recipe, gauss_render=GaussRenderConfig(min_opacity=1 / 255))
+    assert fingerprint(foggy) != fingerprint(recipe)

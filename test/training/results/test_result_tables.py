@@ -3,7 +3,14 @@
 import json
 from pathlib import Path
 
-from training.results.result_tables import Column, ablation_table, markdown, plain, signed
+from training.results.result_tables import (
+    Column,
+    ablation_table,
+    markdown,
+    plain,
+    profile_table,
+    signed,
+)
 
 
 def test_a_table_has_a_head_a_rule_and_its_rows() -> None:
@@ -50,3 +57,17 @@ def test_references_show_scores_and_the_others_differences(tmp_path: Path) -> No
     # a chosen row brings the one that it is compared to
     chosen = ablation_table("table", columns, tmp_path, chosen=["memory"]).splitlines()[2:]
     assert chosen == [table[1], table[2]]
+
+
+def test_a_profile_shows_the_dearest_part_first_and_no_absent_one(tmp_path: Path) -> None:
+    def times(cpu_ms: float, wall_ms: float) -> dict[str, float]:
+        return {"cpu_ms": cpu_ms, "wall_ms": wall_ms}
+
+    stages = {"prompts": times(0.26, 0.2), "head": times(50.04, 30), "lidar_attention": times(0, 0)}
+    shipped = {"stages": stages, "step": times(50.3, 30.2)}
+    (tmp_path / "profile.json").write_text(json.dumps({"models": {"shipped": shipped}}))
+    assert profile_table(tmp_path).splitlines()[2:] == [
+        "| `head` | 50.0 | 30.0 |",
+        "| `prompts` | 0.3 | 0.2 |",
+        "| `step` | 50.3 | 30.2 |",
+    ]
