@@ -106,6 +106,13 @@ SECTIONS = (
         _evaluate("--data data/town_weathers --json docs/results/tiny/context_town_weathers.json"),
     ),
     Section(
+        "The shipped weights on unseen towns",
+        "shipped.json",
+        f"Plain towns ({TEST}); these weights are made for real streets, which follow below.",
+        tables.shipped_table,
+        _evaluate("--data data/town_test --json docs/results/shipped.json"),
+    ),
+    Section(
         "By region and sensor",
         "yardsticks.json",
         f"The shipped checkpoint on the eight drives of {TEST}: in the whole grid and where a "

@@ -95,6 +95,18 @@ def scores_table(data: str, results: Path) -> str:
     return markdown(["", *MODELS.values()], rows)
 
 
+def shipped_table(results: Path) -> str:
+    """Scores of the shipped checkpoint, and its IoU of every class."""
+    scores = load_json(results / "shipped.json")
+    rows = [
+        ["RayIoU", plain(100 * scores["ray_iou"], 1)],
+        ["IoU", plain(100 * scores["iou"], 1)],
+        ["mIoU", plain(100 * scores["miou"], 1)],
+        *([n.replace("_", " "), plain(100 * v, 1)] for n, v in scores["per_class"].items()),
+    ]
+    return markdown(["%", "shipped"], rows)
+
+
 def classes_table(results: Path) -> str:
     """IoU of every class, of the same checkpoints, over all weathers."""
     scores = [load_json(results / "tiny" / f"{name}_town_weathers.json") for name in MODELS]
