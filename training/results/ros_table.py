@@ -50,7 +50,7 @@ def _pass_rows(passes: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _counts(played: dict[str, Any]) -> str:
     sets = " / ".join(map(str, played["sets"]))
-    return f"{sets}, {played['us_per_message']:.0f} us a message"
+    return f"{sets}, {played['us_per_message']:.1f} us a message"
 
 
 def _frame_rows(frame: dict[str, Any]) -> list[tuple[str, str]]:

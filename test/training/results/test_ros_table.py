@@ -29,9 +29,9 @@ def test_each_part_has_its_rows(tmp_path: Path) -> None:
     )
     assert ros_table(tmp_path).splitlines()[2:] == [
         "| markers, ms of processor time | ours 2.00; rclpy_points 60.0, 30.0x |",  # 60 / 2
-        "| sets of 3 sweeps in three passes, all | ours 3 / 3, 10 us a message; "
-        "message_filters 3 / 1, 250 us a message |",
-        "| sets of 3 sweeps in three passes, one | ours 3 / 3, 10 us a message |",
+        "| sets of 3 sweeps in three passes, all | ours 3 / 3, 10.0 us a message; "
+        "message_filters 3 / 1, 250.0 us a message |",
+        "| sets of 3 sweeps in three passes, one | ours 3 / 3, 10.0 us a message |",
         "| a frame, ms of processor time | decode 10, model 40 |",
         "| a frame, all but the model over the model | 25% |",
         "| first frame, ms of processor time | 55, later ones 50 |",
