@@ -75,6 +75,8 @@ def test_it_gives_messages_more_shared_memory() -> None:
     for use in (False, True):
         program = SHARED_MEMORY.format(use=use)
         environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        # or it would map the memory of nodes that happen to run beside the tests
+        environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"
         done = subprocess.run(
             [sys.executable, "-c", program],
             env=environment,
