@@ -139,6 +139,8 @@ def tiny_streets() -> TrainConfig:
         epoch_steps=200,
         clip=1,
         repeat_rare=1,
+        validation_scenes=4,
+        validation_frames=6,
         language=LanguageTraining(),
         forget=FORGET,
         processes=2,

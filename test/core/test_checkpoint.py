@@ -160,6 +160,7 @@ def test_shipped_checkpoint_is_small_and_loads():
     model, description = load_checkpoint(SHIPPED)
     assert model.config.grid.shape == (200, 200, 16)
     assert {"command", "seed", "scores"} <= description["made_by"].keys()
+    assert " /" not in description["made_by"]["command"]  # no place on the machine of its training
 
 
 def test_a_larger_model_starts_as_the_smaller_one_was(saved, make_frame):
