@@ -100,6 +100,7 @@ setup(
         "train": TRAIN,
         "test": TEST,
         "docs": DOCS,
+        "ray": ["ray"],  # training.make_labels on a cluster, by --engine ray
         "onnx": ["onnx", "onnxruntime", "onnxscript"],  # the dense parts of occ_export
         # spconv's CUDA build fills the same folders as its CPU build, so pip must put it over the
         # other afterwards:

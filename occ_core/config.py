@@ -141,6 +141,10 @@ class OccupancyConfig:
     """(height, width) of the images in ``Frame``."""
     channels: int = 32
     """Channels of every volume."""
+    masked_inputs: bool = False
+    """Paint the sky in the images black and leave out noisy points before anything else, as TACOcc
+    does; see ``mask_inputs``.
+    """
     image_encoder: ImageEncoderConfig = ImageEncoderConfig()
     image_classes: bool = False
     """Classify every cell of the feature maps, so that training can supervise the images directly.

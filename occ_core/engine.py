@@ -16,6 +16,7 @@ from occ_core.checkpoint import checkpoint_id, load_checkpoint
 from occ_core.head import OccupancyHead, classify
 from occ_core.interface import VoxelModel
 from occ_core.ops.sparse import HAS_CUDA
+from occ_core.preprocessing.masked_inputs import mask_inputs
 from occ_core.temporal import discontinuity
 from occ_core.types import Frame, Occupancy, TemporalMemory
 
@@ -159,8 +160,8 @@ class OccupancyEngine:
             AnswerError: the answer, or what the model would remember of it, is not finite. The
                 memory is discarded, since one such value would spread through all later answers.
         """
-        frame = frame.to(self.device)
         config = self.model.config
+        frame = (mask_inputs(frame) if config.masked_inputs else frame).to(self.device)
         memory_reset = None
         if self.memory is not None:
             memory_reset = discontinuity(self.memory, frame, config.memory_rules)

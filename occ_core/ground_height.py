@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from occ_core.ops.backend import is_exporting
+from occ_core.ops.height_histogram import height_histogram
 from occ_core.view_transform import SamplePoints, no_features
 from occ_core.voxel_grid import VoxelGrid
 
@@ -71,11 +73,13 @@ class GroundHeight(nn.Module):
             points: as in ``Frame.points``.
         """
         ground = estimate_ground(points, self.grid)
-        batch, shape = len(volume), self.grid.shape
-        centres = self.grid.all_centres(volume.device).view(-1, 3)
-        samples = torch.arange(batch, device=volume.device).repeat_interleave(len(centres))
-        features = self.at_points(ground, centres.repeat(batch, 1), samples)
-        embedded = self.embed(features).view(batch, *shape, -1).permute(0, 4, 1, 2, 3)
+        centres = self.grid.all_centres(volume.device)  # [X, Y, Z, 3]
+        columns = centres[:, :, 0].reshape(-1, 3)
+        samples = torch.arange(len(volume), device=volume.device).repeat_interleave(len(columns))
+        below = sample_ground(ground, self.grid, columns.repeat(len(volume), 1), samples)
+        above = centres[..., 2] - below.view(-1, *self.grid.shape[:2], 1)  # [B, X, Y, Z]
+        features = height_features(above) * ground.is_known.view(-1, 1, 1, 1, 1)
+        embedded = self.embed(features).permute(0, 4, 1, 2, 3)
         return Grounded(volume + embedded.to(volume.dtype), partial(self.at_points, ground))
 
     @torch.autocast("cpu", enabled=False)  # bfloat16 would move heights by centimetres
@@ -83,19 +87,22 @@ class GroundHeight(nn.Module):
     def at_points(
         self, ground: GroundMap, points_m: Float[Tensor, "p 3"], sample: Int[Tensor, " p"]
     ) -> Float[Tensor, "p feature"]:
-        """Features of points: their height above the ground, linear between ``KNOTS_M``; zero where
-        the ground is unknown.
-        """
+        """Features of points, see ``height_features``; zero where the ground is unknown."""
         above = points_m[:, 2] - sample_ground(ground, self.grid, points_m, sample)
-        knots = points_m.new_tensor(KNOTS_M)
-        # how far the height has passed from each knot to the next; a feature has been passed to,
-        # and not yet passed from
-        passed = ((above[:, None] - knots[:-1]) / knots.diff()).clamp_(0, 1)
-        features = points_m.new_empty(len(points_m), len(knots))
-        features[:, 0] = 1 - passed[:, 0]
-        torch.sub(passed[:, :-1], passed[:, 1:], out=features[:, 1:-1])
-        features[:, -1] = passed[:, -1]
-        return features * ground.is_known[sample, None]
+        return height_features(above) * ground.is_known[sample, None]
+
+
+def height_features(above_m: Float[Tensor, "*n"]) -> Float[Tensor, "*n feature"]:
+    """Features of heights above the ground, linear between ``KNOTS_M``."""
+    knots = above_m.new_tensor(KNOTS_M)
+    # how far the height has passed from each knot to the next; a feature has been passed to, and
+    # not yet passed from
+    passed = ((above_m[..., None] - knots[:-1]) / knots.diff()).clamp_(0, 1)
+    features = above_m.new_empty(*above_m.shape, len(knots))
+    features[..., 0] = 1 - passed[..., 0]
+    torch.sub(passed[..., :-1], passed[..., 1:], out=features[..., 1:-1])
+    features[..., -1] = passed[..., -1]
+    return features
 
 
 class NoGroundHeight(nn.Module):
@@ -117,37 +124,27 @@ def estimate_ground(points: tuple[Float[Tensor, "_ 5"], ...], grid: VoxelGrid) -
     The lowest returns of a cell are its ground, unless they lie far above those of cells near by.
     Cells without ground get the mean of their neighbours, and so on outwards.
     """
-    heights = [lowest_returns(cloud[:, :3], grid) for cloud in points]
-    height = torch.stack(heights)[:, None]  # [B, 1, X, Y], infinite without a return
+    height = torch.stack([lowest_returns(cloud, grid) for cloud in points])[
+        :, None
+    ]  # [B, 1, X, Y], infinite without a return
     lowest_nearby = -F.max_pool2d(-height, 5, stride=1, padding=2)
     known = torch.isfinite(height) & (height <= lowest_nearby + MAX_RISE_M)
     filled = _fill(torch.where(known, height, 0.0), known)
     return GroundMap(filled[:, 0], known.flatten(1).any(dim=1))
 
 
-def lowest_returns(points_m: Float[Tensor, "p 3"], grid: VoxelGrid) -> Float[Tensor, "x y"]:
+def lowest_returns(points: Float[Tensor, "p 5"], grid: VoxelGrid) -> Float[Tensor, "x y"]:
     """The mean height of the lowest returns of each cell, infinite for a cell without any.
 
     They are those of the first bin of the cell's height histogram by which at least two points, and
     2 % of the cell's, lie at or below it: single points below the ground are mirror images.
     """
-    low, high = points_m.new_tensor(grid.range_m[:3]), points_m.new_tensor(grid.range_m[3:])
-    points_m = points_m[((points_m >= low) & (points_m < high)).all(dim=1)]
-    cells = [_cells(grid.range_m[axis + 3] - grid.range_m[axis]) for axis in (0, 1)]
-    bins = max(1, round((grid.range_m[5] - grid.range_m[2]) / BIN_M))
-    x, y = ((points_m[:, axis] - low[axis]) / CELL_M for axis in (0, 1))
-    cell = x.long().clamp(max=cells[0] - 1) * cells[1] + y.long().clamp(max=cells[1] - 1)
-    bin_ = ((points_m[:, 2] - low[2]) / BIN_M).long().clamp(max=bins - 1)
-    slot = cell * bins + bin_
-    size = cells[0] * cells[1] * bins
-    count = torch.bincount(slot, minlength=size).view(-1, bins)
-    total = torch.zeros(size, dtype=points_m.dtype, device=points_m.device)
-    total = total.index_add(0, slot, points_m[:, 2]).view(-1, bins)
-    needed = (0.02 * count.sum(dim=1, keepdim=True)).clamp(min=2)
-    is_ground = count.cumsum(dim=1) >= needed
-    first = is_ground.int().argmax(dim=1, keepdim=True)
-    mean = (total / count.clamp(min=1)).gather(1, first)[:, 0]
-    return torch.where(is_ground.any(dim=1), mean, torch.inf).view(*cells)
+    count, total_m = height_histogram(points, grid, CELL_M, BIN_M)
+    needed = (0.02 * count.sum(dim=2, keepdim=True)).clamp(min=2)
+    is_ground = count.cumsum(dim=2) >= needed
+    first = is_ground.int().argmax(dim=2, keepdim=True)
+    mean = total_m.gather(2, first) / count.gather(2, first).clamp(min=1)
+    return torch.where(is_ground.any(dim=2), mean[..., 0], torch.inf)
 
 
 def sample_ground(
@@ -166,22 +163,19 @@ def sample_ground(
     return height_m.gather(0, sample[None])[0]
 
 
-def _cells(extent_m: float) -> int:
-    """Number of cells along an extent; the last one may reach beyond it."""
-    return max(1, -int(-extent_m // CELL_M))
-
-
 def _fill(
     height: Float[Tensor, "batch 1 x y"], known: Bool[Tensor, "batch 1 x y"]
 ) -> Float[Tensor, "batch 1 x y"]:
-    """Heights everywhere: unknown cells take the mean of their known neighbours, ring by ring."""
-    weight = known.to(height.dtype)
+    """Heights everywhere: unknown cells, zero at first, take the mean of their known neighbours,
+    ring by ring.
+    """
+    weight, fillable = known.to(height.dtype), known.flatten(1).any(dim=1)
     for _ in range(max(height.shape[2:])):
-        if bool((weight > 0).flatten(1).all(dim=1).logical_or(~known.flatten(1).any(dim=1)).all()):
+        # an export takes all rings, since none of its steps may depend on the data
+        if not is_exporting() and bool((weight.flatten(1).amin(dim=1) > 0)[fillable].all()):
             break
-        summed = F.avg_pool2d(height * weight, 3, stride=1, padding=1)
-        share = F.avg_pool2d(weight, 3, stride=1, padding=1)
-        grown = torch.where(share > 0, summed / share.clamp(min=1e-6), 0.0)
-        height = torch.where(weight > 0, height, grown)
-        weight = torch.where((weight > 0) | (share > 0), 1.0, 0.0)
+        both = torch.cat([height, weight], dim=1)
+        summed, share = F.avg_pool2d(both, 3, stride=1, padding=1).split(1, dim=1)
+        height = torch.where(weight > 0, height, summed / share.clamp(min=1e-6))
+        weight = (share > 0).to(height.dtype)
     return height

@@ -174,7 +174,7 @@ class OccupancyHead(nn.Module):
         self, coarse: Float[Tensor, "batch class x y z"], lidar: SparseVolume
     ) -> Float[Tensor, "batch x y z"]:
         """The probability that a coarse voxel is occupied; 1 where it holds LiDAR points."""
-        occupied = 1 - coarse.movedim(1, -1).float().softmax(dim=-1)[..., self.empty]
+        occupied = 1 - probability_of(self.empty, coarse)
         hit = lidar.indices.long().clone()
         hit[:, 1:] //= self.ratio
         occupied[hit.unbind(1)] = 1.0
@@ -260,19 +260,21 @@ def decide(
     Args:
         empty: id of the empty class.
     """
+    probability = probability_of(empty, logits).contiguous()
+    label = torch.full_like(probability, empty, dtype=torch.uint8)
+    occupied = (probability <= 0.5).flatten().nonzero()[:, 0]  # a few of all voxels
+    rows = logits.movedim(1, -1).flatten(0, -2).index_select(0, occupied)
+    shares = rows.float().softmax(dim=-1)
+    shares[:, empty] = 0
+    best, best_label = shares.max(dim=-1)
+    label.view(-1)[occupied], probability.view(-1)[occupied] = best_label.to(torch.uint8), best
+    return label, probability
+
+
+def probability_of(
+    label: int, logits: Float[Tensor, "n class *voxels"]
+) -> Float[Tensor, "n *voxels"]:
+    """The softmax of one class alone, in half the time of all."""
     # channels last: the classes of a voxel are then contiguous
-    probabilities = logits.movedim(1, -1).float().softmax(dim=-1)
-    free = probabilities[..., empty]
-    best, label = without(probabilities, empty).max(dim=-1)
-    is_empty = free > 0.5
-    label = torch.where(is_empty, empty, label + (label >= empty)).to(torch.uint8)
-    return label, torch.where(is_empty, free, best)
-
-
-def without(values: Float[Tensor, "*n class"], label: int) -> Float[Tensor, "*n others"]:
-    """The values of all classes but one, which is no copy if it is the first or the last one."""
-    if label == 0:
-        return values[..., 1:]
-    if label == values.shape[-1] - 1:
-        return values[..., :-1]
-    return torch.cat([values[..., :label], values[..., label + 1 :]], dim=-1)
+    rows = logits.movedim(1, -1).float()
+    return (rows - rows[..., label : label + 1]).exp_().sum(dim=-1).reciprocal_()

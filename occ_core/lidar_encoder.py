@@ -4,6 +4,7 @@ reference 22 of TACOcc).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from occ_core.ops.linear_index import unravel_index
+from occ_core.ops.parallel import in_one_thread
 from occ_core.ops.sparse import SparseBlock, SparseVolume, sparse_volume, to_dense
 from occ_core.ops.voxelise import POINT_FEATURES, voxelise
 from occ_core.voxel_grid import VoxelGrid
@@ -70,6 +72,10 @@ class LidarEncoder(nn.Module):
         Args:
             points: as in ``Frame.points``; those outside the grid are left out.
         """
+        return in_one_thread(partial(self.encode, points), points[0].device)
+
+    def encode(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> LidarFeatures:
+        """As ``forward``, in the thread that calls it."""
         volume = self.voxelise(points)
         fine = volume
         for number, stage in enumerate(self.stages):

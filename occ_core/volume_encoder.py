@@ -23,29 +23,84 @@ class Pointwise(nn.Conv3d):
         return F.linear(rows, self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
 
 
+class Horizontal(nn.Conv3d):
+    """A 3x3x1 convolution without bias, as a 2D one of every horizontal slice.
+
+    Rows of a hundred voxels along y fill a CPU's vector units better than those of eight along z.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(
+            in_channels, out_channels, (3, 3, 1), (stride, stride, 1), (1, 1, 0), bias=False
+        )
+
+    def forward(self, slices: Float[Tensor, "batch c z x y"]) -> Float[Tensor, "batch c2 z x2 y2"]:
+        rows = slices.permute(0, 2, 3, 4, 1)  # [B, Z, X, Y, C]
+        images = rows.flatten(0, 1).permute(0, 3, 1, 2)  # [B * Z, C, X, Y]
+        convolved = F.conv2d(images, self.weight[..., 0], None, self.stride[:2], self.padding[:2])
+        rows = convolved.permute(0, 2, 3, 1).unflatten(0, rows.shape[:2])
+        return rows.permute(0, 4, 1, 2, 3)
+
+
+class Vertical(nn.Conv3d):
+    """A 1x1x3 convolution without bias, as a 2D one of the vertical slice that all columns side by
+    side make up.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(
+            in_channels, out_channels, (1, 1, 3), (1, 1, stride), (0, 0, 1), bias=False
+        )
+
+    def forward(self, slices: Float[Tensor, "batch c z x y"]) -> Float[Tensor, "batch c2 z2 x y"]:
+        rows = slices.permute(0, 2, 3, 4, 1)  # [B, Z, X, Y, C]
+        image = rows.flatten(2, 3).permute(0, 3, 1, 2)  # [B, C, Z, X * Y]
+        if torch.is_grad_enabled():  # or the gradient of the weights takes five times as long
+            image = image.contiguous()
+        weight = self.weight.flatten(2)[..., None]  # [C2, C, 3, 1]
+        convolved = F.conv2d(image, weight, None, (self.stride[2], 1), (1, 0))
+        rows = convolved.permute(0, 2, 3, 1).contiguous().unflatten(2, rows.shape[2:4])
+        return rows.permute(0, 4, 1, 2, 3)
+
+
+class Shrink(nn.Conv3d):
+    """A convolution of blocks of ``stride**3`` voxels, without bias, as a matrix product."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, stride, stride, bias=False)
+
+    def forward(self, slices: Float[Tensor, "batch c z x y"]) -> Float[Tensor, "batch c2 z2 x2 y2"]:
+        rows, stride = slices.permute(0, 2, 3, 4, 1), self.stride[0]  # [B, Z, X, Y, C]
+        for axis in (1, 3, 5):
+            rows = rows.unflatten(axis, (-1, stride))
+        blocks = rows.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)  # [B, Z2, X2, Y2, block * C]
+        weight = self.weight.permute(0, 4, 2, 3, 1).flatten(1)
+        return F.linear(blocks, weight).permute(0, 4, 1, 2, 3)
+
+
 def convolution(
     in_channels: int, out_channels: int, *, stride: int = 1, factorised: bool
 ) -> nn.Sequential:
     """A 3x3x3 convolution and a GroupNorm.
 
     Args:
-        factorised: 3x3x1 and then 1x1x3 instead, at less than half the work.
+        factorised: 3x3x1 and then 1x1x3 instead, at less than half the work, of a volume whose
+            axes are in the order z, x, y.
     """
     norm = nn.GroupNorm(8, out_channels)
     if not factorised:
         whole = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         return nn.Sequential(whole, norm)
-    horizontal = nn.Conv3d(
-        in_channels, out_channels, (3, 3, 1), (stride, stride, 1), (1, 1, 0), bias=False
-    )
-    vertical = nn.Conv3d(
-        out_channels, out_channels, (1, 1, 3), (1, 1, stride), (0, 0, 1), bias=False
-    )
-    return nn.Sequential(horizontal, vertical, norm)
+    horizontal = Horizontal(in_channels, out_channels, stride)
+    return nn.Sequential(horizontal, Vertical(out_channels, out_channels, stride), norm)
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions and a shortcut around them."""
+    """Two convolutions and a shortcut around them.
+
+    Args:
+        factorised: see ``convolution``, also for the order of the axes.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int, factorised: bool
@@ -55,7 +110,11 @@ class ResidualBlock(nn.Module):
         self.second = convolution(out_channels, out_channels, factorised=factorised)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Conv3d(in_channels, out_channels, stride, stride=stride, bias=False)
+            self.shortcut = (
+                Shrink(in_channels, out_channels, stride)
+                if factorised
+                else nn.Conv3d(in_channels, out_channels, stride, stride=stride, bias=False)
+            )
 
     def start_as_identity(self) -> None:
         """Silences the convolutions, so that training starts from the shortcut alone."""
@@ -63,8 +122,9 @@ class ResidualBlock(nn.Module):
         assert isinstance(norm, nn.GroupNorm)
         nn.init.zeros_(norm.weight)
 
-    def forward(self, volume: Float[Tensor, "batch c x y z"]) -> Float[Tensor, "batch c2 x2 y2 z2"]:
-        return torch.relu(self.second(torch.relu(self.first(volume))) + self.shortcut(volume))
+    def forward(self, volume: Float[Tensor, "batch c *size"]) -> Float[Tensor, "batch c2 *size2"]:
+        inner = self.second(torch.relu_(self.first(volume)))
+        return torch.relu_(inner + self.shortcut(volume))
 
 
 class VolumeEncoder(nn.Module):
@@ -82,6 +142,7 @@ class VolumeEncoder(nn.Module):
 
     def __init__(self, channels: int, blocks: tuple[int, ...], *, factorised: bool) -> None:
         super().__init__()
+        self.factorised = factorised
         self.levels = nn.ModuleList()
         self.lateral = nn.ModuleList()
         width = channels
@@ -104,6 +165,18 @@ class VolumeEncoder(nn.Module):
     def forward(
         self, volume: Float[Tensor, "batch channel x y z"]
     ) -> Float[Tensor, "batch channel x y z"]:
+        if not self.factorised:
+            return self.encode(volume)
+        slices = volume.permute(0, 1, 4, 2, 3).contiguous(memory_format=torch.channels_last_3d)
+        encoded = self.encode(slices).permute(0, 1, 3, 4, 2)
+        return encoded.contiguous(memory_format=torch.channels_last_3d)
+
+    def encode(
+        self, volume: Float[Tensor, "batch channel *size"]
+    ) -> Float[Tensor, "batch channel *size"]:
+        """The encoded volume, its axes in the order that the convolutions take (see
+        ``convolution``).
+        """
         maps = []
         for level, lateral in zip(self.levels, self.lateral, strict=True):
             volume = level(volume)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from occ_core.geometry.poses import invert_pose
+from occ_core.ops.cpu.kernel import kernel
 from occ_core.ops.line_of_sight import see_through
 from occ_core.types import Frame, Occupancy
 from occ_core.voxel_grid import VoxelGrid
@@ -74,11 +75,16 @@ def _lidar_lines(
     origins = np.array(
         [(grid_from_world @ s.world_from_grid @ s.grid_from_lidar)[:3, 3] for s in sweeps]
     ).reshape(-1, 3)
-    voxel = _flat_voxels(points, grid)
+    min_m = np.array(grid.min_m, np.float32)
+    voxel = _flat_voxels(points, min_m, np.float32(1 / grid.voxel_size_m), grid.shape)
     near, far = np.flatnonzero(voxel >= 0), np.flatnonzero(voxel < 0)
     near = near[_last_of_each(voxel[near], grid)]
     of_far = origins[np.searchsorted(ages_s, points[far, 4])]
-    far = far[_last_of_each(_where_lines_leave(of_far, points[far, :3], grid), grid)]
+    low_m, high_m = np.array(grid.range_m[:3]), np.array(grid.range_m[3:])
+    leaves = _where_lines_leave(
+        of_far, points[far, :3], low_m, high_m, grid.voxel_size_m, grid.shape
+    )
+    far = far[_last_of_each(leaves, grid)]
     ends = points[np.concatenate([near, far])]
     return (
         torch.from_numpy(origins[np.searchsorted(ages_s, ends[:, 4])]),
@@ -86,14 +92,24 @@ def _lidar_lines(
     )
 
 
-def _flat_voxels(points: np.ndarray, grid: VoxelGrid) -> np.ndarray:
-    """The voxel of each point ``[N, >=3]`` as its number in the flattened grid; -1 outside."""
-    flat, inside = np.zeros(len(points), np.int32), np.ones(len(points), bool)
-    for axis, cells in enumerate(grid.shape):  # numpy is several times faster along an axis
-        cell = np.floor((points[:, axis] - grid.min_m[axis]) * (1 / grid.voxel_size_m))
-        inside &= (cell >= 0) & (cell < cells)
-        flat = flat * cells + np.where(inside, cell, 0).astype(np.int32)
-    return np.where(inside, flat, -1)
+@kernel
+def _flat_voxels(
+    points: np.ndarray, min_m: np.ndarray, voxels_per_m: np.float32, shape: tuple[int, int, int]
+) -> np.ndarray:
+    """The voxel of each point ``[N, >=3]`` as its number in the flattened grid, int32 ``[N]``; -1
+    outside. All floats are single precision.
+    """
+    flat = np.empty(len(points), np.int32)
+    for number in range(len(points)):
+        position = 0
+        for axis in range(3):
+            cell = np.floor((points[number, axis] - min_m[axis]) * voxels_per_m)
+            if not 0 <= cell < shape[axis]:
+                position = -1
+                break
+            position = position * shape[axis] + int(cell)
+        flat[number] = position
+    return flat
 
 
 def _last_of_each(voxel: np.ndarray, grid: VoxelGrid) -> np.ndarray:
@@ -104,16 +120,32 @@ def _last_of_each(voxel: np.ndarray, grid: VoxelGrid) -> np.ndarray:
     return np.flatnonzero(last[voxel] == order)
 
 
-def _where_lines_leave(origins: np.ndarray, ends: np.ndarray, grid: VoxelGrid) -> np.ndarray:
+@kernel
+def _where_lines_leave(
+    origins: np.ndarray,
+    ends: np.ndarray,
+    low_m: np.ndarray,
+    high_m: np.ndarray,
+    voxel_size_m: float,
+    shape: tuple[int, int, int],
+) -> np.ndarray:
     """Voxels at the border through which lines ``[N, 3]`` leave, as numbers in the flat grid."""
-    low, high = np.array(grid.range_m[:3]), np.array(grid.range_m[3:])
-    ways = ends - origins
-    with np.errstate(divide="ignore", invalid="ignore"):
-        times = (np.where(ways > 0, high, low) - origins) / ways
-    leaves = np.where(ways == 0, np.inf, times).min(axis=1)
-    index = np.floor((origins + leaves[:, None] * ways - low) / grid.voxel_size_m)
-    index = np.clip(index, 0, np.array(grid.shape) - 1).astype(np.int64)
-    return np.ravel_multi_index(tuple(index.T), grid.shape)
+    flat = np.empty(len(ends), np.int64)
+    for number in range(len(ends)):
+        leaves = np.inf
+        for axis in range(3):
+            way = ends[number, axis] - origins[number, axis]
+            if way != 0:
+                wall = high_m[axis] if way > 0 else low_m[axis]
+                leaves = min(leaves, (wall - origins[number, axis]) / way)
+        position = 0
+        for axis in range(3):
+            way = ends[number, axis] - origins[number, axis]
+            place = origins[number, axis] + leaves * way
+            cell = np.floor((place - low_m[axis]) / voxel_size_m)
+            position = position * shape[axis] + int(min(max(cell, 0.0), shape[axis] - 1.0))
+        flat[number] = position
+    return flat
 
 
 def _camera_lines(frame: Frame, grid: VoxelGrid) -> list[tuple[torch.Tensor, torch.Tensor]]:

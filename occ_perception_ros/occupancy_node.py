@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from occ_perception_ros.node import OccupancyNode
     from occ_perception_ros.node_config import NodeConfig
 
-CLEAN_UP_S = 2.0
-"""Limit for the node's clean-up at its end. A launch kills it 5 s after Ctrl-C."""
+CLEAN_UP_S = 1.5
+"""Limit for the node's clean-up at its end. A launch kills it 5 s after Ctrl-C, and on a busy
+machine the clean-up begins, and the process ends, a second late each."""
 
 _USAGE = """usage: occupancy_node [--topics {{{presets}}}]
                       [--bag BAG] [--ros-args ...]

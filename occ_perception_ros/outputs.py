@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
@@ -46,17 +47,17 @@ def voxel_points(
         grid: geometry of the voxels.
         label_set: meaning of the labels.
     """
-    return _records(_POINT, labels != label_set.empty, labels, probability, grid)
+    occupied = np.flatnonzero(labels != label_set.empty)
+    return _records(_POINT, occupied, labels, probability, grid)
 
 
 def obstacle_points(
     labels: np.ndarray, probability: np.ndarray, grid: VoxelGrid, label_set: LabelSet = NUSCENES
 ) -> np.ndarray:
     """``voxel_points`` without the flat classes, such as road and terrain: what blocks a robot."""
-    flat = [label_set.empty, *label_set.ids(label_set.ground)]
-    is_obstacle = np.ones(256, bool)
-    is_obstacle[flat] = False
-    return _records(_POINT, is_obstacle[labels], labels, probability, grid)
+    is_flat = _is_one_of([label_set.empty, *label_set.ids(label_set.ground)])
+    obstacles = np.flatnonzero(~is_flat.take(labels))
+    return _records(_POINT, obstacles, labels, probability, grid)
 
 
 def known_voxels(
@@ -80,10 +81,17 @@ def known_voxels(
         grid: geometry of the voxels.
         label_set: meaning of the labels.
     """
-    known = (labels != label_set.empty) | (seen == CROSSED)
+    known = np.flatnonzero((labels != label_set.empty) | (seen == CROSSED))
     records = _records(_KNOWN_VOXEL, known, labels, probability, grid)
-    records["observed"] = seen[known] != UNSEEN
+    records["observed"] = seen.reshape(-1)[known] != UNSEEN
     return records
+
+
+def _is_one_of(ids: Sequence[int]) -> np.ndarray:
+    """bool ``[256]``, by label; to look labels up is several times faster than ``np.isin``."""
+    table = np.zeros(256, bool)
+    table[list(ids)] = True
+    return table
 
 
 def _records(
@@ -93,15 +101,17 @@ def _records(
     probability: np.ndarray,
     grid: VoxelGrid,
 ) -> np.ndarray:
-    """Records of the chosen voxels, in the order of the grid."""
-    flat = np.flatnonzero(chosen)
-    records = np.zeros(len(flat), dtype)
-    for name, index, low in zip(
-        "xyz", np.unravel_index(flat, labels.shape), grid.min_m, strict=True
-    ):
-        records[name] = low + (index + 0.5) * grid.voxel_size_m
-    records["label"] = labels.reshape(-1)[flat]
-    records["probability"] = probability.reshape(-1)[flat]
+    """Records of the chosen voxels, which are numbers in the flattened grid in its order."""
+    records = np.zeros(len(chosen), dtype)
+    rest = chosen.astype(np.int32)  # several times faster than unravel_index
+    for axis in (2, 1, 0):
+        size = labels.shape[axis]
+        rest, cell = rest // size, rest
+        cell -= rest * size
+        centres = grid.min_m[axis] + (np.arange(size) + 0.5) * grid.voxel_size_m
+        records["xyz"[axis]] = centres.astype(np.float32)[cell]
+    records["label"] = labels.reshape(-1)[chosen]
+    records["probability"] = probability.reshape(-1)[chosen]
     return records
 
 
@@ -162,8 +172,8 @@ def drivable_map(
     """
     level = np.arange(labels.shape[2])
     occupied = labels != label_set.empty
-    driveable = np.isin(labels, label_set.ids(label_set.drivable))
-    obstacle = occupied & ~np.isin(labels, label_set.ids(label_set.ground))
+    driveable = _is_one_of(label_set.ids(label_set.drivable)).take(labels)
+    obstacle = occupied & ~_is_one_of(label_set.ids(label_set.ground)).take(labels)
     has_road = driveable.any(axis=2)
     # The lowest driveable voxel: a higher one of the same column is a bridge, or an error.
     road_level = np.argmax(driveable, axis=2)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 import simplejpeg
 from rclpy.serialization import serialize_message
@@ -29,6 +30,7 @@ from occ_perception_ros.frame_parts import (
     SweepMessage,
 )
 from occ_perception_ros.frames import Engine, build_frame
+from occ_perception_ros.image_files import decode_image_file
 from occ_perception_ros.messages import NS
 from occ_perception_ros.node_config import NodeConfig
 from occ_perception_ros.observation import seen_voxels
@@ -65,6 +67,8 @@ def warm_up(engine: Engine, image_size: tuple[int, int], config: NodeConfig) -> 
     }
     sweeps = [_cloud(random) for _ in range(config.sync.sweeps)] if config.lidar else []
     publish = rehearsed_outputs(config)
+    if any(config.compressed_by_camera().values()):
+        _decode_restart_markers()
     for number in range(1, FRAMES + 1):
         stamp_ns = number * FRAME_PERIOD_NS
         parts = _parts(config, cameras, _camera_model(size), sweeps, stamp_ns)
@@ -152,6 +156,14 @@ def _image(random: np.random.Generator, size: tuple[int, int], compressed: bool)
         return CompressedImage(format="jpeg", data=array("B", simplejpeg.encode_jpeg(pixels)))
     data = array("B", pixels.tobytes())
     return Image(height=height, width=width, encoding="rgb8", step=3 * width, data=data)
+
+
+def _decode_restart_markers() -> None:
+    """Decodes a JPEG with restart markers, as many cameras write them: the check for damage has a
+    compiled loop of its own for them.
+    """
+    black, every_block = np.zeros((32, 32, 3), np.uint8), [cv2.IMWRITE_JPEG_RST_INTERVAL, 1]
+    decode_image_file(cv2.imencode(".jpg", black, every_block)[1].tobytes())
 
 
 def _camera_model(size: tuple[int, int]) -> CameraModel:

@@ -23,7 +23,7 @@ ROS = (
 # Rooms of occ_core that only training needs, and the other rooms that may import each.
 TRAINING_ONLY = {
     "occ_core.losses": (),
-    "occ_core.preprocessing": (),
+    "occ_core.preprocessing": ("occ_core.engine", "occ_core.export"),  # for masked_inputs
     "occ_core.rendering": ("occ_core.losses", "occ_core.metrics"),
 }
 # The floors of each package, from the ground up: a module imports from its own floor and from those
@@ -79,6 +79,7 @@ FLOORS = {
         "world.motion world.things world.sensors",
         "world.places world.nuscenes world.box_world",
         "world.town",
+        "engines",
         "figures learning demo_parts soak_parts scoring realism_parts checking labels",
         "results make_world make_labels score_labels score_preprocessing score_real "
         "virtual_views demo recipes",

@@ -182,7 +182,7 @@ def test_the_wheel_holds_what_a_robot_needs(wheel: zipfile.ZipFile, repository: 
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("occ_core", ()), (NAME, ("ros", "can")), ("training", ("ros", "train"))],
+    [("occ_core", ()), (NAME, ("ros", "can")), ("training", ("ros", "train", "ray"))],
 )
 def test_pip_brings_every_import(
     package: str, extras: tuple[str, ...], metadata: email.message.Message, repository: Path
@@ -204,7 +204,7 @@ def test_every_requirement_is_needed(metadata: email.message.Message, repository
     folders = [repository / name for name in (*OURS, "launch", "test")]
     names = {name for folder in folders for _, name in imported(folder)}
     distributions = {DISTRIBUTIONS.get(name, name).lower().replace("_", "-") for name in names}
-    extras = ("ros", "can", "train", "test", "docs", "cuda")
+    extras = ("ros", "can", "train", "test", "docs", "cuda", "ray")
     asked = required(metadata, *extras) - NOT_IMPORTED
     idle = {name for name in asked if name.removeprefix("ros-") not in distributions}
     assert not idle, f"nothing imports {sorted(idle)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ import tyro
 from occ_core.files import write_atomically
 from occ_core.labels.benchmarks import BENCHMARKS
 from occ_core.voxel_grid import VoxelGrid
+from training.engines.tasks import Engine
 from training.labels.drive import LoadDrive
 from training.labels.formats import WRITERS
 from training.labels.kitti_drives import kitti_drives
@@ -56,6 +58,10 @@ class LabelConfig:
     """Whether surfaces between the LiDAR's rings and unseen sides of objects are filled in."""
     workers: int = 2
     """Number of processes, each of which labels one drive at a time."""
+    engine: Engine = "local"
+    """Where drives are labelled: in processes of this machine, or on a Ray cluster, a drive on each
+    core. All its machines must see ``data`` and ``out`` at the same paths.
+    """
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -93,24 +99,28 @@ def make_labels(config: LabelConfig) -> dict[str, dict[str, float]]:
         size = config.voxel_size or BENCHMARKS[layout].grid.voxel_size_m
         grid = VoxelGrid(BENCHMARKS[layout].grid.range_m, size)
         task = partial(_label, layout=layout, grid=grid, dense=config.dense)
-        counts[layout] = label_drives(config.out, layout, drives, task, config.workers)
+        counts[layout] = label_drives(
+            config.out, layout, drives, task, config.workers, config.engine
+        )
     return counts
 
 
 def _label(
     out: Path, load: LoadDrive, *, layout: Layout, grid: VoxelGrid, dense: bool
 ) -> dict[str, float]:
+    started = time.process_time()
     drive = load()
     for labelled in label_drive(drive, grid, BENCHMARKS[layout].grid_frame, dense=dense):
         WRITERS[layout](out, drive, labelled)
     points = sum(len(sweep.points) for sweep in drive.sweeps)
-    return {"keyframes": len(drive.keyframes), "points": points}
+    cpu_s = time.process_time() - started
+    return {"keyframes": len(drive.keyframes), "points": points, "cpu_s": cpu_s}
 
 
 def _check_settings(config: LabelConfig) -> None:
     """Saves the settings in the first run; a later run must have the same ones."""
     settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    for name in ("out", "layouts", "scenes", "workers"):
+    for name in ("out", "layouts", "scenes", "workers", "engine"):
         settings.pop(name)
     path = config.out / ".parts" / "settings.json"
     earlier = json.loads(path.read_text()) if path.is_file() else settings

@@ -14,14 +14,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import torch
 import tyro
 
 from training.benchmark import run
 from training.benchmarks.matching import CASES, SETS, PlayedPasses, drive, ours, theirs
 from training.benchmarks.robot import conversion, frame_stages, import_memory_mb
 from training.benchmarks.timing import describe_machine
+from training.make_world import WorldConfig, make_world
 
 BENCHMARKS = ("markers", "pointcloud", "synchronizer")
+SEED, KEYFRAMES = 2026, 6
+"""The demo's town, and a drive that is long enough for a memory."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class MeasureRosConfig:
     """Parts to measure, by default all; the stored figures of the others stay."""
     json: Path = Path("docs/results/ros.json")
     """File of the figures."""
+    town: Path = Path("data/town_robot")
+    """nuScenes data root of the drive on which a frame is measured; generated where missing."""
     repeats: int = 15
     """Timed calls of each implementation."""
     note: str = ""
@@ -54,10 +60,31 @@ def measure(config: MeasureRosConfig) -> dict[str, Any]:
         print(f"{part} ...", flush=True)
         figures = PARTS[part](config)
         print(json.dumps(figures, indent=2))
-        stored |= {"command": "python -m training.measure_ros", "machine": machine, part: figures}
+        machines = _machines(stored) | {part: machine}
+        stored |= {"command": "python -m training.measure_ros", part: figures}
+        stored |= {"machine": _machine_text(machines), "machine_of_part": machines}
         config.json.parent.mkdir(parents=True, exist_ok=True)
         config.json.write_text(json.dumps(stored, indent=2) + "\n")
     return stored
+
+
+def _machines(stored: dict[str, Any]) -> dict[str, str]:
+    """The machine of each stored part."""
+    return {
+        part: stored.get("machine_of_part", {}).get(part, stored["machine"])
+        for part in PARTS
+        if part in stored
+    }
+
+
+def _machine_text(machines: dict[str, str]) -> str:
+    """The machine of all parts, or the parts of each."""
+    parts: dict[str, list[str]] = {}
+    for part, machine in machines.items():
+        parts.setdefault(machine, []).append(part)
+    if len(parts) == 1:
+        return next(iter(parts))
+    return "; ".join(f"{', '.join(names)} on {machine}" for machine, names in parts.items())
 
 
 def _benchmarks(config: MeasureRosConfig) -> dict[str, Any]:
@@ -92,6 +119,17 @@ def _median(rounds: Sequence[PlayedPasses]) -> dict[str, Any]:
     return {"sets": rounds[0].sets, "us_per_message": us_per_message}
 
 
+def _frame(config: MeasureRosConfig) -> dict[str, Any]:
+    """The stages of a frame, on one thread and in a town, where most space is empty as on roads."""
+    make_world(WorldConfig(config.town, scenes=1, seed=SEED, keyframes=KEYFRAMES, workers=1))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _in_folder(lambda folder: frame_stages(config.town, folder / "bag"))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _in_folder(function: Callable[[Path], Any]) -> Any:
     with TemporaryDirectory() as folder:
         return function(Path(folder))
@@ -102,7 +140,7 @@ PARTS: dict[str, Callable[[MeasureRosConfig], Any]] = {
     "memory_mb": lambda _: import_memory_mb(),
     "passes": _passes,
     "benchmarks": _benchmarks,
-    "frame": lambda _: _in_folder(frame_stages),
+    "frame": _frame,
 }
 
 

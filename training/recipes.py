@@ -149,6 +149,24 @@ def tiny_streets() -> TrainConfig:
     )
 
 
+def frozen_streets() -> TrainConfig:
+    """``tiny_streets``, trained further: finer LiDAR voxels, all classes weigh alike, and the image
+    backbone keeps its ImageNet weights.
+    """
+    streets = tiny_streets()
+    return replace(
+        streets,
+        model=replace(streets.model, lidar_voxel_m=0.25),
+        out=Path("out/train/frozen_streets"),
+        steps=2400,
+        repeat_rare=None,
+        losses=replace(streets.losses, class_balance=0.0),
+        backbone_rate=0.0,
+        start_from=streets.out / "model.safetensors",
+        start_without=("image_encoder", "lidar_encoder"),
+    )
+
+
 def tacocc_town() -> TrainConfig:
     """TACOcc's fuser and memory alone, from the same weights as ``context_town``."""
     town = context_town()
@@ -225,6 +243,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     tiny_hard,
     context_town,
     tiny_streets,
+    frozen_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,

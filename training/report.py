@@ -240,8 +240,8 @@ SECTIONS = (
         "--scenes 3 --seed 5 --keyframes 10 --image-size 64 176`; in two of the three the car "
         "stands still throughout), and on twenty real scans, where the truth is a vote of the same "
         "scans' points without any filling. [What counts](data.md#labels-of-your-own-drives). "
-        "*Found*: share of the true voxels that are occupied at all; *agreement*: of these, the "
-        "share that has the right class.",
+        "*Found*: share of the true voxels that are occupied at all; *agreement*: of these, where "
+        "a class was given, the share that has the right one.",
         labels_table,
     ),
     Section(
@@ -249,7 +249,7 @@ SECTIONS = (
         "ros.json",
         "Results of all implementations are compared before they are timed. *Passes*: a drive that "
         "is played three times, as a looped bag; each sweep should give a set. *Frame*: "
-        "a made-up drive at nuScenes' sizes, every output with a subscriber, one thread. "
+        "a generated drive at nuScenes' sizes, every output with a subscriber, one thread. "
         "*nuscenes_to_bag*: the whole program, 72 images and 20 sweeps a second.",
         ros_table,
     ),

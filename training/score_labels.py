@@ -1,7 +1,7 @@
 """Scores made labels: ``python -m training.score_labels O --truth D --layout surroundocc``.
 
 Only observed space counts: voxels that a LiDAR ray of the drive crossed or ended in, as
-``training.make_labels`` stores them. On SemanticKITTI those count that the truth calls valid.
+``training.make_labels`` stores them. On SemanticKITTI those count that both labels call valid.
 """
 
 from __future__ import annotations
@@ -60,8 +60,17 @@ def score_labels(config: ScoreConfig) -> dict[str, Any]:
             f"{config.made} holds no labels in {config.layout}'s layout; make them with "
             "`python -m training.make_labels`"
         )
+    costs = {"cpu_s_per_keyframe": _cpu_s_per_keyframe(config.made, config.layout)}
     command = f"python -m training.score_labels {config.made} --truth {config.truth}"
-    return {"command": f"{command} --layout {config.layout}", **score.compute()}
+    return {"command": f"{command} --layout {config.layout}", **costs, **score.compute()}
+
+
+def _cpu_s_per_keyframe(made: Path, layout: str) -> float | None:
+    """What making the labels took of one core; None where no complete drive says so."""
+    counts = [json.loads(path.read_text()) for path in (made / ".parts" / layout).glob("*.json")]
+    keyframes = sum(each["keyframes"] for each in counts)
+    known = keyframes and all("cpu_s" in each for each in counts)
+    return sum(each["cpu_s"] for each in counts) / keyframes if known else None
 
 
 def _surroundocc(made: Path, truth: Path) -> Iterator[Pair]:
@@ -83,7 +92,8 @@ def _occ3d(made: Path, truth: Path) -> Iterator[Pair]:
 def _semantic_kitti(made: Path, truth: Path) -> Iterator[Pair]:
     for path in sorted(made.glob("sequences/*/voxels/*.label")):
         true = read_kitti_voxels(truth / path.relative_to(made)).labels
-        yield read_kitti_voxels(path).labels, true, true != IGNORE
+        labels = read_kitti_voxels(path).labels
+        yield labels, true, (true != IGNORE) & (labels != IGNORE)
 
 
 def _store(path: Path, layout: str, scores: dict[str, Any]) -> None:

@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from torch import Tensor
 
-from occ_core.checkpoint import SHIPPED
+from occ_core.checkpoint import SHIPPED, load_checkpoint
+from occ_core.config import OccupancyConfig
+from occ_core.datasets.benchmark_data import benchmark_of, drive_names, open_frames
+from occ_core.losses.cross_entropy import class_weights
 from training.evaluate import EvaluateConfig, evaluate
+from training.learning.examples import count_voxels
+from training.learning.unweighted import take_out_class_weights
 
 
 @dataclass(frozen=True)
@@ -34,16 +40,24 @@ class ShipConfig:
     """
     to: Path = SHIPPED
     """The file to write."""
+    trained_on: Path | None = None
+    """nuScenes data root that the model was trained on: the weights of its classes in the cross
+    entropies are taken out of the answers (see ``take_out_class_weights``). None leaves them in.
+    """
+    class_balance: float = 0.25
+    """``LossWeights.class_balance`` of the training."""
     note: str = ""
     """What else users should know about how the model was trained."""
 
 
 def ship(config: ShipConfig) -> dict[str, Any]:
     """Writes the shipped checkpoint and returns its scores, by data set."""
-    trained = load_file(config.checkpoint)
+    model, _ = load_checkpoint(config.checkpoint)
+    if config.trained_on is not None:
+        take_out_class_weights(model, _class_weights(config.trained_on, config, model.config))
     weights = {
         name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in trained.items()
+        for name, tensor in model.state_dict().items()
     }
     description = json.loads(config.checkpoint.with_suffix(".json").read_text())
     description["config"]["refine_above"] = config.refine_above
@@ -58,8 +72,19 @@ def ship(config: ShipConfig) -> dict[str, Any]:
         )
     shipped_keys = ("command", "seed", "step", "text_encoder")
     made_by = {key: value for key, value in description["made_by"].items() if key in shipped_keys}
+    if config.trained_on is not None:
+        made_by["class_weights"] = f"taken out (class_balance {config.class_balance})"
     _write(config.to, description | {"made_by": made_by | {"note": config.note, "scores": scores}})
     return scores
+
+
+def _class_weights(root: Path, config: ShipConfig, model: OccupancyConfig) -> Tensor:
+    """The weights of the classes in a training on ``root``."""
+    name = benchmark_of(model.labels.name)
+    drives = sorted(drive_names(name, root, None, None))
+    frames = open_frames(name, root, drives, model.image_size, model.grid, None, 1, "stop")
+    voxels = count_voxels(frames, label_set=model.labels)
+    return class_weights(voxels, config.class_balance, model.labels.empty)
 
 
 def _write(checkpoint: Path, description: dict[str, Any]) -> None:

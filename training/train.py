@@ -147,7 +147,9 @@ def _set_up(
     """The state before the first step, and what stays the same in every step."""
     state, wrapped = _initial_state(config, fabric)
     weights = class_weights(
-        count_voxels(training, label_set=config.model.labels), empty=config.model.labels.empty
+        count_voxels(training, label_set=config.model.labels),
+        config.losses.class_balance,
+        config.model.labels.empty,
     ).to(fabric.device)
     return state, StepSetup(config, fabric, wrapped, weights, state.gauss_render)
 

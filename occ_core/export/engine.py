@@ -10,6 +10,7 @@ from occ_core.engine import AnswerError, is_finite
 from occ_core.export.memory import first_memory
 from occ_core.export.package import ExportedModel
 from occ_core.export.step import FAR_M, MIN_POINTS, SensorTensors
+from occ_core.preprocessing.masked_inputs import mask_inputs
 from occ_core.taxonomy import REGIONS, WEATHERS
 from occ_core.temporal import discontinuity
 from occ_core.types import Frame, Occupancy, TemporalMemory
@@ -37,7 +38,7 @@ class ExportedEngine:
         """
         model, config = self.model, self.model.config
         model.check(frame)
-        frame = frame.to(model.device)
+        frame = (mask_inputs(frame) if config.masked_inputs else frame).to(model.device)
         memory_reset = None
         if self._last is not None:
             memory_reset = discontinuity(self._last, frame, config.memory_rules)

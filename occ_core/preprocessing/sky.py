@@ -81,6 +81,8 @@ def sky_masks(
             f"{len(images)} images, {len(intrinsics)} intrinsics, {len(world_from_camera)} poses "
             f"and {len(surface_pixels or images)} surface_pixels"
         )
+    if not images:
+        return []
     elevations = [
         _elevation(image.shape[:2], *camera)
         for image, *camera in zip(images, intrinsics, world_from_camera, strict=True)

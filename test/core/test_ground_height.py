@@ -13,6 +13,7 @@ from occ_core.ground_height import (
     lowest_returns,
     sample_ground,
 )
+from occ_core.ops.backend import exporting
 from occ_core.voxel_grid import VoxelGrid
 
 GRID = VoxelGrid((-8.0, -8.0, -4.0, 8.0, 8.0, 4.0), 1.0)  # 8 x 8 cells of 2 m
@@ -74,7 +75,7 @@ def test_empty_cells_take_their_neighbours_heights_outwards():
 
 
 def test_cells_without_points_are_infinite():
-    lowest = lowest_returns(road()[:, :3][:0], GRID)
+    lowest = lowest_returns(road()[:0], GRID)
     assert lowest.shape == (8, 8) and torch.isinf(lowest).all()
 
 
@@ -125,3 +126,32 @@ def test_moving_everything_up_moves_the_ground(shift: float, seed: int):
     first = estimate_ground((scene,), GRID).height_m
     second = estimate_ground((moved,), GRID).height_m
     assert (second - first - shift).abs().max() < 0.2501
+
+
+def test_voxels_have_the_features_of_their_centres():
+    """On a slope, where every column of voxels has a ground of its own."""
+    part = GroundHeight(8, GRID)
+    torch.nn.init.normal_(part.embed.weight)
+    grounded = part(torch.zeros(2, 8, *GRID.shape), (road(0.05), road(-0.1)))
+    centres = GRID.all_centres().view(-1, 3)
+    for number in range(2):
+        sample = torch.full((len(centres),), number)
+        expected = part.embed(grounded.sampler(centres, sample)).T.view(8, *GRID.shape)
+        torch.testing.assert_close(grounded.volume[number], expected)
+
+
+def test_the_estimate_can_leave_python():
+    """As a graph for any number of points; half of the cells are filled ring by ring."""
+
+    class Estimate(torch.nn.Module):
+        def forward(self, points: Tensor) -> Tensor:
+            with exporting():
+                return estimate_ground((points,), GRID).height_m
+
+    points = road(0.05)
+    half = points[points[:, 0] < 0]
+    program = torch.export.export(
+        Estimate(), (points,), dynamic_shapes=({0: torch.export.Dim("points", min=2)},)
+    )
+    expected = estimate_ground((half,), GRID).height_m
+    torch.testing.assert_close(program.module()(half), expected, atol=1e-6, rtol=1e-6)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from occ_core.head import HeadOutput, OccupancyHead, classify, decide, dense_logits
+from occ_core.head import HeadOutput, OccupancyHead, classify, decide, dense_logits, probability_of
 from occ_core.ops.sparse import SparseVolume, sparse_volume
 from occ_core.taxonomy import EMPTY
 from occ_core.voxel_grid import VoxelGrid
@@ -136,6 +136,29 @@ def test_occupied_where_the_classes_together_are_more_probable_than_empty():
     label, probability = decide(torch.log(torch.tensor([[0.4, 0.35, 0.25], [0.6, 0.3, 0.1]])))
     assert label.tolist() == [1, EMPTY]
     torch.testing.assert_close(probability, torch.tensor([0.35, 0.6]))
+
+
+@pytest.mark.parametrize("empty", [0, 1, 3])
+def test_decisions_are_those_of_the_softmax(empty: int):
+    """Logits in both orders of memory, some so far apart that their exponentials overflow."""
+    logits = torch.randn(2, 4, 5, 6, 3, generator=torch.Generator().manual_seed(0)) * 3
+    logits[0, 2, 1, 1] = 500.0
+    logits[1, empty, 2, 2] = 500.0
+    shares = logits.softmax(dim=1)
+    others = shares.clone()
+    others[:, empty] = 0
+    is_empty = shares[:, empty] > 0.5
+    expected = torch.where(is_empty, shares[:, empty], others.amax(dim=1))
+    expected_label = torch.where(is_empty, empty, others.argmax(dim=1))
+    for each in (logits, logits.contiguous(memory_format=torch.channels_last_3d)):
+        torch.testing.assert_close(probability_of(2, each), shares[:, 2], atol=1e-6, rtol=1e-6)
+        label, probability = decide(each, empty)
+        assert torch.equal(label, expected_label.to(torch.uint8))
+        torch.testing.assert_close(probability, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_a_logit_that_is_no_number_shows_in_the_probability():
+    assert decide(torch.tensor([[0.0, torch.nan, 1.0]]))[1].isnan().all()
 
 
 def test_dense_logits_decide_as_the_cascade_does():

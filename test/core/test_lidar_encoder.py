@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from occ_core.lidar_encoder import LidarEncoder
+from occ_core.lidar_encoder import LidarEncoder, LidarFeatures
 from occ_core.ops.voxelise import point_features
 from occ_core.voxel_grid import VoxelGrid
 
@@ -62,3 +62,21 @@ def test_batch_equals_each_alone(encoder: LidarEncoder):
 def test_grids_that_do_not_halve_are_refused():
     with pytest.raises(ValueError, match="halving"):
         LidarEncoder(16, voxels=FINE, fine=FINE, coarse=VoxelGrid(FINE.range_m, 4.0 / 3))
+
+
+def test_inference_computes_with_one_thread_what_training_does(
+    encoder: LidarEncoder, set_threads, monkeypatch: pytest.MonkeyPatch
+):
+    set_threads(2)
+    points = (torch.randn(300, 5, generator=torch.Generator().manual_seed(0)).abs(),)
+    expected = encoder(points).volume
+    threads, encode = [], encoder.encode
+
+    def noting(points: tuple[torch.Tensor, ...]) -> LidarFeatures:
+        threads.append(torch.get_num_threads())
+        return encode(points)
+
+    monkeypatch.setattr(encoder, "encode", noting)
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(points).volume, expected)
+    assert threads == [1]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2
 
-from occ_core.labels.sets import OCC3D
-from occ_core.ops.line_of_sight import CROSSED, ENDED
+from occ_core.labels.sets import NUSCENES, OCC3D
+from occ_core.ops.line_of_sight import CROSSED, ENDED, UNSEEN
 from occ_core.taxonomy import CLASS_ID
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.messages import points_from_message
@@ -174,3 +174,21 @@ def test_a_cell_lies_where_its_column_does(
 def test_an_empty_grid_is_unknown() -> None:
     cells, road_height_m = drivable_map(np.zeros(GRID.shape, np.uint8), GRID, 2.0)
     assert (cells == -1).all() and road_height_m == -1.0
+
+
+def test_the_quick_records_are_those_of_the_plain_formulas() -> None:
+    grid = VoxelGrid((-1.7, -3.0, -0.3, 2.3, 2.0, 0.9), 0.1)  # 40 x 50 x 12
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 18, grid.shape).astype(np.uint8)
+    probability = random.random(grid.shape).astype(np.float32)
+    seen = random.integers(0, 3, grid.shape).astype(np.uint8)
+    records = known_voxels(labels, probability, seen, grid)
+    known = (labels != NUSCENES.empty) | (seen == CROSSED)
+    for name, index, low in zip("xyz", np.nonzero(known), grid.min_m, strict=True):
+        expected = (low + (index + 0.5) * grid.voxel_size_m).astype(np.float32)
+        assert np.array_equal(records[name], expected)
+    assert np.array_equal(records["label"], labels[known])
+    assert np.array_equal(records["probability"], probability[known])
+    assert np.array_equal(records["observed"], seen[known] != UNSEEN)
+    blocking = ~np.isin(labels, [NUSCENES.empty, *NUSCENES.ids(NUSCENES.ground)])
+    assert np.array_equal(obstacle_points(labels, probability, grid)["label"], labels[blocking])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from occ_core.types import Frame, Occupancy
 from occ_core.voxel_grid import VoxelGrid
+from occ_perception_ros import jpeg_scan
 from occ_perception_ros import warm_up as module
 from occ_perception_ros.node_config import NodeConfig
 from occ_perception_ros.synchronizer import SyncConfig
@@ -80,3 +83,20 @@ def test_every_output_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     warm_up(RecordingEngine(), SIZE, NodeConfig())
     names = {kind.__name__ for kind in published}
     assert {"bytes", "PointCloud2", "OccupancyGrid"} <= names  # bytes: the markers
+
+
+@pytest.mark.usefixtures("small_sweeps")
+@pytest.mark.parametrize("compressed", [True, False])
+def test_the_check_of_restart_markers_is_loaded_for_jpegs(
+    compressed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intervals: list[int] = []
+    check = jpeg_scan.marker_behind
+
+    def noted(*values: Any) -> int:
+        intervals.append(values[-1])
+        return check(*values)
+
+    monkeypatch.setattr(jpeg_scan, "marker_behind", noted)
+    warm_up(RecordingEngine(), SIZE, NodeConfig(compressed_images=(compressed,)))
+    assert intervals == ([1] if compressed else [])

@@ -8,6 +8,8 @@ from safetensors.torch import load_file
 from occ_core.build import build_model
 from occ_core.checkpoint import load_checkpoint, save_checkpoint
 from occ_core.config import debug
+from occ_core.datasets.frames import NuScenesFrames
+from training.learning.examples import count_voxels
 from training.ship import ShipConfig, ship
 
 
@@ -40,3 +42,21 @@ def test_shipped_weights_are_half_as_large_and_load(trained: Path, box_town: Pat
     # As text, since the scores of classes that never occur are NaN, which equals nothing.
     assert json.dumps(description["made_by"]) == json.dumps(expected)
     assert scores["unseen_towns"]["frames"] == 6
+
+
+def test_class_weights_are_taken_out_of_the_answers(trained: Path, box_town: Path, tmp_path: Path):
+    """Of two classes a and b with frequencies f, a gains log(w_b / w_a) = log(f_a / f_b) / 2."""
+    to = tmp_path / "shipped.safetensors"
+    ship(ShipConfig(trained, data=box_town, to=to, trained_on=box_town, class_balance=0.5))
+    before, after = load_file(trained), load_file(to)
+    frames = NuScenesFrames(box_town, image_size=debug().image_size, grid=debug().grid)
+    counts = count_voxels(frames)
+    a, b = counts[1:].argsort(descending=True)[:2].tolist()
+    gain = float((counts[1 + a] / counts[1 + b]).log() / 2)
+    for name in ("head.coarse.bias", "head.refine.3.bias"):
+        change = (after[name].float() - before[name])[1:]
+        assert float(change[a] - change[b]) == pytest.approx(gain, abs=5e-3)
+    for name in before.keys() - {"head.coarse.bias", "head.refine.3.bias"}:
+        assert torch.equal(after[name], before[name].half()), name
+    _, description = load_checkpoint(to)
+    assert description["made_by"]["class_weights"] == "taken out (class_balance 0.5)"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.checkpoint import load_checkpoint
@@ -20,11 +21,13 @@ from occ_core.types import Frame, TemporalMemory
 from occ_core.voxel_grid import SURROUNDOCC_GRID
 from training.figures.keyframe import keyframe_picture
 from training.learning.config import TrainConfig
+from training.learning.examples import count_voxels
+from training.learning.loader import split_frames
 from training.learning.objective import LossWeights
 from training.learning.prompt_noise import LanguageTraining
 from training.learning.random_streams import Purpose, random_stream
 from training.recipes import RECIPES, tiny_town
-from training.train import main, train
+from training.train import _set_up, main, train
 
 WITHOUT_VOXELS = LossWeights(cross_entropy=0, lovasz=0, depth=0)
 
@@ -271,3 +274,19 @@ def test_of_several_processes_one_says_where_the_checkpoint_is(
     monkeypatch.setattr("training.train.rank_zero_only.rank", 0)
     main()
     assert capsys.readouterr().out == f"trained: {tmp_path / 'model'}\n"
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.25, 0.5])
+def test_a_class_weighs_its_frequency_to_the_power_asked_for(smallest: TrainConfig, balance: float):
+    config = replace(smallest, losses=LossWeights(class_balance=balance))
+    fabric = Fabric(accelerator="cpu", devices=1)
+    training, _ = split_frames(config)
+    _, setup = _set_up(config, fabric, training)
+    counts = count_voxels(training)[1:]
+    present = counts > 0
+    weights = setup.class_weights[1:].double()
+    # w_a / w_b = (f_a / f_b)^-balance
+    common = counts.argmax()
+    expected = (counts[present] / counts[common]) ** -balance
+    torch.testing.assert_close(weights[present] / weights[common], expected, rtol=1e-5, atol=0)
+    assert (balance == 0) == bool((setup.class_weights == 1).all())

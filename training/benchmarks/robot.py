@@ -7,10 +7,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from occ_core.checkpoint import SHIPPED
 from occ_core.datasets.nuscenes import NuScenes
@@ -26,7 +27,7 @@ from occ_perception_ros.warm_up import rehearsed_outputs, warm_up
 from training.benchmarks.long_scene import write_long_scene
 
 SCENE_S = 20
-REPLAY_S = 4
+STAGES = ("match", "decode", "model", "publish")
 PROGRAMS = {
     "can_context": "can.node",
     "bag_play": "bags.play",
@@ -37,57 +38,54 @@ PROGRAMS = {
 """Modules of the programs in ``occ_perception_ros``."""
 
 
-def frame_stages(folder: Path) -> dict[str, Any]:
+def frame_stages(town: Path, bag: Path) -> dict[str, Any]:
     """Processor time in milliseconds of each stage of a frame, and what is not the model's share.
 
-    A made-up drive at nuScenes' sizes goes through what the node runs, with a subscriber on every
-    output. ``first_ms`` is the first frame after the warm-up, ``total_ms`` the later ones' median.
+    A drive goes through what the node runs, with the shipped weights and a subscriber on every
+    output. ``occupied`` is the median number of occupied voxels, ``first_ms`` the first frame after
+    the warm-up, ``total_ms`` the later ones' median.
+
+    Args:
+        town: nuScenes data root; its first scene is driven.
+        bag: folder for the scene's bag.
     """
-    bag = folder / "bag"
-    name = write_long_scene(folder, REPLAY_S)
-    convert_scene(NuScenes(folder), name, bag)
+    nuscenes = NuScenes(town)
+    convert_scene(nuscenes, nuscenes.scenes[0]["name"], bag)
     config = NodeConfig(calibration_file=str(bag / "calibration.yaml"))
     engine = OccupancyEngine.from_checkpoint(SHIPPED, "cpu")
     size = engine.model.config.image_size
     warm_up(engine, size, config)
     assembler, publish = FrameAssembler(config), rehearsed_outputs(config)
     add = _handlers(assembler, config)
-    times_ms: dict[str, list[float]] = defaultdict(list)
-    waited_ms = 0.0
     with BagReader(bag) as reader:
         messages = [(raw.topic, reader.decode(raw)) for raw in reader.messages(add)]
+    occupied: list[int] = []
+    frames_s: list[list[float]] = []
+    waited_s = 0.0
     for topic, message in messages:
-        marks = [time.process_time()]
+        started_s = time.process_time()
         complete = add[topic](message)
-        marks.append(time.process_time())
-        waited_ms += (marks[1] - marks[0]) * 1e3
+        waited_s += time.process_time() - started_s
         for parts in complete:
+            ends_s = [time.process_time()]
             frame, _ = build_frame(parts, config.cameras, size)
-            marks.append(time.process_time())
+            ends_s.append(time.process_time())
             occupancy = engine.step(frame)
-            marks.append(time.process_time())
+            ends_s.append(time.process_time())
             publish(frame, parts, occupancy)
-            marks.append(time.process_time())
-            built, stepped, published = (
-                (after - before) * 1e3 for before, after in zip(marks[1:], marks[2:], strict=False)
-            )
-            for stage, value in (
-                ("match", waited_ms),
-                ("decode", built),
-                ("model", stepped),
-                ("publish", published),
-            ):
-                times_ms[stage].append(value)
-            waited_ms = 0.0
-    totals = [sum(values) for values in zip(*times_ms.values(), strict=True)]
-    stages = {stage: statistics.median(values[1:]) for stage, values in times_ms.items()}
+            ends_s.append(time.process_time())
+            frames_s.append([waited_s, *np.diff(ends_s).tolist()])
+            waited_s = 0.0
+            occupied.append(int((occupancy.labels != occupancy.label_set.empty).sum()))
+    first_ms, *later_ms = np.array(frames_s) * 1e3
+    stages = dict(zip(STAGES, np.median(later_ms, axis=0).tolist(), strict=True))
     return {
-        "frames": len(totals),
+        "frames": len(frames_s),
+        "occupied": statistics.median(occupied),
         "cpu_ms": stages,
-        "overhead": sum(value for stage, value in stages.items() if stage != "model")
-        / stages["model"],
-        "first_ms": totals[0],
-        "total_ms": statistics.median(totals[1:]),
+        "overhead": (sum(stages.values()) - stages["model"]) / stages["model"],
+        "first_ms": float(first_ms.sum()),
+        "total_ms": float(np.median(np.sum(later_ms, axis=1))),
     }
 
 

@@ -11,13 +11,18 @@ from training.labels.cells import CellMap, Cells
 
 _REACH_M = 10.0
 """How far from the nearest ground point the ground is continued."""
+_CLEARLY = 2.0
+"""By this factor another class must lie further away; between two that lie about equally far, which
+one goes on is a guess.
+"""
 
 
 def ground_between(ground: Cells, pitch_m: float) -> Cells:
     """Points on the ground where no ground was hit, but near where some was.
 
-    The class is that of the nearest ground. The height is interpolated between ground of the same
-    class, as kerbs part one class from another.
+    The class is that of the nearest ground, and 0, none, where ground of another class lies hardly
+    further away. The height is interpolated between ground of the same class, as kerbs part one
+    class from another.
 
     Args:
         ground: cells of flat ground, in a frame whose z points up.
@@ -45,8 +50,25 @@ def ground_between(ground: Cells, pitch_m: float) -> Cells:
     for label in np.unique(wanted_classes).tolist():
         at, own = wanted_classes == label, edges[classes[tuple(edges.T)] == label]
         z[at] = _interpolated(own, height[tuple(own.T)], wanted[at])
+    wanted_classes[~_is_clear(classes, wanted)] = 0
     points = np.column_stack([(wanted + corner + 0.5) * pitch_m, z])
     return Cells(points.astype(np.float32), wanted_classes)
+
+
+def _is_clear(classes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Whether one class is clearly the nearest to each of the columns [M, 2], bool [M].
+
+    Args:
+        classes: int16 ``[X, Y]``, negative where none is known.
+        wanted: the columns that are asked for.
+    """
+    nearest, second = np.full((2, len(wanted)), np.inf)
+    for label in np.unique(classes[classes >= 0]).tolist():
+        distance = distance_transform_edt(classes != label)[tuple(wanted.T)]
+        second = np.minimum(second, np.maximum(nearest, distance))
+        nearest = np.minimum(nearest, distance)
+    clear: np.ndarray = second > _CLEARLY * nearest
+    return clear
 
 
 def _mean_height(

@@ -10,13 +10,15 @@ from training.labels.tracks import ObjectTrack
 
 _ENOUGH_POINTS = 8
 """With fewer points the hull says little; the object then is what was seen of it."""
+_RIM_M = 0.3
+"""What of an object lies so little below its highest point has the outline of the roof."""
 
 
 def complete_object(cells: Cells, track: ObjectTrack, spacing_m: float | None) -> Cells:
     """The object's cells, their mirror image where it is symmetric, and the convex hull of both.
 
     Roofs lie so close below the LiDAR that it hardly hits them, and undersides and far sides it
-    does not see; the hull of what it has seen covers them.
+    does not see; the hull of what it has seen covers them. The box says how high the roof lies.
 
     Args:
         cells: points in the frame of the object's box.
@@ -29,11 +31,24 @@ def complete_object(cells: Cells, track: ObjectTrack, spacing_m: float | None) -
     if track.symmetric:
         points = np.concatenate([points, points * np.array([1, -1, 1], np.float32)])
     if track.solid and len(points) >= _ENOUGH_POINTS:
-        points = np.concatenate([points, _hull(points, spacing_m)])
+        outline = _with_roof(points, float(track.size_lwh[2]) / 2)
+        points = np.concatenate([points, _hull(outline, spacing_m)])
     # The hull's triangles overlap in slivers; in cells they weigh by their area.
     whole = CellMap(spacing_m)
     whole.add(points, np.full(len(points), track.class_id, np.int16))
     return whole.cells()
+
+
+def _with_roof(points: np.ndarray, top_m: float) -> np.ndarray:
+    """Points [N, 3], and the highest of them once more at the height of the roof, if they do not
+    reach it.
+    """
+    highest = float(points[:, 2].max())
+    if highest >= top_m:
+        return points
+    roof = points[points[:, 2] > highest - _RIM_M].copy()
+    roof[:, 2] = top_m
+    return np.concatenate([points, roof])
 
 
 def _hull(points: np.ndarray, spacing_m: float) -> np.ndarray:

@@ -20,15 +20,15 @@ class LabelScore:
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels
         self.keyframes = 0
-        self.counts = np.zeros((len(labels.names), len(labels.names)), np.int64)
-        """int64 [true class, made class]."""
+        self.counts = np.zeros((len(labels.names), len(labels.names) + 1), np.int64)
+        """int64 [true class, made class]; the last column is for occupied voxels of no class."""
 
     def update(self, made: np.ndarray, truth: np.ndarray, observed: np.ndarray) -> None:
         """Counts the voxels of a keyframe.
 
         Args:
-            made: uint8 ``[X, Y, Z]``, class ids; 255 ignored.
-            truth: likewise.
+            made: uint8 ``[X, Y, Z]``, class ids; 255 for an occupied voxel of no class.
+            truth: likewise, but 255 is ignored.
             observed: bool ``[X, Y, Z]``: the voxels that count.
 
         Raises:
@@ -39,30 +39,35 @@ class LabelScore:
                 f"made, true and observed voxels must have one shape, got {list(made.shape)}, "
                 f"{list(truth.shape)} and {list(observed.shape)}"
             )
-        counted = observed & (made != IGNORE) & (truth != IGNORE)
-        classes = len(self.labels.names)
-        pairs = truth[counted].astype(np.int64) * classes + made[counted]
-        self.counts += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+        counted = observed & (truth != IGNORE)
+        rows, columns = self.counts.shape
+        made_ids = np.where(made[counted] == IGNORE, rows, made[counted]).astype(np.int64)
+        pairs = truth[counted].astype(np.int64) * columns + made_ids
+        self.counts += np.bincount(pairs, minlength=rows * columns).reshape(rows, columns)
         self.keyframes += 1
 
     def compute(self) -> dict[str, Any]:
         """Scores as fractions, None where there is nothing to count.
 
         Returns:
-            ``iou`` of occupied voxels; ``agreement``: of the voxels occupied in both the share with
-            the same class; ``accuracy``: of all voxels, empty ones included, the share that is the
-            same; ``keyframes``, ``voxels``; and by class in ``per_class``: ``iou``, ``found``: the
-            share of the true voxels that is occupied at all, ``agreement``: of these the share that
-            has the class, and their number ``voxels``.
+            ``iou`` of occupied voxels; ``classed``: of the voxels occupied in both the share that
+            was given a class; ``agreement``: of these the share with the same class; ``accuracy``:
+            of all voxels, empty ones included, the share that is the same; ``keyframes``,
+            ``voxels``; and by class in ``per_class``: ``iou``, ``found``: the share of the true
+            voxels that is occupied at all, ``agreement``: of these, where they were given a class,
+            the share that has the right one, and their number ``voxels``.
         """
         counts, occupied = self.counts, self.labels.occupied
-        both = counts[np.ix_(occupied, occupied)]
+        classed = counts[np.ix_(occupied, occupied)]
+        both = classed.sum() + counts[occupied, -1].sum()
         either = counts.sum() - counts[self.labels.empty, self.labels.empty]
+        found = classed.sum(axis=1) + counts[occupied, -1]
         return {
             "keyframes": self.keyframes,
             "voxels": int(counts.sum()),
-            "iou": _share(both.sum(), either),
-            "agreement": _share(np.trace(both), both.sum()),
+            "iou": _share(both, either),
+            "classed": _share(classed.sum(), both),
+            "agreement": _share(np.trace(classed), classed.sum()),
             "accuracy": _share(np.trace(counts), counts.sum()),
             "per_class": {
                 self.labels.names[label]: {
@@ -70,11 +75,11 @@ class LabelScore:
                         counts[label, label],
                         counts[label].sum() + counts[:, label].sum() - counts[label, label],
                     ),
-                    "found": _share(counts[label, occupied].sum(), counts[label].sum()),
+                    "found": _share(whole, counts[label].sum()),
                     "agreement": _share(counts[label, label], counts[label, occupied].sum()),
                     "voxels": int(counts[label].sum()),
                 }
-                for label in occupied
+                for label, whole in zip(occupied, found, strict=True)
             },
         }
 

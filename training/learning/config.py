@@ -125,7 +125,7 @@ class TrainConfig:
     package contains the weights), or the local Hugging Face folder of a ResNet.
     """
     backbone_rate: float | None = None
-    """Factor on the learning rate of a pretrained backbone; None is 1."""
+    """Factor on the learning rate of a pretrained backbone; None is 1, and 0 keeps its weights."""
 
     def __post_init__(self) -> None:
         self._check_ranges()
@@ -145,6 +145,10 @@ class TrainConfig:
                 )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"TrainConfig.ema_decay must be in [0, 1), got {self.ema_decay}")
+        if self.backbone_rate is not None and self.backbone_rate < 0:
+            raise ValueError(
+                f"TrainConfig.backbone_rate must be at least 0, got {self.backbone_rate}"
+            )
         if self.forget is not None and not 0 <= self.forget <= 1:
             raise ValueError(f"TrainConfig.forget must be in [0, 1], got {self.forget}")
         if self.repeat_rare is not None and not 0 < self.repeat_rare <= 4:

@@ -17,6 +17,7 @@ from occ_core.datasets.surroundocc import coarsen_labels
 from occ_core.geometry.poses import invert_pose
 from occ_core.labels.label_set import LabelSet
 from occ_core.labels.sets import NUSCENES
+from occ_core.preprocessing.masked_inputs import mask_inputs
 from occ_core.taxonomy import IGNORE
 from occ_core.types import Frame, collate_frames
 from occ_core.voxel_grid import VoxelGrid
@@ -61,6 +62,7 @@ class TrainingExamples(Dataset[Example]):
             requires.
         rendered: grid of the volume that is rendered; None adds no ``extras``.
         empty: id of the empty class.
+        masked_inputs: as ``OccupancyConfig.masked_inputs``; before ``config`` varies the frame.
 
     Where ``frames.damaged`` is ``skip``, the nearest intact keyframe of the drive stands in for one
     that cannot be read or has no labels, with a warning that counts them.
@@ -80,6 +82,7 @@ class TrainingExamples(Dataset[Example]):
         whole_drives: bool = False,
         rendered: VoxelGrid | None = None,
         empty: int = NUSCENES.empty,
+        masked_inputs: bool = False,
     ) -> None:
         self.frames = frames
         self.cascade_ratio = cascade_ratio
@@ -88,6 +91,7 @@ class TrainingExamples(Dataset[Example]):
         self.whole_drives = whole_drives
         self.rendered = rendered
         self.empty = empty
+        self.masked_inputs = masked_inputs
         self.first_of_drive = [drive[0] for drive in drives(frames) for _ in drive]
         # Shared by the loader's processes, so that the count is of them all.
         self._damaged = torch.zeros(len(frames), dtype=torch.bool).share_memory_()
@@ -148,7 +152,8 @@ class TrainingExamples(Dataset[Example]):
                 f"{self.frames.label_path(index)} is missing or damaged; training needs the "
                 "occupancy labels of every keyframe"
             )
-        return self.frames.frame(index), labels
+        frame = self.frames.frame(index)
+        return mask_inputs(frame) if self.masked_inputs else frame, labels
 
 
 def collate(examples: list[Example]) -> Example:

@@ -89,6 +89,7 @@ def load_clips(
         whole_drives=by_drive,
         rendered=None if config.rendering is None else config.model.coarse_grid,
         empty=config.model.labels.empty,
+        masked_inputs=config.model.masked_inputs,
     )
     steps, batch_size, seed = config.steps, config.batch_size, config.seed
     units = drives(frames) if by_drive else [[index] for index in range(len(frames))]

@@ -26,6 +26,11 @@ class LossWeights:
     """Weight of each term of the total."""
 
     cross_entropy: float = 1.0
+    class_balance: float = 0.25
+    """A class weighs its frequency to the power of minus this in the cross entropies. Above 0 rare
+    classes are found more often, and seen where they are not; at 0 all weigh alike, and the
+    probabilities are those of the training drives.
+    """
     lovasz: float = 1.0
     depth: float = 0.2
     """Weight of the cross entropy over depth bins, which guides the image branch and must not

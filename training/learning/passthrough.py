@@ -36,7 +36,7 @@ class FrameInput(NamedTuple):
 
     frame: Frame
     memory: TemporalMemory | None
-    past: Past | None
+    past: tuple[Past, ...]
     extras: tuple[SkyAndMotion, ...]
     """One per sample, if the frame is to be rendered."""
     prompted: Bool[Tensor, "batch class"] | None
@@ -51,7 +51,7 @@ class FrameOutput(NamedTuple):
     """Without its memory."""
     rendering: SequentialRendererLosses | None
     memory: Opaque[TemporalMemory | None]
-    past: Opaque[Past | None]
+    past: Opaque[tuple[Past, ...]]
 
 
 class FabricPassthrough(nn.Module):

@@ -48,7 +48,8 @@ def parameter_groups(
     Args:
         others: parameters outside the model, which learn like the rest of it.
         rate: learning rate of everything but the backbone.
-        backbone_rate: factor on ``rate`` of the image backbone; None is 1.
+        backbone_rate: factor on ``rate`` of the image backbone; None is 1. With 0 the backbone
+            stays as it is: it needs no gradients then, and is in no group.
     """
     slow: list[nn.Parameter] = []
     if backbone_rate is not None and isinstance(model.image_encoder, ImageEncoder):
@@ -56,7 +57,10 @@ def parameter_groups(
     kept = {id(parameter) for parameter in slow}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in kept]
     groups = [{"params": [*rest, *others], "lr": rate}]
-    if slow:
+    if backbone_rate == 0:
+        for parameter in slow:
+            parameter.requires_grad_(False)
+    elif slow:
         assert backbone_rate is not None
         groups.append({"params": slow, "lr": rate * backbone_rate})
     return groups

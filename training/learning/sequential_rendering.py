@@ -1,5 +1,5 @@
 """TACOcc's sequential renderer in training: sky masks and point speeds of a keyframe, views of the
-current and the previous keyframe, and the losses.
+current keyframe and of those before it, and the losses.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from occ_core.datasets.samples import LabelledFrames
-from occ_core.geometry.points import NEWEST_S, project_points, transform_points
-from occ_core.geometry.poses import invert_pose
+from occ_core.geometry.points import transform_points
 from occ_core.interface import Prediction
 from occ_core.losses.sequential.renderer import (
     SequentialRenderer,
@@ -23,8 +22,7 @@ from occ_core.losses.sequential.renderer import (
     SequentialRendererLosses,
 )
 from occ_core.losses.sequential.target_views import TargetViews, target_views
-from occ_core.preprocessing.lidar_filter import surface_points
-from occ_core.preprocessing.sky import sky_masks
+from occ_core.preprocessing.masked_inputs import frame_sky
 from occ_core.preprocessing.velocity import point_velocities, voxel_speed
 from occ_core.rendering.cameras import Cameras
 from occ_core.types import Frame
@@ -44,7 +42,7 @@ class SkyAndMotion(NamedTuple):
 
 
 class Past(NamedTuple):
-    """Camera views of a drive's previous keyframe; ``camera_from_grid`` is in its own grid."""
+    """Camera views of an earlier keyframe of a drive; ``camera_from_grid`` is in its own grid."""
 
     intrinsics: Float[Tensor, "view 3 3"]
     camera_from_grid: Float[Tensor, "view 4 4"]
@@ -79,7 +77,8 @@ def sky_and_motion(
         positions, velocities = point_velocities(frame.points[0].numpy())
         cached.parent.mkdir(exist_ok=True)
         part = cached.with_suffix(f".{os.getpid()}.npz")  # other trainings may write it as well
-        np.savez_compressed(part, sky=_sky(frame), positions=positions, velocities=velocities)
+        sky = frame_sky(frame, 0).numpy()
+        np.savez_compressed(part, sky=sky, positions=positions, velocities=velocities)
         part.replace(cached)
     with np.load(cached, allow_pickle=False) as archive:
         positions = transform_points(grid_from_stored, archive["positions"])
@@ -87,43 +86,25 @@ def sky_and_motion(
         return SkyAndMotion(torch.from_numpy(archive["sky"]), speed)
 
 
-def _sky(frame: Frame) -> np.ndarray:
-    """Sky masks [camera, H, W] of a frame of batch 1; False in missing cameras."""
-    points = frame.points[0][frame.points[0][:, 4] < NEWEST_S].numpy()
-    points = points[surface_points(points, frame.context[0])]
-    present = frame.camera_mask[0].nonzero()[:, 0].tolist()
-    images = [frame.images[0, camera].permute(1, 2, 0).numpy() for camera in present]
-    intrinsics = [frame.intrinsics[0, camera].double().numpy() for camera in present]
-    poses = [frame.grid_from_camera[0, camera].double().numpy() for camera in present]
-    pixels = [
-        project_points(matrix, transform_points(invert_pose(pose), points))[0]
-        for matrix, pose in zip(intrinsics, poses, strict=True)
-    ]
-    world_from_grid = frame.world_from_grid[0].numpy()
-    found = sky_masks(images, intrinsics, [world_from_grid @ pose for pose in poses], pixels)
-    masks = np.zeros((frame.camera_mask.shape[1], *frame.images.shape[-2:]), dtype=bool)
-    for camera, mask in zip(present, found, strict=True):
-        masks[camera] = mask
-    return masks
-
-
 def render(
     renderer: SequentialRenderer,
     prediction: Prediction,
     frame: Frame,
     extras: Sequence[SkyAndMotion],
-    past: Past | None,
+    past: tuple[Past, ...],
     empty: int = 0,
-) -> tuple[SequentialRendererLosses, Past | None]:
+) -> tuple[SequentialRendererLosses, tuple[Past, ...]]:
     """Mean losses of a batch and the views for the drive's next keyframe (of the last sample, as
     drives come in batches of 1).
 
     Args:
         extras: one per sample.
-        past: views of the previous keyframe, rendered from the current Gaussians too.
+        past: views of the keyframes before, the newest last; rendered from the current Gaussians
+            too.
         empty: id of the empty class.
 
-    Samples without a camera add no loss; where no sample has one, the losses are zero.
+    Samples without a camera add no loss; where no sample has one, the losses are zero, and the past
+    stays as it is.
     """
     occupied = prediction.head.coarse.detach().softmax(dim=1)[:, empty] < 0.5  # [B, X, Y, Z]
     losses, view = [], None
@@ -131,7 +112,7 @@ def render(
         if not frame.camera_mask[sample].any():
             continue
         view = target_views(frame, sample, renderer.config.image_scale, extras[sample].sky)
-        views = [view] if past is None else [view, _seen_from(past, frame)]
+        views = [view, *(_seen_from(earlier, frame) for earlier in past)]
         volume = prediction.volume[sample : sample + 1].float()
         losses.append(
             renderer(
@@ -144,15 +125,16 @@ def render(
         )
     if not losses:
         nothing = prediction.volume.sum() * 0.0
-        return SequentialRendererLosses(nothing, nothing.detach(), nothing), None
+        return SequentialRendererLosses(nothing, nothing.detach(), nothing), past
     mean = SequentialRendererLosses(
         *(torch.stack(parts).mean() for parts in zip(*losses, strict=True))
     )
     assert view is not None
     cameras, pose, stamp_ns = view.cameras, frame.world_from_grid[-1], frame.stamp_ns[-1]
-    return mean, Past(
+    present = Past(
         cameras.intrinsics, cameras.camera_from_grid, view.images, view.valid, pose, stamp_ns
     )
+    return mean, (*past, present)[-(renderer.config.frames - 1) :]
 
 
 def _seen_from(past: Past, frame: Frame) -> TargetViews:

@@ -36,8 +36,8 @@ class TrainingState:
     """GaussRender's loss, which may have an opacity network to learn."""
     memories: dict[Drive, TemporalMemory] = field(default_factory=dict)
     """Memories of the drives under way."""
-    pasts: dict[Drive, Past] = field(default_factory=dict)
-    """Past views of the drives under way, for the renderer."""
+    pasts: dict[Drive, tuple[Past, ...]] = field(default_factory=dict)
+    """Views of the last keyframes of the drives under way, for the renderer."""
     step: int = 0
     """Number of steps taken."""
 
@@ -51,7 +51,9 @@ class TrainingState:
             "rng": torch.get_rng_state(),
             "step": self.step,
             "memories": {drive: _to_dict(memory) for drive, memory in self.memories.items()},
-            "pasts": {drive: past._asdict() for drive, past in self.pasts.items()},
+            "pasts": {
+                drive: [past._asdict() for past in views] for drive, views in self.pasts.items()
+            },
             "renderer": {} if self.renderer is None else self.renderer.state_dict(),
             "encoder": trainable_state(self.encoder),
             "gauss_render": {} if self.gauss_render is None else self.gauss_render.state_dict(),
@@ -65,7 +67,9 @@ class TrainingState:
         self.schedule.load_state_dict(stored["schedule"])
         self.step = stored["step"]
         self.memories = {drive: _memory(kept) for drive, kept in stored["memories"].items()}
-        self.pasts = {drive: Past(**kept) for drive, kept in stored["pasts"].items()}
+        self.pasts = {
+            drive: tuple(Past(**past) for past in kept) for drive, kept in stored["pasts"].items()
+        }
         if self.renderer is not None:
             self.renderer.load_state_dict(stored["renderer"])
         if self.encoder is not None:

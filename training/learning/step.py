@@ -66,7 +66,7 @@ def optimise(state: TrainingState, clip: list[Example], setup: StepSetup) -> Ste
     state.optimiser.zero_grad()
     per_frame = []
     for number, example in enumerate(clip):
-        memory, past = state.memories.pop(example.drive, None), state.pasts.pop(example.drive, None)
+        memory, past = state.memories.pop(example.drive, None), state.pasts.pop(example.drive, ())
         losses, output = _forward(example.to(fabric.device), memory, past, step, number, setup)
         if config.accumulate is not None:  # nothing links the frames: free each one's graph at once
             fabric.backward(losses["total"] / len(clip))
@@ -76,7 +76,7 @@ def optimise(state: TrainingState, clip: list[Example], setup: StepSetup) -> Ste
         goes_on = config.model.temporal is not None and not example.ends_drive
         if goes_on and memory is not None:
             state.memories[example.drive] = memory
-        if goes_on and past is not None:
+        if goes_on and past:
             state.pasts[example.drive] = past
     state.memories = {drive: memory.detach() for drive, memory in state.memories.items()}
     means = {name: torch.stack([each[name] for each in per_frame]).mean() for name in per_frame[0]}
@@ -98,7 +98,7 @@ def optimise(state: TrainingState, clip: list[Example], setup: StepSetup) -> Ste
 def _forward(
     example: Example,
     memory: TemporalMemory | None,
-    past: Past | None,
+    past: tuple[Past, ...],
     step: int,
     number: int,
     setup: StepSetup,

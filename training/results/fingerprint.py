@@ -13,10 +13,13 @@ from training.learning.config import TrainConfig
 
 _BEFORE: dict[str, Any] = {"damaged": "stop", "start_without": []}
 _BEFORE_IN_MODEL: dict[str, Any] = {
+    "masked_inputs": False,
     "grid_frame": "lidar",
     "labels": json.loads(json.dumps(asdict(NUSCENES))),
 }
 _BEFORE_IN_GAUSS_RENDER: dict[str, Any] = {"min_opacity": 0.02}
+_BEFORE_IN_LOSSES: dict[str, Any] = {"class_balance": 0.25}
+_BEFORE_IN_RENDERING: dict[str, Any] = {"frames": 2}
 """What every training did before these options existed; with it a training is the same as then."""
 
 
@@ -33,8 +36,11 @@ def stored_fingerprint(folder: Path) -> str:
 def _digest(config: dict[str, Any]) -> str:
     config = _without(config, _BEFORE)
     config["model"] = _without(config["model"], _BEFORE_IN_MODEL)
+    config["losses"] = _without(config["losses"], _BEFORE_IN_LOSSES)
     if config.get("gauss_render"):
         config["gauss_render"] = _without(config["gauss_render"], _BEFORE_IN_GAUSS_RENDER)
+    if config.get("rendering"):
+        config["rendering"] = _without(config["rendering"], _BEFORE_IN_RENDERING)
     compared = {
         name: value
         for name, value in _without_disabled(config).items()

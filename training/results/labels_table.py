@@ -18,5 +18,8 @@ def labels_table(results: Path) -> str:
     """Markdown from ``labels.json`` in a folder: a table for each layout."""
     parts = []
     for layout, scores in load_json(results / "labels.json")["layouts"].items():
-        parts.append(f"{_TITLES[layout]}, {scores['keyframes']} keyframes:\n\n{as_table(scores)}")
+        parts.append(
+            f"{_TITLES[layout]}, {scores['keyframes']} keyframes; {scores['classed']:.1%} of the "
+            f"voxels that are occupied in both have a class:\n\n{as_table(scores)}"
+        )
     return "\n\n".join(parts)

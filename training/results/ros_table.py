@@ -58,7 +58,7 @@ def _frame_rows(frame: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in frame["cpu_ms"].items())
     return [
-        ("a frame, ms of processor time", stages),
+        ("a frame, ms of processor time", f"{stages}; {frame['occupied']:.0f} voxels are occupied"),
         ("a frame, all but the model over the model", f"{frame['overhead']:.0%}"),
         (
             "first frame, ms of processor time",

@@ -50,6 +50,10 @@ class SequentialRendererConfig:
         ValueError: a field is out of range, or two contradict each other.
     """
 
+    frames: int = 2
+    """Number of keyframes whose views are rendered, the present one included. The paper has T = 5;
+    time and memory of a step grow with it.
+    """
     image_scale: float = 0.25
     """Size of the rendered images relative to that of the model's."""
     most_anchors: int = 8000
@@ -72,6 +76,11 @@ class SequentialRendererConfig:
     """Whether LiDAR points are anchors too (Table III, "DGA"), or voxels alone."""
 
     def __post_init__(self) -> None:
+        if self.frames < 2:
+            raise ValueError(
+                "SequentialRendererConfig.frames must be at least 2, the present and one before, "
+                f"got {self.frames}"
+            )
         if not 0 < self.image_scale <= 1 or self.inner_steps < 1 or self.most_anchors < 1:
             raise ValueError(
                 "SequentialRendererConfig needs image_scale in (0, 1], inner_steps and "

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from occ_core.ops import backend
-from occ_core.ops.parallel import in_parallel
+from occ_core.ops.parallel import in_one_thread, in_parallel
 
 CPU = torch.device("cpu")
 
@@ -84,6 +84,26 @@ def test_what_a_piece_raises_reaches_the_caller_and_threads_are_as_before() -> N
     with pytest.raises(ValueError, match="piece 2"):
         in_parallel([lambda: None, fail], CPU)
     assert torch.get_num_threads() == 2
+
+
+def test_small_operators_have_one_thread_and_the_callers_settings() -> None:
+    with torch.inference_mode(), torch.autocast("cpu", torch.float16), backend.exporting():
+        expected = settings()
+        assert in_one_thread(settings, CPU) == expected
+    with torch.no_grad():
+        assert in_one_thread(torch.get_num_threads, CPU) == 1
+        with pytest.raises(ZeroDivisionError):
+            in_one_thread(lambda: 1 // 0, CPU)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("why", ["gradients", "device", "one thread"])
+def test_otherwise_small_operators_run_in_the_callers_thread(why: str) -> None:
+    if why == "one thread":
+        torch.set_num_threads(1)
+    device = torch.device("meta") if why == "device" else CPU
+    with torch.set_grad_enabled(why == "gradients"):
+        assert in_one_thread(threading.get_ident, device) == threading.get_ident()
 
 
 def test_nothing_is_nothing() -> None:

@@ -93,3 +93,7 @@ def test_each_image_needs_its_camera():
     image, _ = street()
     with pytest.raises(ValueError, match="got 1 images, 2 intrinsics"):
         sky_masks([image], [INTRINSICS] * 2, [LEVEL])
+
+
+def test_no_images_have_no_masks():
+    assert sky_masks([], [], [], []) == []

@@ -1,4 +1,4 @@
-"""A managed node that is to end while a transition takes for ever."""
+"""A managed node that is to end while a transition, or the model, takes for ever."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ FOR_EVER_S = 86_400
 TELL = """
 import sys, time
 from occ_perception_ros import node, occupancy_node
+from occ_perception_ros.pipeline import Pipeline
 
 def tell(word):
     print(word, file=sys.stderr, flush=True)
@@ -28,6 +30,24 @@ def load(config):
     time.sleep({FOR_EVER_S})
 
 occupancy_node._load_engine = load
+occupancy_node.main()
+"""
+WORKS_FOR_EVER = f"""{TELL}
+class Engine:
+    def step(self, frame):
+        tell("working")
+        time.sleep({FOR_EVER_S})
+
+    def reset(self, reason):
+        pass
+
+def stop(pipeline, timeout_s):
+    tell("stopping")
+    return stop_pipeline(pipeline, timeout_s)
+
+node.CLEAN_UP_TIMEOUT_S = {FOR_EVER_S}
+stop_pipeline, Pipeline.stop = Pipeline.stop, stop
+occupancy_node.load_engine = lambda config: (Engine(), (16, 24))
 occupancy_node.main()
 """
 
@@ -77,6 +97,11 @@ class Program:
 
         self.until(word, ask)
 
+    def drive(self, word: str) -> None:
+        """Sends sweeps until the program writes a line."""
+        seconds = count(1)
+        self.until(word, lambda: self.vehicle.send(next(seconds)))
+
     def ends_when_asked(self) -> None:
         self.process.send_signal(signal.SIGINT)
         assert self.process.wait(600) == 0, self.lines
@@ -101,4 +126,24 @@ def start(fleet: Any) -> Iterator[Callable[..., Program]]:
 def test_a_signal_ends_it_while_a_manager_configures_it(start: Any) -> None:
     program = start(LOADS_FOR_EVER, "autostart:=false")
     program.ask(Transition.TRANSITION_CONFIGURE, "loading")
+    program.ends_when_asked()
+
+
+def test_a_signal_ends_it_while_its_model_hangs(start: Any) -> None:
+    program = start(WORKS_FOR_EVER)
+    program.drive("working")
+    program.ends_when_asked()
+
+
+@pytest.mark.parametrize("is_deactivated", [True, False])
+def test_a_signal_ends_it_while_it_waits_for_a_model_that_hangs(
+    is_deactivated: bool, start: Any
+) -> None:
+    program = start(WORKS_FOR_EVER)
+    program.drive("working")
+    if is_deactivated:
+        assert program.vehicle.change(Transition.TRANSITION_DEACTIVATE)
+        program.ask(Transition.TRANSITION_CLEANUP, "stopping")
+    else:
+        program.ask(Transition.TRANSITION_ACTIVE_SHUTDOWN, "stopping")
     program.ends_when_asked()

@@ -24,6 +24,17 @@ def test_a_gap_is_filled_at_the_height_and_with_the_class_of_the_ground_around()
     assert filled.points[gap, 2] == pytest.approx(0.02 * filled.points[gap, 0], abs=0.03)
 
 
+def test_between_two_classes_ground_has_one_only_where_it_lies_much_nearer() -> None:
+    x = np.concatenate([np.arange(0.1, 10.0, 0.25), np.arange(22.1, 30.0, 0.25)])
+    filled = ground_between(slope(x), 0.5)
+    middle = (filled.points[:, 1] > 1) & (filled.points[:, 1] < 3)
+    x, classes = filled.points[middle, 0], filled.classes[middle]
+    # From 10 m to 22 m the class changes from 11 to 13: twice as near are 14 m and 18 m.
+    assert (classes[(x > 10.5) & (x < 13.5)] == 11).all()
+    assert (classes[(x > 14.5) & (x < 17.5)] == 0).all()
+    assert (classes[(x > 18.5) & (x < 21.5)] == 13).all()
+
+
 def test_what_is_known_stays_and_far_away_nothing_is_made_up() -> None:
     filled = ground_between(slope(np.arange(0.1, 10.0, 0.25)), 0.5)
     x, y, _ = filled.points.T

@@ -32,6 +32,20 @@ def test_scores_of_eight_voxels() -> None:
     assert "| car | 0.250 | 0.667 | 0.500 | 3 |" in as_table(found)
 
 
+def test_an_occupied_voxel_of_no_class_is_found_but_not_compared() -> None:
+    score = LabelScore(LABELS)
+    truth = np.array([1, 1, 2, 0], np.uint8)
+    made = np.array([255, 1, 0, 255], np.uint8)
+    score.update(made, truth, np.ones(4, bool))
+    found = score.compute()
+    # Occupied in both: the first two, of which the second has a class, the right one.
+    assert found["iou"] == pytest.approx(2 / 4)
+    assert found["classed"] == pytest.approx(1 / 2)
+    assert found["agreement"] == 1.0
+    assert found["accuracy"] == pytest.approx(1 / 4)
+    assert found["per_class"]["car"] == {"iou": 1 / 2, "found": 1.0, "agreement": 1.0, "voxels": 2}
+
+
 def test_nothing_to_count_is_no_number() -> None:
     found = LabelScore(LABELS).compute()
     assert found["iou"] is None and found["per_class"]["tree"]["iou"] is None

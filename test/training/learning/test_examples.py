@@ -11,6 +11,7 @@ from tiny_nuscenes import write_tiny_nuscenes
 from occ_core.config import debug
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.labels.benchmarks import BENCHMARKS
+from occ_core.preprocessing.masked_inputs import mask_inputs
 from training.learning.augment import AugmentConfig, other_sensors
 from training.learning.examples import TrainingExamples, collate, count_voxels, drives, sweep_poses
 
@@ -169,3 +170,15 @@ def test_examples_of_occ3d_lie_in_the_vehicles_frame(tmp_path: Path) -> None:
     # The LiDAR stands at (1, 0, 1.8) of the vehicle, and 0.1 s earlier 1 m further back.
     np.testing.assert_allclose(newest.grid_from_sensor[:3, 3], [1, 0, 1.8], atol=1e-9)
     np.testing.assert_allclose(before.grid_from_sensor[:3, 3], [0, 0, 1.8], atol=1e-9)
+
+
+def test_inputs_are_masked_if_asked_for(frames: NuScenesFrames):
+    """Before anything is varied, since the sky is found in the images as they were taken."""
+    (example, plain) = (
+        TrainingExamples(frames, 2, None, seed=0, masked_inputs=masked)[0, 0].frame
+        for masked in (True, False)
+    )
+    expected = mask_inputs(plain)
+    assert torch.equal(example.images, expected.images)
+    assert torch.equal(example.points[0], expected.points[0])
+    assert not torch.equal(example.images, plain.images)

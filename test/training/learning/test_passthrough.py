@@ -32,7 +32,7 @@ def test_memory_is_handed_back_apart_from_the_prediction(smallest: TrainConfig):
     shape = replace(smallest.model, temporal=TemporalConfig())
     module = FabricPassthrough(build_model(shape), None, None)
     frame, _ = NuScenesFrames(smallest.data, image_size=shape.image_size, grid=shape.grid)[0]
-    given = FrameInput(frame, None, None, extras=(), prompted=None, begins_step=True)
+    given = FrameInput(frame, None, (), extras=(), prompted=None, begins_step=True)
     output = module(Opaque(given))
     assert output.prediction.memory is None and output.memory.value is not None
-    assert output.rendering is None and output.past.value is None
+    assert output.rendering is None and output.past.value == ()

@@ -9,6 +9,7 @@ from occ_core.backbones.efficientnet_lite import WEIGHTS_PACKAGE
 from occ_core.build import build_model
 from occ_core.config import debug
 from training.learning.pretrained import load_backbone, parameter_groups
+from training.recipes import debug as recipe_debug
 
 LITE = replace(debug(), image_encoder=replace(debug().image_encoder, backbone="efficientnet_lite0"))
 needs_weights = pytest.mark.skipif(
@@ -56,3 +57,27 @@ def test_the_backbone_learns_more_slowly():
     assert rest["params"][-1] is other
     (every,) = parameter_groups(model, [other], 1e-3, None)
     assert len(every["params"]) == len(list(model.parameters())) + 1
+
+
+def test_a_backbone_at_rate_0_stays_as_it_is():
+    """The rest of the image encoder learns from its features."""
+    torch.manual_seed(0)
+    model = build_model(LITE)
+    encoder = model.image_encoder
+    before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
+    (rest,) = parameter_groups(model, [], 1e-3, 0.0)
+    optimiser = torch.optim.AdamW([rest], weight_decay=0.1)
+    height, width = LITE.image_size
+    images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8)
+    encoder.train()(images).square().mean().backward()
+    optimiser.step()
+    changed = {
+        name for name, weight in encoder.state_dict().items() if (weight != before[name]).any()
+    }
+    assert changed and not any(name.startswith("backbone") for name in changed)
+    assert {name for name in before if not name.startswith("backbone")} <= changed
+
+
+def test_a_negative_rate_of_the_backbone_is_refused():
+    with pytest.raises(ValueError, match="backbone_rate must be at least 0, got -1"):
+        replace(recipe_debug(), backbone_rate=-1.0)

@@ -66,7 +66,9 @@ def test_speeds_are_mirrored_with_the_grid(frames: NuScenesFrames, monkeypatch: 
     frame, _ = frames[1]
     moving = torch.tensor([[10.1, 0.1, 0.1]]).numpy(), torch.tensor([[3.0, 0, 0]]).numpy()
     monkeypatch.setattr(rendering, "point_velocities", lambda _: moving)
-    monkeypatch.setattr(rendering, "_sky", lambda _: torch.zeros(1, 1, 1, dtype=torch.bool).numpy())
+    monkeypatch.setattr(
+        rendering, "frame_sky", lambda frame, sample: torch.zeros(1, 1, 1, dtype=torch.bool)
+    )
     frames.image_size = (1, 1)
     frame = replace(frame, images=frame.images[..., :1, :1])  # a file of its own
     plain, mirrored = (
@@ -82,7 +84,7 @@ def test_rendering_teaches_the_model(
     frames: NuScenesFrames, model: OccupancyModel, renderer: SequentialRenderer
 ):
     frame, _ = frames[0]
-    losses, past = render(renderer, model(frame), frame, extras(frames, 0), None)
+    losses, (past,) = render(renderer, model(frame), frame, extras(frames, 0), ())
     assert isinstance(past, Past) and past.stamp_ns == frame.stamp_ns[0]
     losses.consistency.backward()
     assert any(
@@ -96,8 +98,7 @@ def test_past_views_are_seen_from_the_present(
     frames: NuScenesFrames, model: OccupancyModel, renderer: SequentialRenderer
 ):
     before, now = frames[0][0], frames[1][0]
-    _, past = render(renderer, model(before), before, extras(frames, 0), None)
-    assert past is not None
+    _, (past,) = render(renderer, model(before), before, extras(frames, 0), ())
     view = rendering._seen_from(past, now)
     assert (
         view.time_s == pytest.approx((before.stamp_ns[0] - now.stamp_ns[0]) * 1e-9)
@@ -109,9 +110,40 @@ def test_past_views_are_seen_from_the_present(
     torch.testing.assert_close(
         world, before.world_from_grid[0] @ before.grid_from_camera[0, 0].double(), atol=1e-3, rtol=0
     )
-    alone, _ = render(renderer, model(now), now, extras(frames, 1), None)
-    both, _ = render(renderer, model(now), now, extras(frames, 1), past)
+    alone, _ = render(renderer, model(now), now, extras(frames, 1), ())
+    both, _ = render(renderer, model(now), now, extras(frames, 1), (past,))
     assert alone.photometric != both.photometric
+
+
+def test_as_many_keyframes_are_rendered_as_asked_for(
+    frames: NuScenesFrames, model: OccupancyModel, monkeypatch: pytest.MonkeyPatch
+):
+    """The paper's T = 5, here 3: the present and two before. A frame without cameras adds none."""
+    config = SequentialRendererConfig(frames=3, consistency_weight=0.0, photometric_weight=1.0)
+    renderer = SequentialRenderer(debug().channels, debug().coarse_grid, config)
+    rendered: list[list[float]] = []
+    monkeypatch.setattr(
+        renderer,
+        "_photometric",
+        lambda gaussians, anchors, views: (
+            rendered.append([view.time_s for view in views]) or gaussians.offset.sum()
+        ),
+    )
+    frame, _ = frames[0]
+    past: tuple[Past, ...] = ()
+    for half_seconds in range(5):
+        stamp_ns = (frame.stamp_ns[0] + half_seconds * 500_000_000,)
+        mask = frame.camera_mask if half_seconds != 3 else torch.zeros_like(frame.camera_mask)
+        now = replace(frame, stamp_ns=stamp_ns, camera_mask=mask)
+        _, past = render(renderer, model(now), now, extras(frames, 0), past)
+    seen = [[0.0], [0.0, -0.5], [0.0, -1.0, -0.5], [0.0, -1.5, -1.0]]  # at 0, 0.5, 1 and 2 s
+    assert rendered == [pytest.approx(times) for times in seen]
+    assert [(each.stamp_ns - frame.stamp_ns[0]) * 1e-9 for each in past] == pytest.approx([1, 2])
+
+
+def test_fewer_than_two_keyframes_are_refused():
+    with pytest.raises(ValueError, match="frames must be at least 2, .* got 1"):
+        SequentialRendererConfig(frames=1)
 
 
 def test_without_cameras_nothing_is_taught(
@@ -119,8 +151,8 @@ def test_without_cameras_nothing_is_taught(
 ):
     frame, _ = frames[0]
     blind = replace(frame, camera_mask=torch.zeros_like(frame.camera_mask))
-    losses, past = render(renderer, model(blind), blind, extras(frames, 0), None)
-    assert past is None and losses.consistency.item() == 0
+    losses, past = render(renderer, model(blind), blind, extras(frames, 0), ())
+    assert past == () and losses.consistency.item() == 0
     losses.consistency.backward()
 
 

@@ -59,7 +59,7 @@ def test_a_state_survives_its_file(fresh: partial[TrainingState], tmp_path: Path
     state.schedule.step()
     head = HeadOutput.dense(torch.rand(1, 17, 2, 2, 1))
     state.memories = {(0, 2): memory(head), (0, 4): memory(None)}
-    state.pasts = {(0, 2): past()}
+    state.pasts = {(0, 2): (past(),)}
     state.step = 7
     torch.save(state.state_dict(), tmp_path / "state.pt")
     drawn = torch.rand(3)
@@ -82,9 +82,10 @@ def test_a_state_survives_its_file(fresh: partial[TrainingState], tmp_path: Path
 
 def test_the_keys_of_stored_states_stay(fresh: partial[TrainingState]):
     state = fresh(1)
-    state.memories, state.pasts = {(0, 2): memory(None)}, {(0, 2): past()}
+    state.memories, state.pasts = {(0, 2): memory(None)}, {(0, 2): (past(),)}
     stored = state.state_dict()
     assert list(stored) == KEYS
-    assert list(stored["pasts"][0, 2]) == PAST_KEYS
+    (kept,) = stored["pasts"][0, 2]
+    assert list(kept) == PAST_KEYS
     assert list(stored["memories"][0, 2]) == MEMORY_KEYS
     assert stored["memories"][0, 2]["head"] == ()

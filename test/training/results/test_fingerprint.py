@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from occ_core.losses.gauss_render.loss import GaussRenderConfig
+from occ_core.losses.sequential.renderer import SequentialRendererConfig
+from training.learning.objective import LossWeights
 from training.recipes import nano_town
 from training.results.fingerprint import fingerprint, stored_fingerprint
 
@@ -32,3 +34,21 @@ def test_options_of_the_renderer_that_came_later_leave_a_training_as_it_was(tmp_
     assert stored_fingerprint(tmp_path) == fingerprint(recipe)
     foggy = replace(recipe, gauss_render=GaussRenderConfig(min_opacity=1 / 255))
     assert fingerprint(foggy) != fingerprint(recipe)
+
+
+def test_options_that_came_later_leave_a_training_as_it_was(tmp_path: Path):
+    """Two keyframes were rendered, inputs not masked, and rare classes weighed more."""
+    recipe = replace(nano_town(), rendering=SequentialRendererConfig())
+    earlier: dict[str, Any] = asdict(recipe)
+    del earlier["rendering"]["frames"]
+    del earlier["model"]["masked_inputs"]
+    del earlier["losses"]["class_balance"]
+    (tmp_path / "config.json").write_text(json.dumps(earlier, default=str))
+    known = stored_fingerprint(tmp_path)
+    assert known == fingerprint(recipe)
+    for other in (
+        replace(recipe, rendering=SequentialRendererConfig(frames=5)),
+        replace(recipe, model=replace(recipe.model, masked_inputs=True)),
+        replace(recipe, losses=LossWeights(class_balance=0.0)),
+    ):
+        assert fingerprint(other) != known
