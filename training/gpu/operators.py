@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from occ_core.ops import backend
+from occ_core.ops.height_histogram import height_histogram
 from occ_core.ops.interpolate import interpolate
 from occ_core.ops.line_of_sight import see_through
 from occ_core.ops.linear_index import unravel_index
@@ -131,6 +132,11 @@ def _voxelise(device: torch.device) -> list[Tensor]:
     return [*_with_gradients(mean, [weight, bias]), occupied]
 
 
+def _height_histogram(device: torch.device) -> list[Tensor]:
+    cloud = torch.cat([_points(2000, device), torch.zeros(2000, 2, device=device)], dim=1)
+    return list(height_histogram(cloud, GRID, cell_m=2.0, bin_m=0.25))
+
+
 def _interpolate(device: torch.device) -> list[Tensor]:
     volume = _random(1, 4, *GRID.shape).to(device).requires_grad_()
     position = _random(2000, 3, seed=1).to(device) * torch.tensor(GRID.shape, device=device)
@@ -224,6 +230,7 @@ def _rasterize(device: torch.device) -> list[Tensor]:
 CASES: dict[str, Case] = {
     "splat": _splat,
     "voxelise": _voxelise,
+    "height_histogram": _height_histogram,
     "interpolate": _interpolate,
     "sample_images": _sample_images,
     "moved_index": _moved_index,

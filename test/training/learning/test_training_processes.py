@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from training.learning.config import TrainConfig
 from training.train import train
 
-STEPS = 40
+STEPS = 12
 PROGRAM = f"""
 import sys
 from dataclasses import replace
@@ -51,6 +51,12 @@ def children(process: subprocess.Popen[bytes]) -> list[int]:
     return [int(number) for number in found.read_text().split()]
 
 
+def distance(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> float:
+    """Root of the sum of the squared differences of all weights."""
+    squares = [(weights[name].double() - others[name].double()).square().sum() for name in others]
+    return float(torch.stack(squares).sum().sqrt())
+
+
 def test_two_processes_train_as_one_with_twice_the_batches(
     smallest: TrainConfig, box_town: Path, tmp_path: Path
 ):
@@ -82,10 +88,10 @@ def test_two_processes_train_as_one_with_twice_the_batches(
         smallest, model=model, steps=STEPS, epoch_steps=STEPS, accumulate=2, precision="fp32"
     )
     expected, trained = load_file(train(alone)), load_file(out / "model.safetensors")
+    single = load_file(train(replace(alone, out=tmp_path / "single", accumulate=1)))
     assert trained.keys() == expected.keys()
-    for name, weight in expected.items():
-        # Where a gradient is next to nothing, rounding decides Adam's step: single weights then lie
-        # up to 2e-2 apart, the mean 2e-4. With single batches even the mean is 5e-3 or more.
-        assert (trained[name].float() - weight.float()).abs().mean() < 1e-3, name
+    # Where a gradient is next to nothing, rounding decides Adam's step: measured, 2 % of the
+    # distance that other batches make.
+    assert distance(trained, expected) < 0.1 * distance(single, expected)
     moved = torch.load(out / "state.pt", weights_only=True)["step"]
     assert moved == STEPS
