@@ -124,9 +124,8 @@ def estimate_ground(points: tuple[Float[Tensor, "_ 5"], ...], grid: VoxelGrid) -
     The lowest returns of a cell are its ground, unless they lie far above those of cells near by.
     Cells without ground get the mean of their neighbours, and so on outwards.
     """
-    height = torch.stack([lowest_returns(cloud, grid) for cloud in points])[
-        :, None
-    ]  # [B, 1, X, Y], infinite without a return
+    heights = [lowest_returns(cloud, grid) for cloud in points]
+    height = torch.stack(heights)[:, None]  # [B, 1, X, Y], infinite without a return
     lowest_nearby = -F.max_pool2d(-height, 5, stride=1, padding=2)
     known = torch.isfinite(height) & (height <= lowest_nearby + MAX_RISE_M)
     filled = _fill(torch.where(known, height, 0.0), known)

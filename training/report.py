@@ -241,7 +241,9 @@ SECTIONS = (
         "stands still throughout), and on twenty real scans, where the truth is a vote of the same "
         "scans' points without any filling. [What counts](data.md#labels-of-your-own-drives). "
         "*Found*: share of the true voxels that are occupied at all; *agreement*: of these, where "
-        "a class was given, the share that has the right one.",
+        "a class was given, the share that has the right one. Filled ground between two classes "
+        "has none: in the towns it counts as occupied, on SemanticKITTI, whose layout calls it "
+        "invalid, not at all.",
         labels_table,
     ),
     Section(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from occ_core.geometry.points import NEWEST_S, project_points, transform_points
@@ -23,26 +23,30 @@ def mask_inputs(frame: Frame) -> Frame:
     """
     images, clouds = frame.images.clone(), []
     for sample, cloud in enumerate(frame.points):
-        sky = frame_sky(frame, sample).to(images.device)
-        images[sample].masked_fill_(sky[:, None], 0)
-        kept = torch.from_numpy(_on_surfaces(cloud.cpu().numpy(), frame.context[sample]))
-        clouds.append(cloud[kept.to(cloud.device)])
+        surfaces = _on_surfaces(cloud, frame.context[sample])
+        sky = _sky(frame, sample, surfaces)
+        images[sample].masked_fill_(sky[:, None].to(images.device), 0)
+        clouds.append(surfaces)
     return replace(frame, images=images, points=tuple(clouds))
 
 
 def frame_sky(frame: Frame, sample: int) -> Bool[Tensor, "camera h w"]:
     """Where the cameras of one sample see the sky, on the CPU; nowhere for a masked camera."""
-    from occ_core.preprocessing.lidar_filter import surface_points  # Open3D, see below
+    newest = _newest(frame.points[sample])
+    return _sky(frame, sample, _on_surfaces(newest, frame.context[sample]))
 
-    cloud = frame.points[sample].cpu()
-    newest = cloud[cloud[:, 4] < NEWEST_S].numpy()
-    surfaces = newest[surface_points(newest, frame.context[sample])]
+
+def _sky(
+    frame: Frame, sample: int, surfaces: Float[Tensor, "point 5"]
+) -> Bool[Tensor, "camera h w"]:
+    """As ``frame_sky``; the newest points of ``surfaces`` are where no sky is."""
+    points = _newest(surfaces).cpu().numpy()
     present = frame.camera_mask[sample].nonzero()[:, 0].tolist()
     images = [frame.images[sample, each].cpu().permute(1, 2, 0).numpy() for each in present]
     intrinsics = [frame.intrinsics[sample, each].cpu().double().numpy() for each in present]
     poses = [frame.grid_from_camera[sample, each].cpu().double().numpy() for each in present]
     pixels = [
-        project_points(matrix, transform_points(invert_pose(pose), surfaces))[0]
+        project_points(matrix, transform_points(invert_pose(pose), points))[0]
         for matrix, pose in zip(intrinsics, poses, strict=True)
     ]
     world_from_grid = frame.world_from_grid[sample].cpu().numpy()
@@ -53,16 +57,23 @@ def frame_sky(frame: Frame, sample: int) -> Bool[Tensor, "camera h w"]:
     return masks
 
 
-def _on_surfaces(cloud: np.ndarray, context: DriveContext) -> np.ndarray:
-    """``surface_points`` of every sweep by itself: sweeps side by side would be neighbours of each
-    other's noise. Seen from the grid's origin, a sweep of half a second ago is off by some metres,
-    which hardly changes who is whose neighbour.
+def _newest(cloud: Float[Tensor, "_ 5"]) -> Float[Tensor, "_ 5"]:
+    return cloud[cloud[:, 4] < NEWEST_S]
+
+
+def _on_surfaces(
+    cloud: Float[Tensor, "point 5"], context: DriveContext
+) -> Float[Tensor, "surface 5"]:
+    """The points that ``surface_points`` keeps of every sweep by itself: sweeps side by side would
+    be neighbours of each other's noise. Seen from the grid's origin, a sweep of half a second ago
+    is off by some metres, which hardly changes who is whose neighbour.
     """
     # Only here: Open3D takes memory that a robot whose model masks nothing should not pay.
     from occ_core.preprocessing.lidar_filter import surface_points
 
-    kept = np.zeros(len(cloud), dtype=bool)
-    for age_s in np.unique(cloud[:, 4]):
-        sweep = cloud[:, 4] == age_s
-        kept[sweep] = surface_points(cloud[sweep], context)
-    return kept
+    points = cloud.cpu().numpy()
+    kept = np.zeros(len(points), dtype=bool)
+    for age_s in np.unique(points[:, 4]):
+        sweep = points[:, 4] == age_s
+        kept[sweep] = surface_points(points[sweep], context)
+    return cloud[torch.from_numpy(kept).to(cloud.device)]

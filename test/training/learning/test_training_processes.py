@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from training.learning.config import TrainConfig
 from training.train import train
 
-STEPS = 12
+STEPS = 8
 PROGRAM = f"""
 import sys
 from dataclasses import replace
@@ -90,8 +90,12 @@ def test_two_processes_train_as_one_with_twice_the_batches(
     expected, trained = load_file(train(alone)), load_file(out / "model.safetensors")
     single = load_file(train(replace(alone, out=tmp_path / "single", accumulate=1)))
     assert trained.keys() == expected.keys()
-    # Where a gradient is next to nothing, rounding decides Adam's step: measured, 2 % of the
-    # distance that other batches make.
+    # Where a gradient is next to nothing, rounding decides Adam's step, and further steps amplify
+    # it. After these few the mean of a weight is at most 3e-4 apart; with single batches that of
+    # the LiDAR encoder's is 4e-3 or more. Over all weights, rounding makes 2 % of what single
+    # batches make.
+    for name, weight in expected.items():
+        assert (trained[name].float() - weight.float()).abs().mean() < 1e-3, name
     assert distance(trained, expected) < 0.1 * distance(single, expected)
     moved = torch.load(out / "state.pt", weights_only=True)["step"]
     assert moved == STEPS
