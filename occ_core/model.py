@@ -4,6 +4,7 @@ figures.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from jaxtyping import Bool, Float
@@ -15,7 +16,8 @@ from occ_core.head import OccupancyHead
 from occ_core.image_encoder import ImageEncoder, NoImageEncoder
 from occ_core.instance_attention import InstanceAttention, NoInstanceAttention
 from occ_core.interface import CameraFeatures, Prediction, VoxelModel, visible_cameras
-from occ_core.lidar_encoder import LidarEncoder, NoLidarEncoder
+from occ_core.lidar_encoder import LidarEncoder, LidarFeatures, NoLidarEncoder
+from occ_core.ops.parallel import side_by_side
 from occ_core.prompts import NoPrompts, PromptTable, classes_seen
 from occ_core.temporal import NoTemporalAggregator, TemporalAggregator, memory_if_continuous
 from occ_core.types import Frame, HeadOutput, TemporalMemory, TemporalState
@@ -81,7 +83,7 @@ class OccupancyModel(VoxelModel):
         self.check(frame)
         past = memory_if_continuous(memory, frame, self.config.memory_rules)
         classes = past.classes if prompted_classes is None else prompted_classes
-        image, lidar = self.image_branch(frame), self.lidar_encoder(frame.points)
+        image, lidar = self.sensor_branches(frame)
         prompts = self.prompts(frame.context, classes)
         image_volume = self.image_attention(image.volume, prompts.embeddings, prompts.mask)
         lidar_volume = self.lidar_attention(lidar.volume, prompts.embeddings, prompts.mask)
@@ -109,6 +111,14 @@ class OccupancyModel(VoxelModel):
             neighbourhoods=fused.neighbourhoods,
             sensor_weights=weighted.weights,
             memory=self.remember(frame, past, state, head),
+        )
+
+    def sensor_branches(self, frame: Frame) -> tuple[ImageFeatures, LidarFeatures]:
+        """Both sensors' features; on a CPU that only answers, the branches run side by side."""
+        return side_by_side(
+            partial(self.image_branch, frame),
+            partial(self.lidar_encoder, frame.points),
+            frame.points[0].device,
         )
 
     def image_branch(self, frame: Frame) -> ImageFeatures:

@@ -87,7 +87,7 @@ FLOORS = {
         "sensor_worth realism",
         "ship train benchmarks report",
         "benchmark soak gpu",
-        "measure_ros ablate efficiency profile gpu_check",
+        "measure_ros ablate efficiency profile gpu_check plan",
         "cost_curves",
         "robustness",
     ),

@@ -25,7 +25,12 @@ import tyro
 from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED
-from occ_core.datasets.benchmark_data import BenchmarkName, chosen_scenes, open_benchmark
+from occ_core.datasets.benchmark_data import (
+    BenchmarkName,
+    chosen_scenes,
+    drive_names,
+    open_benchmark,
+)
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.prediction_files import PredictionFiles
@@ -33,9 +38,11 @@ from occ_core.datasets.samples import Damaged, SampleStream
 from occ_core.engine import OccupancyEngine, Precision
 from occ_core.files import write_atomically
 from occ_core.geometry.points import NEWEST_S
+from occ_core.labels.benchmarks import OccupancyBenchmark
 from occ_core.labels.sets import NUSCENES
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall
 from occ_core.metrics.protocols import PROTOCOLS, ScoringProtocol
+from training.engines.tasks import Engine
 from training.figures.keyframe import write_frame_picture
 from training.results.stored import to_json
 from training.score_preprocessing import score_preprocessing
@@ -47,6 +54,7 @@ from training.scoring.benchmark_scores import (
     score_benchmark,
 )
 from training.scoring.frame_scores import FrameScores
+from training.scoring.predict_drives import DrivePredictions, predict_drives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,13 @@ class EvaluateConfig:
     """Folder of prediction files to score instead of a checkpoint."""
     write_predictions: Path | None = None
     """Folder for the predictions as files, in the benchmark's own layout."""
+    engine: Engine | None = None
+    """Where drives are predicted, each a task that writes into ``write_predictions``: ``local``, in
+    processes of this machine, or ``ray``, on a cluster whose machines all see these folders. A
+    stopped run continues. By default this process predicts keyframe after keyframe.
+    """
+    workers: int = 2
+    """Number of processes of the engine ``local``."""
     damaged: Damaged = "stop"
     """What a sample with a damaged file does: stop the run, or be left out and counted."""
     protocol_notes: bool = False
@@ -83,6 +98,24 @@ class EvaluateConfig:
     """How many LiDAR sweeps before the keyframe are joined to it."""
     device: str = "cpu"
     precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if self.predictions is not None and self.write_predictions is not None:
+            raise ValueError(
+                "--predictions reads files and --write-predictions writes them: give one"
+            )
+        if self.engine is None:
+            return
+        if self.write_predictions is None:
+            raise ValueError(
+                f"--engine {self.engine} predicts drives into files: give their folder by "
+                "--write-predictions"
+            )
+        if self.damaged == "skip":
+            raise ValueError(
+                f"--engine {self.engine} scores files, of which a skipped sample has none; leave "
+                "out --damaged skip"
+            )
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -138,12 +171,11 @@ def _evaluate_benchmark(
     """The scores by a benchmark's own protocol, of prediction files or of the checkpoint."""
     benchmark, image_size = protocol.benchmark, None
     predict: Predict
-    if config.predictions is not None:
-        if config.write_predictions is not None:
-            raise ValueError(
-                "--predictions reads files and --write-predictions writes them: give one"
-            )
-        predict = predict_by_files(PredictionFiles(config.predictions, benchmark))
+    files = config.predictions
+    if config.engine is not None:
+        files = _predict_drives(config, data, benchmark)
+    if files is not None:
+        predict = predict_by_files(PredictionFiles(files, benchmark))
     else:
         engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
         predict, image_size = predict_by_model(engine, protocol), engine.model.config.image_size
@@ -152,10 +184,30 @@ def _evaluate_benchmark(
         name, data, image_size, config.split, config.version, config.sweeps, config.scenes or None
     )
     written = None
-    if config.write_predictions is not None:
+    if config.write_predictions is not None and config.engine is None:
         written = PredictionFiles(config.write_predictions, benchmark)
     stream = SampleStream(samples, config.damaged)
     return score_benchmark(protocol, stream, predict, written, config.pictures)
+
+
+def _predict_drives(config: EvaluateConfig, data: Path, benchmark: OccupancyBenchmark) -> Path:
+    """The folder of the predictions, once all drives are done."""
+    assert config.engine is not None and config.write_predictions is not None
+    predictions = DrivePredictions(
+        benchmark=cast(BenchmarkName, benchmark.name),
+        data=data,
+        checkpoint=config.checkpoint,
+        version=config.version,
+        sweeps=config.sweeps,
+        device=config.device,
+        precision=config.precision,
+    )
+    drives = list(config.scenes)
+    if config.split is not None:
+        names = drive_names(predictions.benchmark, data, config.split, config.version)
+        drives = [name for name in names if not drives or name in drives]
+    predict_drives(predictions, config.write_predictions, drives, config.workers, config.engine)
+    return config.write_predictions
 
 
 def score_frames(
@@ -251,7 +303,10 @@ def _mean_of_known(scores: Sequence[float]) -> float:
 
 def main() -> None:
     """Command line."""
-    config = tyro.cli(EvaluateConfig, prog="training.evaluate")
+    try:
+        config = tyro.cli(EvaluateConfig, prog="training.evaluate")
+    except ValueError as err:
+        sys.exit(f"training.evaluate: {err}")
     if config.protocol_notes:
         if config.benchmark not in PROTOCOLS:
             sys.exit(f"training.evaluate: --protocol-notes knows {', '.join(PROTOCOLS)}")
@@ -259,7 +314,7 @@ def main() -> None:
         return
     try:
         scores = evaluate(config)
-    except (FileNotFoundError, ValueError) as err:
+    except (FileNotFoundError, RuntimeError, ValueError) as err:
         sys.exit(f"training.evaluate: {err}")
     text = to_json(scores)
     if config.json is not None:

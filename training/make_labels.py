@@ -20,13 +20,13 @@ import tyro
 from occ_core.files import write_atomically
 from occ_core.labels.benchmarks import BENCHMARKS
 from occ_core.voxel_grid import VoxelGrid
+from training.engines.resumable import finish_drives
 from training.engines.tasks import Engine
 from training.labels.drive import LoadDrive
 from training.labels.formats import WRITERS
 from training.labels.kitti_drives import kitti_drives
 from training.labels.labelling import label_drive
 from training.labels.nuscenes_drives import nuscenes_drives
-from training.labels.work import label_drives
 
 Layout = Literal["surroundocc", "occ3d", "openoccupancy", "semantic_kitti"]
 
@@ -74,7 +74,7 @@ def make_labels(config: LabelConfig) -> dict[str, dict[str, float]]:
     """Labels all drives that are still missing under ``config.out``.
 
     Returns:
-        By layout, what ``label_drives`` counts.
+        By layout, what ``finish_drives`` counts, and the ``points`` of the drives.
 
     Raises:
         FileNotFoundError: the data are missing.
@@ -99,8 +99,14 @@ def make_labels(config: LabelConfig) -> dict[str, dict[str, float]]:
         size = config.voxel_size or BENCHMARKS[layout].grid.voxel_size_m
         grid = VoxelGrid(BENCHMARKS[layout].grid.range_m, size)
         task = partial(_label, layout=layout, grid=grid, dense=config.dense)
-        counts[layout] = label_drives(
-            config.out, layout, drives, task, config.workers, config.engine
+        counts[layout] = finish_drives(
+            config.out,
+            layout,
+            drives,
+            task,
+            config.workers,
+            config.engine,
+            preload="training.labels.labelling",
         )
     return counts
 
@@ -144,7 +150,7 @@ def main() -> None:
         print(
             f"{layout}: {each['keyframes']:.0f} keyframes of {each['drives']:.0f} drives in "
             f"{seconds:.1f} s: {each['keyframes'] / seconds:.2f} keyframes/s, "
-            f"{each['points'] * 1e-6 / seconds:.2f} million points/s"
+            f"{each.get('points', 0.0) * 1e-6 / seconds:.2f} million points/s"
         )
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
 import os
-import time
+import sys
 from dataclasses import dataclass
-from multiprocessing.sharedctypes import Synchronized
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import cv2
 import tyro
 from tqdm import tqdm
 
+from training.engines.tasks import Engine, map_tasks
 from training.world.nuscenes import tables
 from training.world.nuscenes.scene_options import SceneOptions
 from training.world.nuscenes.writer import SceneWriter
@@ -42,7 +42,11 @@ class WorldConfig:
     image_size: tuple[int, int] = (900, 1600)
     """Height and width in pixels; the intrinsics are scaled to them."""
     workers: int = 2
-    """Number of processes, each of which makes one scene at a time."""
+    """Number of processes of the engine ``local``, each of which makes one scene at a time."""
+    engine: Engine = "local"
+    """Where scenes are made: in processes of this machine, or on a Ray cluster, a scene on each
+    core. All its machines must see ``out`` at the same path.
+    """
     weathers: tuple[Literal["clear", "rain", "night", "rain at night"], ...] = ()
     """Every drive becomes a scene in each of these; by default in one random weather."""
     consecutive: bool = False
@@ -102,34 +106,22 @@ def make_world(config: WorldConfig) -> None:
 
     Raises:
         ValueError: the folder holds a world that was made with other settings.
+        RuntimeError: workers die again and again, or Ray is not installed.
     """
     _check_settings(config)
     parts = [part_path(config.out, index) for index in range(config.total_scenes)]
-    missing = [index for index, part in enumerate(parts) if not part.exists()]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.make_world"])
-    counter = context.Value("q", 0)
+    missing = {str(index): index for index, part in enumerate(parts) if not part.exists()}
     os.environ["OMP_NUM_THREADS"] = "1"  # the workers already use all cores
-    workers = min(config.workers, max(len(missing), 1))
-    with (
-        tqdm(total=len(parts) * config.keyframes, unit="keyframe", desc="drives") as bar,
-        context.Pool(workers, _start_worker, (counter,)) as pool,
-    ):
-        bar.update((len(parts) - len(missing)) * config.keyframes)
-        running = [pool.apply_async(make_scene, (config, index)) for index in missing]
-        done = 0
-        while done < counter.value or not all(result.ready() for result in running):
-            bar.update(counter.value - done)
-            done += counter.value - done
-            for result in running:
-                if result.ready():
-                    result.get()  # raises the error of a worker
-            time.sleep(0.2)
+    with tqdm(total=len(parts), initial=len(parts) - len(missing), unit="drive") as bar:
+        make, preload = partial(make_scene, config), "training.make_world"
+        for _ in map_tasks(config.engine, make, missing, config.workers, preload):
+            bar.update()
     tables.assemble(config.out, config.version, parts)
 
 
 def make_scene(config: WorldConfig, index: int) -> None:
     """Writes the files of scene ``index`` and finally its records."""
+    cv2.setNumThreads(1)  # every core has a scene of its own
     town, number = divmod(index, len(config.scene_weathers))
     weather = config.scene_weathers[number]
     style = world_style(config.world, town)
@@ -141,7 +133,7 @@ def make_scene(config: WorldConfig, index: int) -> None:
     drive_index = index - number if config.consecutive else index
     options = dataclasses.replace(config.scene_options(number), rig=town)
     writer = SceneWriter(config.out, drive, config.seed, drive_index, options)
-    tables.write_json(part_path(config.out, index), writer.write(_count_keyframe))
+    tables.write_json(part_path(config.out, index), writer.write())
 
 
 def part_path(out: Path, index: int) -> Path:
@@ -149,25 +141,10 @@ def part_path(out: Path, index: int) -> Path:
     return out / ".parts" / f"{index:05d}.json"
 
 
-_counter: Synchronized[int] | None = None
-
-
-def _start_worker(counter: Any) -> None:
-    global _counter
-    _counter = counter
-    cv2.setNumThreads(1)
-
-
-def _count_keyframe() -> None:
-    if _counter is not None:
-        with _counter.get_lock():
-            _counter.value += 1
-
-
 def _check_settings(config: WorldConfig) -> None:
     """Saves the settings in the first run; a later run must have the same ones."""
     settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    for name in ("out", "scenes", "workers"):
+    for name in ("out", "scenes", "workers", "engine"):
         settings.pop(name)
     path = config.out / ".parts" / "settings.json"
     earlier = json.loads(path.read_text()) if path.exists() else settings
@@ -191,7 +168,10 @@ def _check_settings(config: WorldConfig) -> None:
 
 def main() -> None:
     """Runs the command line."""
-    make_world(tyro.cli(WorldConfig, description=__doc__))
+    try:
+        make_world(tyro.cli(WorldConfig, prog="training.make_world", description=__doc__))
+    except (RuntimeError, ValueError) as error:
+        sys.exit(f"training.make_world: {error}")
 
 
 if __name__ == "__main__":

@@ -67,12 +67,12 @@ class Clock:
 
     def start(self, *_: object) -> None:
         """Takes the time; its arguments are those of a module's hooks."""
-        self._started = (time.process_time(), time.perf_counter())
+        self._started = (_cpu_s(), time.perf_counter())
 
     def stop(self, *_: object) -> None:
         """Takes the time since ``start``."""
         cpu, wall = self._started
-        self.cpu_ms.append((time.process_time() - cpu) * 1e3)
+        self.cpu_ms.append((_cpu_s() - cpu) * 1e3)
         self.wall_ms.append((time.perf_counter() - wall) * 1e3)
 
     def medians(self) -> dict[str, float]:
@@ -83,6 +83,13 @@ class Clock:
         }
 
 
+def _cpu_s() -> float:
+    """Processor time of what torch computes here: of all threads, or of this one where the parts of
+    a model run side by side, each in one.
+    """
+    return time.thread_time() if torch.get_num_threads() == 1 else time.process_time()
+
+
 def profile(engine: OccupancyEngine, step: Callable[[], None], repeats: int) -> dict[str, Any]:
     """Times of every part of the engine's model, and of the whole step.
 
@@ -91,7 +98,8 @@ def profile(engine: OccupancyEngine, step: Callable[[], None], repeats: int) -> 
 
     Returns:
         ``stages``, by name of the part, with ``cpu_ms`` and ``wall_ms``, the last being ``rest``,
-        what no part accounts for; and ``step``, the sum of all.
+        what no part accounts for; and ``step``, the whole. Parts that run side by side have wall
+        times that overlap, so that those of all parts may exceed the step's; ``rest`` is then 0.
     """
     step()  # the first answer allocates, compiles and has no memory
     clocks, hooks = {}, []
@@ -113,7 +121,7 @@ def profile(engine: OccupancyEngine, step: Callable[[], None], repeats: int) -> 
     stages = {name: clock.medians() for name, clock in clocks.items() if clock.cpu_ms}
     total = whole.medians()
     stages["rest"] = {
-        key: total[key] - sum(stage[key] for stage in stages.values()) for key in total
+        key: max(0.0, total[key] - sum(stage[key] for stage in stages.values())) for key in total
     }
     return {"stages": stages, "step": total}
 

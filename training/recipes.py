@@ -167,6 +167,21 @@ def frozen_streets() -> TrainConfig:
     )
 
 
+def real_streets() -> TrainConfig:
+    """``frozen_streets``, trained further on drives with rougher surfaces, and with classes as
+    frequent as on real streets.
+    """
+    frozen = frozen_streets()
+    return replace(
+        frozen,
+        out=Path("out/train/real_streets"),
+        steps=2600,
+        learning_rate=8e-4,
+        start_from=Path("training/checkpoints/frozen_streets.safetensors"),
+        start_without=(),
+    )
+
+
 def tacocc_town() -> TrainConfig:
     """TACOcc's fuser and memory alone, from the same weights as ``context_town``."""
     town = context_town()
@@ -244,6 +259,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     context_town,
     tiny_streets,
     frozen_streets,
+    real_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,

@@ -20,6 +20,7 @@ import tyro
 from training.results import code_tables, yardstick_tables
 from training.results import result_tables as tables
 from training.results.labels_table import labels_table
+from training.results.plan_table import stored_plan_table
 from training.results.real_voxels_table import real_voxels_table
 from training.results.realism_table import realism_table
 from training.results.ros_table import ros_table
@@ -245,6 +246,14 @@ SECTIONS = (
         "has none: in the towns it counts as occupied, on SemanticKITTI, whose layout calls it "
         "invalid, not at all.",
         labels_table,
+    ),
+    Section(
+        "Plan for full data sets",
+        "plan.json",
+        "Measured costs of a keyframe, and what they come to for nuScenes' trainval and for ten "
+        "times as much; see [Plan a full data set](planning.md). On a CPU with a small model: "
+        "measure again on the machines that will do the work.",
+        stored_plan_table,
     ),
     Section(
         "The robot's side",

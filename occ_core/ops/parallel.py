@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
+First = TypeVar("First")
+Second = TypeVar("Second")
 Result = TypeVar("Result")
 
 
@@ -30,6 +32,19 @@ def in_parallel(work: Iterable[Callable[[], Result]], device: torch.device) -> l
     if not _may_use_threads(device) or len(work) < 2:
         return [each() for each in work]
     return _in_threads(work, threads)
+
+
+def side_by_side(
+    first: Callable[[], First], second: Callable[[], Second], device: torch.device
+) -> tuple[First, Second]:
+    """The results of two functions, which run as those of ``in_parallel``.
+
+    Raises:
+        Exception: what the first of them that fails raises.
+    """
+    work: list[Callable[[], Any]] = [first, second]
+    one, two = in_parallel(work, device)
+    return one, two
 
 
 def in_one_thread(work: Callable[[], Result], device: torch.device) -> Result:

@@ -159,13 +159,16 @@ def neighbour_pairs(volume: SparseVolume) -> _Pairs:
     voxels = volume.batch_size * padded[0] * padded[1] * padded[2]
     row = torch.full((voxels,), -1, dtype=torch.int32, device=index.device)
     row[position] = torch.arange(len(index), dtype=torch.int32, device=index.device)
-    pairs = []
-    for i, j, k in product((-1, 0, 1), repeat=3):
+    before = []
+    for i, j, k in list(product((-1, 0, 1), repeat=3))[:13]:
         step = (i * padded[1] + j) * padded[2] + k
         neighbour = row.index_select(0, position + step)
         target = (neighbour >= 0).nonzero()[:, 0]
-        pairs.append((neighbour.index_select(0, target).long(), target))
-    return pairs
+        before.append((neighbour.index_select(0, target).long(), target))
+    itself = torch.arange(len(index), device=index.device)
+    # Seen from its neighbour, each pair belongs to the opposite cell.
+    after = [(target, source) for source, target in reversed(before)]
+    return [*before, (itself, itself), *after]
 
 
 def _parent_pairs(volume: SparseVolume, stride: int) -> tuple[Int[Tensor, "parent 4"], _Pairs]:

@@ -41,7 +41,7 @@ def scenes(monkeypatch: pytest.MonkeyPatch) -> list[Scene]:
         ) -> None:
             made.append(Scene(index, drive, options))
 
-        def write(self, on_keyframe: object) -> Records:
+        def write(self) -> Records:
             return {}
 
     monkeypatch.setattr("training.make_world.SceneWriter", NullWriter)

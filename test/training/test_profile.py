@@ -31,7 +31,9 @@ def test_every_part_that_runs_is_measured_and_the_rest_is_the_difference(frame):
     )
     for kind in ("cpu_ms", "wall_ms"):
         assert all(stages[name][kind] >= 0 for name in stages if name != "rest")
-        assert sum(stage[kind] for stage in stages.values()) == pytest.approx(step[kind])
+        parts = sum(times[kind] for name, times in stages.items() if name != "rest")
+        # parts that run side by side may take more wall time together than the step
+        assert stages["rest"][kind] == pytest.approx(max(0.0, step[kind] - parts))
     assert not any(
         module._forward_hooks or module._forward_pre_hooks for module in engine.model.children()
     )

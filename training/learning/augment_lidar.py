@@ -27,7 +27,9 @@ RANGE_M = (15.0, 60.0)
 """Ranges beyond which a weak sensor has no returns."""
 KEPT_POINTS = 0.2
 """Smallest fraction of points that thinning keeps."""
-MAX_NOISE_M = 0.08
+MAX_NOISE_M = 0.12
+MAX_BEAM_ERROR_M = 0.04
+"""Largest standard deviation of the errors in range of the beams of a badly calibrated sensor."""
 DRIFT_MPS = (0.3, 0.3, 0.1)
 """Standard deviations of the error of the ego velocity, along x, y, z."""
 DRIFT_DEG_S = 1.0
@@ -67,7 +69,9 @@ class LidarAugmentConfig:
     thin: float = 0.3
     """Points are dropped at random, up to 80 % of them."""
     noise: float = 0.5
-    """Every coordinate has an error, of up to 8 cm."""
+    """Every coordinate has an error, of up to 12 cm."""
+    beam_errors: float = 0.3
+    """Every band of elevation measures too far or too short, as do badly calibrated beams."""
     drift: float = 0.3
     """The ego motion between the sweeps is slightly wrong, so that earlier sweeps drift away from
     the newest.
@@ -106,7 +110,8 @@ def vary_lidar(
         config.thin,
     )
     kept = np.ones(len(cloud), dtype=bool)
-    if sectors or beams or range_cut:
+    beam_errors = rng.random() < config.beam_errors
+    if sectors or beams or range_cut or beam_errors:
         measured = _in_sensor_frames(cloud, sweeps)
         if sectors:
             kept &= _outside_sectors(measured, rng)
@@ -116,7 +121,10 @@ def vary_lidar(
             kept &= _nearer_than(rng.uniform(*RANGE_M), measured)
     if thin:
         kept &= rng.random(len(cloud), dtype=np.float32) < rng.uniform(KEPT_POINTS, 1.0)
-    cloud = cloud[np.flatnonzero(kept)]  # faster than by the mask
+    chosen = np.flatnonzero(kept)  # faster than by the mask
+    cloud = cloud[chosen]
+    if beam_errors:
+        cloud[:, :3] *= 1 + _beam_errors(measured[chosen], rng)[:, None]
     if rng.random() < config.drift:
         cloud[:, :3] += _drift_m(cloud, rng)
     if rng.random() < config.noise:
@@ -171,6 +179,20 @@ def _on_kept_beams(measured: np.ndarray, rng: np.random.Generator) -> np.ndarray
     bands = np.floor(elevation_deg / np.float32(width_deg) + np.float32(rng.uniform(0, every)))
     kept: np.ndarray = bands.astype(np.int32) % every == 0
     return kept
+
+
+def _beam_errors(measured: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Relative errors in range float32 ``[N]``, the same metres for all points of a band. Along the
+    direction from the origin, from which that of an earlier sweep differs little.
+    """
+    x, y, z = measured.T
+    elevation_deg = np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+    bands = np.floor((elevation_deg + 90) / np.float32(rng.uniform(*BAND_DEG))).astype(np.int32)
+    sigma_m = rng.uniform(0, MAX_BEAM_ERROR_M)
+    errors_m = rng.normal(0, sigma_m, bands.max(initial=0) + 1).astype(np.float32)
+    range_m = np.sqrt(x * x + y * y + z * z)
+    relative: np.ndarray = errors_m[bands] / np.maximum(range_m, np.float32(1))
+    return relative
 
 
 def _nearer_than(range_m: float, measured: np.ndarray) -> np.ndarray:

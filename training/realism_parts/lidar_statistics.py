@@ -22,8 +22,14 @@ LIDAR_QUANTITIES = {
     "manmade_intensity": "manmade: the same",
     "car_intensity": "cars: the same",
     "intensity_spread": "spread of log2 intensity within a class",
+    "road_roughness": "road: its points' distance from a plane within 0.8 m, cm",
+    "sidewalk_roughness": "sidewalk: the same",
+    "terrain_roughness": "terrain: the same",
+    "vegetation_roughness": "vegetation: the same",
+    "manmade_roughness": "manmade: the same",
+    "car_roughness": "cars: the same",
 }
-"""Titles of the quantities of a sweep; those by class need classes."""
+"""Titles of the quantities of a sweep; those of a class need classes."""
 
 OCTAVES = frozenset(name for name in LIDAR_QUANTITIES if name.endswith(("_intensity", "_spread")))
 """Quantities that are logarithms, and so need no scale."""
@@ -34,6 +40,17 @@ _CLASSES = {
     "manmade_intensity": "manmade",
     "car_intensity": "car",
 }
+_ROUGHNESS = {
+    "road_roughness": "driveable_surface",
+    "sidewalk_roughness": "sidewalk",
+    "terrain_roughness": "terrain",
+    "vegetation_roughness": "vegetation",
+    "manmade_roughness": "manmade",
+    "car_roughness": "car",
+}
+_PATCH_M, _PATCH_POINTS, _PATCH_REACH_M = 0.8, 10, 20.0
+_PATCH_WIDTH_M = 0.08
+"""Smallest deviation across a patch along its second axis: the points of one beam are a line."""
 _MOST_POINTS = 4000
 """A sweep gives at most this many samples, evenly taken."""
 _MIN_POINTS = 50
@@ -74,6 +91,8 @@ def lidar_samples(points: np.ndarray, classes: np.ndarray | None = None) -> Samp
     thinned["no_return"] = np.array([_no_return(points, elevation)])
     if classes is not None:
         thinned |= _by_class(intensity, classes[kept])
+        near = distance < _PATCH_REACH_M
+        thinned |= _roughness(points[near], classes[kept][near])
     return thinned
 
 
@@ -107,6 +126,28 @@ def _by_class(intensity: np.ndarray, classes: np.ndarray) -> Samples:
             spreads.append(of_class.std())
     if spreads:
         samples["intensity_spread"] = np.array([np.mean(spreads)])
+    return samples
+
+
+def _roughness(points: np.ndarray, classes: np.ndarray) -> Samples:
+    """For every patch of a class, the deviation of its points from the plane through them, cm."""
+    samples = {}
+    for name, class_name in _ROUGHNESS.items():
+        of_class = points[classes == CLASS_ID[class_name], :3].astype(np.float64)
+        cells = np.floor(of_class / _PATCH_M).astype(np.int64)
+        _, patch, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+        # first and second moments in each cell's own frame, which keeps them small
+        local = of_class - (cells + 0.5) * _PATCH_M
+        moments = np.zeros((len(count), 3, 3))
+        means = np.zeros((len(count), 3))
+        np.add.at(moments, patch.ravel(), local[:, :, None] * local[:, None])
+        np.add.at(means, patch.ravel(), local)
+        dense = count >= _PATCH_POINTS
+        mean = means[dense] / count[dense, None]
+        covariance = moments[dense] / count[dense, None, None] - mean[:, :, None] * mean[:, None]
+        least, middle, _ = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance), 0.0)).T
+        if (middle > _PATCH_WIDTH_M).any():
+            samples[name] = 100.0 * least[middle > _PATCH_WIDTH_M]
     return samples
 
 

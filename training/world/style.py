@@ -62,15 +62,20 @@ HARD = WorldStyle(
 )
 """Look-alikes, woods, flush kerbs, real weather, and another rig in every drive."""
 
+_USUAL_FLUSH_SHARE = 0.1
+
 WorldName = Literal["town", "hard", "mixed"]
 
 
 def world_style(name: WorldName, town: int) -> WorldStyle:
-    """The kind of town number ``town``. The mixed world is for training: every third town is a
-    plain one, with labels as complete as the others'.
+    """The kind of town number ``town``. The mixed world is for training: of three towns one is a
+    plain one, with labels as complete as the others', and one is hard but for its kerbs, which are
+    mostly raised, as they are on real streets.
     """
     if name == "town":
         return TOWN
     if name == "mixed" and town % 3 == 2:
         return replace(TOWN, label_span_s=HARD.label_span_s)
+    if name == "mixed" and town % 3 == 1:
+        return replace(HARD, places=replace(HARD.places, flush_share=_USUAL_FLUSH_SHARE))
     return HARD

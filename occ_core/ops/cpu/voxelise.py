@@ -1,5 +1,5 @@
-"""As ``ops.voxelise.voxelise``, compiled: point by point, with gradients; only the voxel of each
-point is stored.
+"""As ``ops.voxelise.voxelise``, compiled: point by point, with gradients; only the row of each
+point's voxel is stored.
 """
 
 from __future__ import annotations
@@ -26,18 +26,27 @@ class _Points(NamedTuple):
 
     cloud: np.ndarray
     """float32 [P, 5]."""
-    voxel: np.ndarray
-    """int64 [P], position in the flattened [B, X, Y, Z]; -1 outside the grid."""
+    row: np.ndarray
+    """int32 [P], the row of each point's voxel among the non-empty ones; -1 outside the grid."""
 
 
 class _Voxels(NamedTuple):
     """The non-empty voxels."""
 
-    row: np.ndarray
-    """int32 [B * X * Y * Z], the row of each voxel among the non-empty ones."""
     log_count: np.ndarray
     """float32 [V], log(1 + number of points)."""
     grid: KernelGrid
+
+
+class _Found(NamedTuple):
+    """The voxels as they are found, numbered in the order of their first points."""
+
+    number: np.ndarray
+    """int32 [B * X * Y * Z], one more than the number of each voxel; 0 while it is empty."""
+    occupied: np.ndarray
+    """int64 [V], position of each voxel in the flattened [B, X, Y, Z]."""
+    points: np.ndarray
+    """int32 [V], number of points in each voxel."""
 
 
 class _Layer(NamedTuple):
@@ -56,28 +65,29 @@ def voxelise(
 ) -> tuple[Float[Tensor, "voxel channel"], Int[Tensor, " voxel"]]:
     """As ``ops.voxelise.voxelise``."""
     cloud = torch.cat(points).detach().float().contiguous().numpy()
-    located = _Points(cloud, np.empty(len(cloud), np.int64))
     kernel_grid = KernelGrid.of(grid)
-    count = np.zeros(len(points) * math.prod(grid.shape), np.int32)
-    occupied = np.empty(min(len(cloud), len(count)), np.int64)
+    number = np.zeros(len(points) * math.prod(grid.shape), np.int32)
+    most = min(len(cloud), len(number))
+    found = _Found(number, np.empty(most, np.int64), np.zeros(most, np.int32))
+    row = np.empty(len(cloud), np.int32)
     start, voxels = 0, 0
     for sample, sample_points in enumerate(points):
         part = slice(start, start + len(sample_points))
-        sample_located = _Points(*(array[part] for array in located))
-        voxels = _locate(sample_located, kernel_grid, sample, count, occupied, voxels)
+        located = _Points(cloud[part], row[part])
+        voxels = _locate(located, kernel_grid, sample, found, voxels)
         start = part.stop
-    occupied = np.sort(occupied[:voxels])
-    row = np.empty(len(count), np.int32)
-    row[occupied] = np.arange(voxels, dtype=np.int32)
-    occupied_count = count[occupied].astype(np.float32)
+    order = np.argsort(found.occupied[:voxels])
+    rank = np.full(voxels + 1, -1, np.int32)  # the last is that of the points outside
+    rank[order] = np.arange(voxels, dtype=np.int32)
+    count = found.points[order].astype(np.float32)
     mean = _MeanOverVoxels.apply(
         weight,
         bias,
-        torch.from_numpy(occupied_count)[:, None],
-        located,
-        _Voxels(row, np.log1p(occupied_count), kernel_grid),
+        torch.from_numpy(count)[:, None],
+        _Points(cloud, rank[row]),
+        _Voxels(np.log1p(count), kernel_grid),
     )
-    return mean, torch.from_numpy(occupied)
+    return mean, torch.from_numpy(found.occupied[order])
 
 
 class _MeanOverVoxels(torch.autograd.Function):
@@ -120,26 +130,21 @@ def _layer(weight: Tensor, bias: Tensor) -> _Layer:
 
 
 @kernel
-def _locate(
-    points: _Points,
-    grid: KernelGrid,
-    sample: int,
-    count: np.ndarray,
-    occupied: np.ndarray,
-    voxels: int,
-) -> int:
-    """Fills ``points.voxel``, counts the points of every voxel, and appends each voxel to
-    ``occupied`` at its first point; returns how many are there now.
+def _locate(points: _Points, grid: KernelGrid, sample: int, found: _Found, voxels: int) -> int:
+    """Fills ``points.row`` with the voxels' numbers, counts the points of every voxel, and appends
+    each voxel to ``found`` at its first point; returns how many are there now.
     """
-    cloud, voxel = points
+    cloud, row = points
     for point in range(len(cloud)):
-        found = voxel_at(cloud[point, 0], cloud[point, 1], cloud[point, 2], sample, grid)
-        voxel[point] = found
-        if found >= 0:
-            if count[found] == 0:
-                occupied[voxels] = found
+        voxel = voxel_at(cloud[point, 0], cloud[point, 1], cloud[point, 2], sample, grid)
+        row[point] = -1
+        if voxel >= 0:
+            if found.number[voxel] == 0:
+                found.occupied[voxels] = voxel
                 voxels += 1
-            count[found] += 1
+                found.number[voxel] = voxels
+            row[point] = found.number[voxel] - 1
+            found.points[row[point]] += 1
     return voxels
 
 
@@ -191,9 +196,9 @@ def _hidden(feature: tuple[Any, ...], layer: _Layer, channel: int) -> Any:
 def _add(points: _Points, voxels: _Voxels, layer: _Layer, total: np.ndarray) -> None:
     """Adds ``relu(layer(feature))`` of each point to the row of its voxel in ``total`` [V, C]."""
     for point in range(len(points.cloud)):
-        if points.voxel[point] < 0:
+        row = points.row[point]
+        if row < 0:
             continue
-        row = voxels.row[points.voxel[point]]
         feature = _feature(points.cloud[point], voxels.log_count[row], voxels.grid)
         for channel in range(len(layer.bias)):
             total[row, channel] += max(_hidden(feature, layer, channel), np.float32(0))
@@ -212,8 +217,8 @@ def _add_backward(
     ``grad_hidden`` [P, C] of what the layer makes of them.
     """
     for point in range(len(points.cloud)):
-        if points.voxel[point] >= 0:
-            row = voxels.row[points.voxel[point]]
+        row = points.row[point]
+        if row >= 0:
             feature = _feature(points.cloud[point], voxels.log_count[row], voxels.grid)
             for number, value in enumerate(feature):
                 features[point, number] = value

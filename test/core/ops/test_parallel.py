@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from occ_core.ops import backend
-from occ_core.ops.parallel import in_one_thread, in_parallel
+from occ_core.ops.parallel import in_one_thread, in_parallel, side_by_side
 
 CPU = torch.device("cpu")
 
@@ -38,6 +38,23 @@ def test_results_are_those_of_one_after_the_other_in_order() -> None:
     work = [partial(torch.cumsum, row, 0) for row in values]
     parallel = in_parallel(work, CPU)
     assert all(torch.equal(a, each()) for a, each in zip(parallel, work, strict=True))
+
+
+def test_two_functions_of_different_kinds_run_side_by_side() -> None:
+    """Each waits for the other, so that they end only if they run at the same time."""
+    meeting = threading.Barrier(2)
+
+    def first() -> str:
+        meeting.wait(600.0)
+        return "a"
+
+    def second() -> int:
+        meeting.wait(600.0)
+        return 2
+
+    with torch.inference_mode():
+        assert side_by_side(first, second, CPU) == ("a", 2)
+    assert side_by_side(lambda: "a", torch.is_grad_enabled, CPU) == ("a", True)
 
 
 @torch.inference_mode()

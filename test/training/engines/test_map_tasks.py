@@ -2,15 +2,23 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from occ_core.build import build_model
+from occ_core.checkpoint import save_checkpoint
+from occ_core.config import debug
+from occ_core.labels.benchmarks import BENCHMARKS
+from training.engines.resumable import finish_drives
 from training.engines.tasks import map_tasks
-from training.labels.work import label_drives
+from training.evaluate import EvaluateConfig, evaluate
 from training.make_labels import LabelConfig, make_labels
+from training.make_world import WorldConfig, make_world
+from training.results.stored import to_json
 
 SCENES = ("scene-box-1", "scene-box-2")
 # The workers are processes of their own, which import what they run.
@@ -91,14 +99,15 @@ def test_labels_of_a_cluster_with_a_killed_worker_equal_the_local_ones(
     # Ray's own run of make_labels, in which a task takes its process with it.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "training.make_labels.label_drives",
-            lambda out, layout, drives, task, workers, engine: label_drives(
+            "training.make_labels.finish_drives",
+            lambda out, layout, drives, task, workers, engine, preload: finish_drives(
                 out,
                 layout,
                 drives,
                 partial(tasks.call_but_die_once, task=task, died=died),
                 workers,
                 engine,
+                preload,
             ),
         )
         counts = make_labels(config)
@@ -109,6 +118,30 @@ def test_labels_of_a_cluster_with_a_killed_worker_equal_the_local_ones(
     assert not [name for name in made if name.endswith(".part")]
     # A second run finds everything complete.
     assert make_labels(config)["surroundocc"]["drives"] == 0
+
+
+@pytest.mark.usefixtures("cluster")
+def test_predictions_of_a_cluster_score_as_those_of_this_machine(
+    box_town: Path, tmp_path: Path
+) -> None:
+    grid = BENCHMARKS["surroundocc"].grid.coarser(4)
+    checkpoint = tmp_path / "model.safetensors"
+    save_checkpoint(checkpoint, build_model(replace(debug(), grid=grid, volume_blocks=(1,))), {})
+    local = EvaluateConfig(
+        data=box_town, checkpoint=checkpoint, write_predictions=tmp_path / "local", engine="local"
+    )
+    scores = evaluate(replace(local, write_predictions=tmp_path / "ray", engine="ray"))
+    assert to_json(scores) == to_json(evaluate(local))
+    assert files(tmp_path / "ray") == files(tmp_path / "local")
+
+
+@pytest.mark.timeout(900)  # makes four town drives
+@pytest.mark.usefixtures("cluster")
+def test_a_world_of_a_cluster_has_the_bytes_of_this_machine_s(tmp_path: Path) -> None:
+    local = WorldConfig(tmp_path / "local", 2, seed=3, keyframes=1, image_size=(36, 64))
+    make_world(local)
+    make_world(replace(local, out=tmp_path / "ray", engine="ray"))
+    assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 
 @pytest.mark.usefixtures("cluster")

@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from training.world.box_world import CAR_WLH_M, box, box_drive, pose_at
+from training.world.box_world import CAR_WLH_M, box, box_drive, plane, pose_at
 from training.world.scene import Actor, Drive, Mesh
 from training.world.sensors.lidar import SimulatedSweep, actors_during_sweep, scan
 from training.world.sensors.lidar_traits import IntensityResponse, LidarLosses
 from training.world.sensors.raycast import RayCaster
 from training.world.sensors.rig import LIDAR, LidarSpec
-from training.world.things.meshes import CATEGORY_ID
+from training.world.things.meshes import CATEGORY_ID, join
 from training.world.weather import Weather, harsh_settings, weather_settings
 
 CLEAR = weather_settings("clear")
@@ -120,6 +120,49 @@ def test_ghosts_lie_behind_their_mirror() -> None:
     # its near side at y = 4 + (4 + 5) = 13 m to the left.
     assert len(ghosts) > 20 and (ghosts[:, 0] < -4.0).all()
     assert np.abs(ghosts[:, 0] + 13.0).min() < 0.2
+
+
+def test_beams_end_in_the_grass_above_the_ground() -> None:
+    ground = plane(75.0, "flat.terrain", "tall_grass")
+    drive = dataclasses.replace(box_drive(speed_mps=0.0), static=ground, actors=())
+
+    def heights_m(pile: float) -> np.ndarray:
+        lidar = dataclasses.replace(with_losses(pile=pile), range_noise_m=0.0)
+        sweep = sweep_of(drive, lidar)
+        points = sweep.points[sweep.is_return, :3]
+        # beyond 6 m the cap of 1.5 m along the beam would cut off the highest blades
+        near = np.hypot(points[:, 0], points[:, 1]) < 6.0
+        return points[near, 2] + LIDAR.position_m[2]
+
+    assert np.abs(heights_m(0.0)).max() < 1e-3
+    short, tall = heights_m(0.5), heights_m(1.0)
+    # Exponential heights: mean and deviation are 0.06 m x pile; 1000s of points, so within 10 %.
+    assert tall.mean() == pytest.approx(0.06, rel=0.1) and tall.std() == pytest.approx(
+        0.06, rel=0.1
+    )
+    assert short.mean() == pytest.approx(0.03, rel=0.1)
+    bare = sweep_of(box_drive(), with_losses(pile=2.0))
+    assert np.array_equal(bare.points, sweep_of(box_drive(), LIDAR).points)  # asphalt has no pile
+
+
+def test_beams_at_an_edge_return_from_between_the_object_and_what_is_behind() -> None:
+    """A thin panel, 9 m ahead of the LiDAR, 2 m before a wall."""
+    wall = box((12.0, -30.0, 0.0), (13.0, 30.0, 12.0), "static.manmade", "plaster")
+    panel = box((9.9, -1.0, 0.0), (10.0, 1.0, 4.0), "static.manmade", "plaster")
+    drive = dataclasses.replace(box_drive(speed_mps=0.0), static=join([wall, panel]), actors=())
+    plain, blurred = sweep_of(drive, LIDAR), sweep_of(drive, with_losses(edges=1.0))
+    before, after = (np.linalg.norm(sweep.points[:, :3], axis=1) for sweep in (plain, blurred))
+    assert not (plain.is_return & (plain.category == 0)).any()
+    moved = np.flatnonzero(blurred.is_return & (blurred.category == 0))
+    assert len(moved) > 10
+    # a beam may move twice, first towards one neighbour and then towards the other
+    around = np.stack([np.roll(before, step * LIDAR.beams)[moved] for step in (-1, 0, 1)])
+    around[around == 0] = np.nan  # a beam without return
+    assert (after[moved] > np.nanmin(around, axis=0) - 1e-3).all()
+    assert (after[moved] < np.nanmax(around, axis=0) + 1e-3).all()
+    # most lie on the slanting wall; those at the edges of the panel lie clear of both surfaces
+    middle = np.abs(after[moved] - around).min(axis=0, where=~np.isnan(around), initial=9.0)
+    assert (middle > 0.3).sum() > 10
 
 
 def wet_drive(speed_mps: float) -> tuple[SimulatedSweep, Weather]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -66,11 +66,8 @@ class SceneWriter:
         self.caster = RayCaster(drive)
         self.sky = Sky(self.weather, self._rng("sky"))
 
-    def write(self, on_keyframe: Callable[[], None] = lambda: None) -> Records:
-        """Writes all files of the scene and returns its records.
-
-        ``on_keyframe`` is called after each keyframe.
-        """
+    def write(self) -> Records:
+        """Writes all files of the scene and returns its records."""
         self._create_folders()
         first, last, clock = self.options.first, self.options.last, self.clock
         per_keyframe = clock.per_keyframe
@@ -93,7 +90,6 @@ class SceneWriter:
             images = self._write_images(keyframe)
             self._write_masks(number, sweeps, images)
             self._add_annotations(keyframe, sweeps[-1])
-            on_keyframe()
         self._write_map()
         self._write_odometry()
         return self.records.finish()

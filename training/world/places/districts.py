@@ -63,9 +63,10 @@ PLAIN = District()
 
 _BAYS_M = (2.5, 2.5, 3.0, 5.0)
 """Widths of parking bays; in the widest one, cars park at right angles to the road."""
-_CARS = {"car": 0.72, "lorry": 0.07, "pickup": 0.04, "motorcycle": 0.08, "bus": 0.09}
-_LOADS = {"car": 0.42, "lorry": 0.3, "pickup": 0.08, "motorcycle": 0.04, "bus": 0.06, "semi": 0.1}
-_BUSES = {"car": 0.55, "lorry": 0.1, "pickup": 0.03, "motorcycle": 0.14, "bus": 0.18}
+_CARS = {"car": 0.86, "lorry": 0.05, "pickup": 0.04, "motorcycle": 0.025, "bus": 0.025}
+_LOADS = {"car": 0.68, "lorry": 0.16, "pickup": 0.06, "motorcycle": 0.02, "bus": 0.02, "semi": 0.06}
+_BUSES = {"car": 0.76, "lorry": 0.08, "pickup": 0.03, "motorcycle": 0.06, "bus": 0.07}
+"""As on real roads, most vehicles are cars: a model learns how frequent classes are, too."""
 
 DISTRICTS = (
     District(

@@ -57,7 +57,7 @@ def use_kerb(stage: Stage, side: int) -> None:
     required = list(rng.permutation(_REQUIRED))
     frequencies = _FREQUENCIES
     if stage.district is not PLAIN:
-        required = required[: int(rng.integers(1, 6))]
+        required = required[: int(rng.integers(0, 4))]
         frequencies = _vary_uses(stage)
     shares = np.array(list(frequencies.values()))
     near_start, near_end = stage.ego_sd[0, 0] - 10, stage.ego_sd[-1, 0] + 35
@@ -75,7 +75,8 @@ def _vary_uses(stage: Stage) -> dict[str, float]:
     """Frequencies of the uses of one kerb; one of the rarer ones may be frequent here."""
     rng = stage.rng
     parked = float(rng.uniform(*stage.district.parked))
-    uses = {**_RARER, "car": 1.4 * parked, "van": 0.15 * parked, "gap": 0.7 * (1.0 - parked)}
+    uses = {use: 0.6 * share for use, share in _RARER.items()}
+    uses |= {"car": 1.4 * parked, "van": 0.15 * parked, "gap": 0.7 * (1.0 - parked)}
     uses[str(rng.choice(list(_RARER)))] *= float(rng.choice([1.0, 3.0, 9.0]))
     return uses
 

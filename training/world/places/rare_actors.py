@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from training.world.places.districts import PLAIN
 from training.world.places.stage import Stage
 from training.world.scene import Mesh
 from training.world.things.meshes import footprint_size
@@ -17,6 +18,8 @@ from training.world.things.vehicles.trucks import draw_lorry, draw_trailer
 
 _NEAR_M = 40.0
 _TRIES = 60
+_SKIPPED = 0.6
+"""Share of the rarer classes that a drive outside the plain town may lack."""
 
 
 class _RareClass(NamedTuple):
@@ -85,8 +88,12 @@ _RARE_CLASSES = (
 
 
 def add_rare_actors(stage: Stage) -> None:
-    """Adds actors of every class that has none near the ego vehicle's path halfway the drive."""
+    """Adds actors of the classes that have none near the ego vehicle's path halfway the drive: all
+    of them in the plain town, some of them elsewhere.
+    """
     for rare in _RARE_CLASSES:
+        if stage.district is not PLAIN and stage.rng.random() < _SKIPPED:
+            continue
         present = [actor for actor in stage.actors if rare.category in actor.category]
         poses = [actor.world_from_actor(stage.duration_s / 2) for actor in present]
         xy = np.array([pose[:2, 3] for pose in poses]).reshape(-1, 1, 2)

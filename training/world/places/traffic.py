@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from training.world.places.districts import PLAIN
 from training.world.places.road.layout import CrossStreet
 from training.world.places.routes import Route, straight_route
 from training.world.places.stage import Stage
@@ -14,6 +15,12 @@ from training.world.things.vehicles.buses import draw_bus
 from training.world.things.vehicles.cycles import draw_bicycle
 
 _ARTICULATED_BUS = (0.85, 0.85, 0.8)
+_PLAIN_CYCLISTS, _CYCLISTS = 14, 5
+"""Cyclists of the plain town, and of a street elsewhere with as many people."""
+_PLAIN_BUSES, _BUSES = (0.25, 1.0), (0.04, 0.2)
+"""Share of the drives with an articulated bus behind them, and of the queues that wait for a first
+bus: in the plain town, and elsewhere.
+"""
 
 
 def add_traffic(stage: Stage) -> None:
@@ -23,6 +30,10 @@ def add_traffic(stage: Stage) -> None:
     for number, cross in enumerate(stage.plan.crossings):
         _cross_street(stage, cross, first=number == 0)
     _cyclists(stage)
+
+
+def _bus_shares(stage: Stage) -> tuple[float, float]:
+    return _PLAIN_BUSES if stage.district is PLAIN else _BUSES
 
 
 def _half_length(mesh: Mesh) -> float:
@@ -62,7 +73,7 @@ def _drive_steadily(
 def _ego_lane(stage: Stage) -> None:
     """Vehicles ahead of and behind the ego vehicle, which keep their distance to it."""
     rng, ego = stage.rng, stage.ego
-    articulated_bus = rng.random() < 0.25
+    articulated_bus = rng.random() < _bus_shares(stage)[0]
     for ahead in (1, -1):
         gap = 3.6 if ahead > 0 else 1.0  # the ego vehicle's front and rear end from its axle
         for _ in range(4):
@@ -136,7 +147,9 @@ def _queue(
     rng = stage.rng
     queue_m = float(rng.uniform(0.0, 1.0))
     turn = float(np.arctan2(direction[1], direction[0]))
+    share = _bus_shares(stage)[1]
     bus = led_by_bus and not any("bus" in actor.category for actor in stage.actors)
+    bus = bus and (share == 1.0 or rng.random() < share)
     for number in range(int(rng.integers(int(bus), 5))):
         mesh = stage.catalogue.bus() if bus and number == 0 else stage.catalogue.traffic()
         half = _half_length(mesh)
@@ -181,7 +194,8 @@ def _cyclists(stage: Stage) -> None:
     """Bicycles with riders at the outer edges of the lanes, and on the pavements."""
     rng, plan = stage.rng, stage.plan
     reach = 150.0
-    for _ in range(round(14 * min(stage.district.people, 1.0))):
+    usual = _PLAIN_CYCLISTS if stage.district is PLAIN else _CYCLISTS
+    for _ in range(round(usual * min(stage.district.people, 1.0))):
         side = int(rng.choice([-1, 1]))
         direction = 1 if side == plan.driving_side else -1
         on_pavement = rng.random() < 0.5

@@ -10,7 +10,9 @@ from training.world.scene import Trajectory
 from training.world.sensors.lidar_losses import (
     add_bloom,
     add_ghosts,
+    blur_edges,
     dimming,
+    end_in_pile,
     lose_beams,
     lose_in_puddles,
 )
@@ -188,10 +190,12 @@ def _lose_and_mirror(
     rng: np.random.Generator,
     lidar: LidarSpec,
 ) -> None:
-    """What dark and glossy surfaces, water and retroreflectors do to the beams."""
+    """What grass, dark and glossy surfaces, water, edges and retroreflectors do to the beams."""
+    end_in_pile(returns, beams, lidar.losses.pile, rng)
     mirrored = lose_beams(returns, beams, lidar.losses, rng)
     is_flat = np.isin(beams.hits.category, _FLAT_CATEGORIES)
     mirrored |= lose_in_puddles(returns, beams, is_flat, weather, rng)
+    blur_edges(returns, beams, lidar.beams, lidar.losses.edges, rng)
     add_ghosts(returns, beams, mirrored, lidar.losses.ghosts, scene, lidar.max_range_m, rng)
     add_bloom(returns, beams, lidar.beams, lidar.losses.bloom, rng)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from training.world.sensors.lidar_traits import LidarLosses
 from training.world.sensors.raycast import Hits, PosedActors, RayCaster
-from training.world.sensors.returns import Beams, Returns
+from training.world.sensors.returns import NOISE_CATEGORY, Beams, Returns
 from training.world.things.materials import MATERIAL_ID, MATERIALS
 from training.world.things.textures import noise
 from training.world.weather import Weather
@@ -20,6 +20,11 @@ _DARK_PAINT = 0.25
 _GLASS_IN, _THROUGH_GLASS = 0.85, 0.5
 """Fraction of the beams that a pane mirrors away of those that it stops, and of those behind it."""
 _GRAZING_M = 60.0
+_PILE_M = np.array([material.pile_m for material in MATERIALS])
+_MAX_SHORTER_M = 1.5
+"""Longest way of a beam through grass."""
+_EDGE_M = (0.3, 3.0)
+"""Steps in range at which a beam may return from in between; beyond them it returns twice."""
 _PUDDLE, _PUDDLE_M = 0.55, 19.0
 """Where the noise that the camera draws as puddles exceeds this, water stands; size of its tile."""
 _BLOOM_M = 40.0
@@ -77,6 +82,33 @@ def lose_in_puddles(
     mirrored[on_ground] = rng.random(len(on_ground)) < risk
     returns.is_return &= ~mirrored
     return mirrored
+
+
+def end_in_pile(returns: Returns, beams: Beams, pile: float, rng: np.random.Generator) -> None:
+    """Beams that meet grass, litter or grains end above the ground, at exponential heights."""
+    height_m = pile * _PILE_M[beams.hits.material]
+    within = np.flatnonzero(returns.is_return & (height_m > 0))
+    up_m = height_m[within] * rng.exponential(1.0, len(within))
+    way_m = np.minimum(up_m / np.maximum(beams.cosine[within], 0.02), _MAX_SHORTER_M)
+    returns.distance[within] -= np.minimum(way_m, 0.5 * returns.distance[within])
+
+
+def blur_edges(
+    returns: Returns, beams: Beams, rings: int, fraction: float, rng: np.random.Generator
+) -> None:
+    """Beams beside a step in range return from within the step, on either side of it."""
+    if not fraction:
+        return
+    distance = np.where(returns.is_return, returns.distance, np.inf)
+    for columns in (1, -1):  # the neighbour before, the one after
+        beside = np.roll(distance, columns * rings)
+        with np.errstate(invalid="ignore"):
+            step = beside - distance
+        size = np.abs(step)
+        at_edge = np.flatnonzero((size > _EDGE_M[0]) & (size < _EDGE_M[1]))
+        at_edge = at_edge[rng.random(len(at_edge)) < fraction]
+        returns.distance[at_edge] += step[at_edge] * rng.uniform(0.0, 1.0, len(at_edge))
+        returns.category[at_edge], returns.actor[at_edge] = NOISE_CATEGORY, -1
 
 
 def add_ghosts(

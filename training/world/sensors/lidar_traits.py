@@ -36,7 +36,7 @@ _FALLOFF_M = 5.0
 
 @dataclass(frozen=True)
 class LidarLosses:
-    """How readily a LiDAR loses beams, or sees what is not there; all 0 by default."""
+    """How readily a LiDAR loses beams, sees what is not there, or measures short; 0 by default."""
 
     dark_paint: float = 0.0
     """Fraction of the beams that black paint swallows at grazing incidence."""
@@ -51,6 +51,12 @@ class LidarLosses:
     """Fraction of the beams beside a near retroreflector that see it too."""
     ghosts: float = 0.0
     """Fraction of the mirrored beams that return from what they meet next."""
+    pile: float = 0.0
+    """Height of grass and litter relative to ``Material.pile_m``; beams end within it."""
+    edges: float = 0.0
+    """Fraction of the beams at an object's edge that return from between it and what is behind:
+    a beam is some centimetres wide.
+    """
 
 
 @dataclass(frozen=True)

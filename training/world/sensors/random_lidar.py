@@ -112,6 +112,8 @@ def _losses(rng: np.random.Generator) -> LidarLosses:
         grazing=float(rng.uniform(0.1, 0.7)),
         bloom=float(rng.uniform(0.2, 0.9)) if rng.random() < 0.5 else 0.0,
         ghosts=float(rng.uniform(0.01, 0.06)),
+        pile=float(rng.uniform(0.2, 2.5)),
+        edges=float(rng.uniform(0.0, 0.5)),
     )
 
 

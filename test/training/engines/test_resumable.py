@@ -5,8 +5,8 @@ from types import ModuleType
 
 import pytest
 
+from training.engines.resumable import done_path, finish_drives
 from training.labels.drive import LabelDrive, LoadDrive
-from training.labels.work import done_path, label_drives
 
 NAMES = ("a", "b", "c")
 # The workers are processes of their own, which import what they run.
@@ -48,17 +48,17 @@ def drives() -> dict[str, LoadDrive]:
 def test_every_drive_is_labelled_once_and_complete_ones_are_not_made_again(
     tmp_path: Path, tasks: ModuleType
 ) -> None:
-    counts = label_drives(tmp_path, "surroundocc", drives(), tasks.label, workers=2)
+    counts = finish_drives(tmp_path, "surroundocc", drives(), tasks.label, workers=2)
     # three drives of 2 keyframes and 100 points
     assert (counts["drives"], counts["keyframes"], counts["points"]) == (3, 6, 300)
     done_path(tmp_path, "surroundocc", "b").unlink()
-    counts = label_drives(tmp_path, "surroundocc", drives(), tasks.label, workers=1)
+    counts = finish_drives(tmp_path, "surroundocc", drives(), tasks.label, workers=1)
     assert counts["drives"] == 1
     assert [len((tmp_path / f"{name}.calls").read_text()) for name in NAMES] == [1, 2, 1]
 
 
 def test_a_worker_that_is_killed_costs_no_drive(tmp_path: Path, tasks: ModuleType) -> None:
-    label_drives(tmp_path, "surroundocc", drives(), tasks.label_but_die_once, workers=2)
+    finish_drives(tmp_path, "surroundocc", drives(), tasks.label_but_die_once, workers=2)
     assert (tmp_path / "died").exists()
     assert all(done_path(tmp_path, "surroundocc", name).is_file() for name in NAMES)
     assert all((tmp_path / f"{name}.calls").read_text() for name in NAMES)
@@ -66,5 +66,5 @@ def test_a_worker_that_is_killed_costs_no_drive(tmp_path: Path, tasks: ModuleTyp
 
 def test_workers_that_always_die_end_the_run_with_advice(tmp_path: Path, tasks: ModuleType) -> None:
     with pytest.raises(RuntimeError, match="use fewer than 2 workers"):
-        label_drives(tmp_path, "surroundocc", drives(), tasks.die, workers=2)
+        finish_drives(tmp_path, "surroundocc", drives(), tasks.die, workers=2)
     assert not done_path(tmp_path, "surroundocc", "a").exists()

@@ -1,0 +1,58 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from occ_core.build import build_model
+from occ_core.checkpoint import save_checkpoint
+from occ_core.config import debug
+from occ_core.labels.benchmarks import BENCHMARKS
+from training.evaluate import EvaluateConfig, evaluate
+from training.results.stored import to_json
+
+
+def write_checkpoint(path: Path, seed: int) -> Path:
+    config = replace(debug(), grid=BENCHMARKS["surroundocc"].grid.coarser(4), volume_blocks=(1,))
+    torch.manual_seed(seed)
+    save_checkpoint(path, build_model(config), {})
+    return path
+
+
+def test_drives_predicted_in_other_processes_score_as_in_this_one(box_town: Path, tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path / "model.safetensors", 0)
+    here = EvaluateConfig(data=box_town, checkpoint=checkpoint, write_predictions=tmp_path / "here")
+    there = replace(here, write_predictions=tmp_path / "there", engine="local")
+    assert to_json(evaluate(there)) == to_json(evaluate(here))
+    names = sorted(path.name for path in (tmp_path / "here").glob("*.npy"))
+    assert len(names) == 6  # three drives of two keyframes
+    for name in names:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+
+
+def test_a_stopped_run_continues_and_another_checkpoint_predicts_anew(
+    box_town: Path, tmp_path: Path
+):
+    first = EvaluateConfig(
+        data=box_town,
+        checkpoint=write_checkpoint(tmp_path / "first.safetensors", 0),
+        write_predictions=tmp_path / "files",
+        engine="local",
+        workers=1,
+    )
+    evaluate(replace(first, scenes=("scene-box-1",)))
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "files").glob("*.npy")}
+    assert len(written) == 2
+    evaluate(first)
+    assert len(list((tmp_path / "files").glob("*.npy"))) == 6
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    second = write_checkpoint(tmp_path / "second.safetensors", 1)
+    evaluate(replace(first, checkpoint=second))
+    assert all(path.stat().st_mtime_ns > written[path] for path in written)
+
+
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="--engine ray predicts .* by --write-predictions"):
+        EvaluateConfig(data=tmp_path, engine="ray")
+    with pytest.raises(ValueError, match="leave out --damaged skip"):
+        EvaluateConfig(data=tmp_path, engine="local", write_predictions=tmp_path, damaged="skip")

@@ -1,0 +1,90 @@
+"""A checkpoint's predictions for a benchmark as files, one drive a task."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from occ_core.datasets.benchmark_data import BenchmarkName, drive_names, open_benchmark
+from occ_core.datasets.prediction_files import PredictionFiles
+from occ_core.datasets.samples import SampleStream
+from occ_core.engine import OccupancyEngine, Precision
+from occ_core.metrics.protocols import PROTOCOLS
+from training.engines.resumable import Counts, finish_drives
+from training.engines.tasks import Engine
+from training.scoring.benchmark_scores import predict_by_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrivePredictions:
+    """What is predicted; everything that the predictions depend on."""
+
+    benchmark: BenchmarkName
+    data: Path
+    checkpoint: Path
+    version: str | None = None
+    sweeps: int = 9
+    device: str = "cpu"
+    precision: Precision = "auto"
+
+    @property
+    def kind(self) -> str:
+        """Names these predictions: with another checkpoint or setting all are made again."""
+        weights = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
+        settings = f"{weights} {self.data.resolve()} {self.version} {self.sweeps} {self.precision}"
+        return f"{self.benchmark}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+
+
+def predict_drives(
+    predictions: DrivePredictions, out: Path, drives: list[str] | None, workers: int, engine: Engine
+) -> Counts:
+    """Predicts the drives that are not complete yet under ``out``.
+
+    Args:
+        drives: names of scenes or sequences; None takes all.
+
+    Returns:
+        What ``finish_drives`` counts.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is malformed, or the checkpoint does not fit the benchmark.
+        RuntimeError: workers die again and again.
+    """
+    if not drives:
+        drives = drive_names(predictions.benchmark, predictions.data, None, predictions.version)
+    return finish_drives(
+        out,
+        predictions.kind,
+        {drive: drive for drive in drives},
+        partial(_predict_drive, predictions=predictions),
+        workers,
+        engine,
+        preload="training.scoring.predict_drives",
+    )
+
+
+def _predict_drive(out: Path, drive: str, *, predictions: DrivePredictions) -> Counts:
+    protocol = PROTOCOLS[predictions.benchmark]
+    engine = OccupancyEngine.from_checkpoint(
+        predictions.checkpoint, predictions.device, predictions.precision
+    )
+    predict = predict_by_model(engine, protocol)
+    samples = open_benchmark(
+        predictions.benchmark,
+        predictions.data,
+        engine.model.config.image_size,
+        None,
+        predictions.version,
+        predictions.sweeps,
+        [drive],
+    )
+    files, count = PredictionFiles(out, protocol.benchmark), 0
+    for sample in tqdm(SampleStream(samples), desc=drive, unit="frame", leave=False):
+        files.write(sample.name, predict(sample))
+        count += 1
+    return {"keyframes": count}
