@@ -118,9 +118,8 @@ def context_town() -> TrainConfig:
 
 
 def tiny_streets() -> TrainConfig:
-    """The shipped checkpoint: the weights of ``context_town``, taught real streets by hard and
-    plain towns, with a new camera branch that starts from ImageNet and without InstVLM's
-    attentions.
+    """The weights of ``context_town``, taught real streets by hard and plain towns, with a new
+    camera branch that starts from ImageNet and without InstVLM's attentions.
     """
     town, hard = context_town(), tiny_hard()
     return replace(
@@ -168,14 +167,14 @@ def frozen_streets() -> TrainConfig:
 
 
 def real_streets() -> TrainConfig:
-    """``frozen_streets``, trained further on drives with rougher surfaces, and with classes as
-    frequent as on real streets.
+    """The shipped checkpoint: ``frozen_streets``, trained further on drives with rougher surfaces
+    and with classes about as frequent as on real streets.
     """
     frozen = frozen_streets()
     return replace(
         frozen,
         out=Path("out/train/real_streets"),
-        steps=2600,
+        steps=2400,
         learning_rate=8e-4,
         start_from=Path("training/checkpoints/frozen_streets.safetensors"),
         start_without=(),

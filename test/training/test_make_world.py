@@ -137,7 +137,7 @@ def test_the_town_is_the_default_world(tmp_path: Path, scenes: list[Scene]) -> N
     assert default.style == explicit.style == TOWN and hard.style == HARD
 
 
-def test_every_third_town_of_the_mixed_world_is_a_plain_one(
+def test_of_three_mixed_towns_one_is_plain_and_one_has_usual_kerbs(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
     config = world_config(tmp_path, scenes=6, world="mixed")
@@ -145,7 +145,8 @@ def test_every_third_town_of_the_mixed_world_is_a_plain_one(
         make_scene(config, index)
     # Plain towns get labels as complete as the hard ones'.
     plain = dataclasses.replace(TOWN, label_span_s=HARD.label_span_s)
-    assert [scene.drive.style for scene in scenes] == [HARD, HARD, plain] * 2
+    kerbs = dataclasses.replace(HARD, places=dataclasses.replace(HARD.places, flush_share=0.1))
+    assert [scene.drive.style for scene in scenes] == [HARD, kerbs, plain] * 2
     assert all(scene.drive.duration_s > HARD.label_span_s for scene in scenes)
 
 
