@@ -25,12 +25,7 @@ import tyro
 from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED
-from occ_core.datasets.benchmark_data import (
-    BenchmarkName,
-    chosen_scenes,
-    drive_names,
-    open_benchmark,
-)
+from occ_core.datasets.benchmark_data import BenchmarkName, chosen_scenes, open_benchmark
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.prediction_files import PredictionFiles
@@ -54,7 +49,7 @@ from training.scoring.benchmark_scores import (
     score_benchmark,
 )
 from training.scoring.frame_scores import FrameScores
-from training.scoring.predict_drives import DrivePredictions, predict_drives
+from training.scoring.predict_drives import DrivePredictions, forget_predictions, predict_drives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +99,15 @@ class EvaluateConfig:
             raise ValueError(
                 "--predictions reads files and --write-predictions writes them: give one"
             )
+        if self.pictures is not None and (self.predictions or self.engine):
+            raise ValueError(
+                "--pictures needs the sensors, which --predictions and --engine leave unread when "
+                "they score"
+            )
         if self.engine is None:
             return
+        if self.engine == "ray" and self.device != "cpu":
+            raise ValueError(f"--engine ray predicts on CPUs, got --device {self.device}")
         if self.write_predictions is None:
             raise ValueError(
                 f"--engine {self.engine} predicts drives into files: give their folder by "
@@ -186,6 +188,7 @@ def _evaluate_benchmark(
     written = None
     if config.write_predictions is not None and config.engine is None:
         written = PredictionFiles(config.write_predictions, benchmark)
+        forget_predictions(config.write_predictions)
     stream = SampleStream(samples, config.damaged)
     return score_benchmark(protocol, stream, predict, written, config.pictures)
 
@@ -195,19 +198,17 @@ def _predict_drives(config: EvaluateConfig, data: Path, benchmark: OccupancyBenc
     assert config.engine is not None and config.write_predictions is not None
     predictions = DrivePredictions(
         benchmark=cast(BenchmarkName, benchmark.name),
-        data=data,
-        checkpoint=config.checkpoint,
+        data=data.resolve(),
+        checkpoint=config.checkpoint.resolve(),
+        split=config.split,
         version=config.version,
         sweeps=config.sweeps,
         device=config.device,
         precision=config.precision,
     )
-    drives = list(config.scenes)
-    if config.split is not None:
-        names = drive_names(predictions.benchmark, data, config.split, config.version)
-        drives = [name for name in names if not drives or name in drives]
-    predict_drives(predictions, config.write_predictions, drives, config.workers, config.engine)
-    return config.write_predictions
+    out = config.write_predictions
+    predict_drives(predictions, out, config.scenes, config.workers, config.engine)
+    return out
 
 
 def score_frames(

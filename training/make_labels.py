@@ -89,9 +89,9 @@ def make_labels(config: LabelConfig) -> dict[str, dict[str, float]]:
         raise ValueError(f"{config.data} is in {kind}'s layout, for which there are no {wrong}")
     chosen = config.scenes or None
     drives: dict[str, LoadDrive] = (
-        kitti_drives(config.data, chosen)
+        kitti_drives(config.data.resolve(), chosen)
         if is_kitti
-        else nuscenes_drives(config.data, config.version, chosen, config.point_classes)
+        else nuscenes_drives(config.data.resolve(), config.version, chosen, config.point_classes)
     )
     _check_settings(config)
     counts: dict[str, dict[str, float]] = {}

@@ -60,7 +60,7 @@ class WorldConfig:
     world: WorldName = "town"
     """The plain, tidy town, or the harder world, which needs both cameras and LiDAR: woods, flush
     kerbs, look-alikes, materials of any colour and reflectivity, and sensors that vary; or a
-    mixture of them, two hard towns to each plain one.
+    mixture of them, two hard towns to each plain one, one of which has raised kerbs.
     """
 
     def __post_init__(self) -> None:
@@ -108,6 +108,7 @@ def make_world(config: WorldConfig) -> None:
         ValueError: the folder holds a world that was made with other settings.
         RuntimeError: workers die again and again, or Ray is not installed.
     """
+    config = dataclasses.replace(config, out=config.out.resolve())  # workers start elsewhere
     _check_settings(config)
     parts = [part_path(config.out, index) for index in range(config.total_scenes)]
     missing = {str(index): index for index, part in enumerate(parts) if not part.exists()}
@@ -141,16 +142,24 @@ def part_path(out: Path, index: int) -> Path:
     return out / ".parts" / f"{index:05d}.json"
 
 
+_HARD_GENERATION = 2
+"""Counts the changes of the hard world after which the same seed gives other towns."""
+
+
 def _check_settings(config: WorldConfig) -> None:
     """Saves the settings in the first run; a later run must have the same ones."""
     settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     for name in ("out", "scenes", "workers", "engine"):
         settings.pop(name)
+    if config.world != "town":
+        settings["generation"] = _HARD_GENERATION
     path = config.out / ".parts" / "settings.json"
     earlier = json.loads(path.read_text()) if path.exists() else settings
     # Worlds of older versions have no such fields: each drive had one weather, random if None.
     earlier.setdefault("consecutive", False)
     earlier.setdefault("world", "town")
+    if earlier["world"] != "town":
+        earlier.setdefault("generation", 1)
     if "weathers" not in earlier and earlier.pop("weather", "") is None:
         earlier["weathers"] = []
     if earlier != settings:

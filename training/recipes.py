@@ -156,6 +156,7 @@ def frozen_streets() -> TrainConfig:
     return replace(
         streets,
         model=replace(streets.model, lidar_voxel_m=0.25),
+        data=Path("data/mixed_more"),
         out=Path("out/train/frozen_streets"),
         steps=2400,
         repeat_rare=None,
@@ -173,6 +174,7 @@ def real_streets() -> TrainConfig:
     frozen = frozen_streets()
     return replace(
         frozen,
+        data=Path("data/mixed_real"),
         out=Path("out/train/real_streets"),
         steps=2400,
         learning_rate=8e-4,

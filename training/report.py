@@ -254,6 +254,7 @@ SECTIONS = (
         "times as much; see [Plan a full data set](planning.md). On a CPU with a small model: "
         "measure again on the machines that will do the work.",
         stored_plan_table,
+        "python -m training.plan data/town_test --out docs/results/plan.json",
     ),
     Section(
         "The robot's side",

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from training.plan import PlanConfig, Usage, cost, measure, plan
+from training.plan import PlanConfig, Usage, _keyframes_per_step, cost, measure, plan
 from training.results.plan_table import plan_table
 
 
@@ -55,10 +55,16 @@ def test_full_data_sets_are_multiples_of_a_keyframe():
     assert "50 kB a keyframe: 1.7 GB for nuScenes, 17 GB" in table
 
 
-@pytest.mark.timeout(900)  # starts six programs
+def test_a_step_counts_all_its_keyframes():
+    """``context_town`` has a memory: clips of two keyframes; ``tiny_town`` takes one keyframe."""
+    assert (_keyframes_per_step("context_town"), _keyframes_per_step("tiny_town")) == (2, 1)
+
+
+@pytest.mark.timeout(900)  # starts five programs
 def test_tasks_are_run_on_one_scene_and_on_two(box_town: Path, monkeypatch: pytest.MonkeyPatch):
     """The programs run in earnest; their times, which a busy machine would decide, are made up: the
-    n-th takes n seconds, so that two more keyframes or twelve more steps take 1 s.
+    n-th takes n seconds, so that two more keyframes or twelve more steps of one keyframe take 1 s.
+    Label tasks say themselves what they took.
     """
     runs: list[list[str]] = []
 
@@ -69,8 +75,10 @@ def test_tasks_are_run_on_one_scene_and_on_two(box_town: Path, monkeypatch: pyte
 
     monkeypatch.setattr("training.plan.measure", timed)
     result = plan(PlanConfig(box_town, recipe="debug"))
-    programs = ["training.make_labels"] * 2 + ["training.evaluate"] * 2 + ["training.train"] * 2
+    programs = ["training.make_labels", *["training.train"] * 2, *["training.evaluate"] * 2]
     assert [run[0] for run in runs] == programs
     costs = {name: task["cpu_s"] for name, task in result["tasks"].items()}
-    assert costs == {"labels": 1 / 2, "training": 1 / 12, "evaluation": 1 / 2}
+    assert costs.pop("labels") > 0
+    assert costs == {"training": 1 / 12, "evaluation": 1 / 2}
+    assert any(argument.endswith("model.safetensors") for argument in runs[-1])
     assert result["label_bytes"] > 100

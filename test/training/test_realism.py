@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from training.realism import RealismConfig, measure_realism
 from training.realism_parts.comparison import compare
 from training.realism_parts.image_statistics import IMAGE_QUANTITIES, image_samples
 from training.realism_parts.lidar_statistics import LIDAR_QUANTITIES, lidar_samples
-from training.realism_parts.recordings import pooled
+from training.realism_parts.recordings import nuscenes_drives, pooled
 from training.results.realism_table import as_markdown, realism_table
 
 
@@ -149,3 +150,16 @@ def test_folders_without_data_are_refused(box_town: Path, tmp_path: Path) -> Non
         measure_realism(RealismConfig((box_town,), tmp_path))
     with pytest.raises(ValueError, match="share a name"):
         measure_realism(RealismConfig((box_town, box_town), tmp_path))
+
+
+def test_a_folder_without_lidarseg_needs_no_numbered_categories(box_town: Path, tmp_path: Path):
+    """nuScenes' own tables number no category; nuScenes-lidarseg's do."""
+    root = tmp_path / "copy"
+    shutil.copytree(box_town, root)
+    tables = root / "v1.0-town"
+    (tables / "lidarseg.json").unlink()
+    categories = json.loads((tables / "category.json").read_text())
+    text = json.dumps([{**category, "index": 0} for category in categories])
+    (tables / "category.json").write_text(text)
+    drives = nuscenes_drives(root)
+    assert len(drives) == 3 and not any("road_intensity" in samples for samples in drives)

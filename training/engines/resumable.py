@@ -48,6 +48,7 @@ def finish_drives(
     Raises:
         RuntimeError: workers die again and again.
     """
+    out = out.resolve()  # the workers of a cluster start elsewhere
     waiting = {
         name: drive for name, drive in drives.items() if not done_path(out, kind, name).is_file()
     }

@@ -92,7 +92,7 @@ def vary_lidar(
     rng: np.random.Generator,
 ) -> Float[Tensor, "_ 5"]:
     """The points as another sensor might have measured them; those of the newest sweep move by no
-    more than noise.
+    more than noise and the beams' errors.
 
     Args:
         points: as in ``Frame.points``.
@@ -124,7 +124,10 @@ def vary_lidar(
     chosen = np.flatnonzero(kept)  # faster than by the mask
     cloud = cloud[chosen]
     if beam_errors:
-        cloud[:, :3] *= 1 + _beam_errors(measured[chosen], rng)[:, None]
+        errors_m = _beam_errors_m(measured[chosen], rng)
+        # from the origin, where the newest sweep was measured, also for the earlier ones
+        range_m = np.maximum(np.linalg.norm(cloud[:, :3], axis=1), np.float32(1))
+        cloud[:, :3] *= 1 + (errors_m / range_m)[:, None]
     if rng.random() < config.drift:
         cloud[:, :3] += _drift_m(cloud, rng)
     if rng.random() < config.noise:
@@ -181,18 +184,15 @@ def _on_kept_beams(measured: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return kept
 
 
-def _beam_errors(measured: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Relative errors in range float32 ``[N]``, the same metres for all points of a band. Along the
-    direction from the origin, from which that of an earlier sweep differs little.
-    """
+def _beam_errors_m(measured: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Errors in range float32 ``[N]``, the same for all points of a band of elevation."""
     x, y, z = measured.T
     elevation_deg = np.rad2deg(np.arctan2(z, np.hypot(x, y)))
     bands = np.floor((elevation_deg + 90) / np.float32(rng.uniform(*BAND_DEG))).astype(np.int32)
     sigma_m = rng.uniform(0, MAX_BEAM_ERROR_M)
     errors_m = rng.normal(0, sigma_m, bands.max(initial=0) + 1).astype(np.float32)
-    range_m = np.sqrt(x * x + y * y + z * z)
-    relative: np.ndarray = errors_m[bands] / np.maximum(range_m, np.float32(1))
-    return relative
+    of_points: np.ndarray = errors_m[bands]
+    return of_points
 
 
 def _nearer_than(range_m: float, measured: np.ndarray) -> np.ndarray:

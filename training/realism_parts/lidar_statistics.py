@@ -130,7 +130,10 @@ def _by_class(intensity: np.ndarray, classes: np.ndarray) -> Samples:
 
 
 def _roughness(points: np.ndarray, classes: np.ndarray) -> Samples:
-    """For every patch of a class, the deviation of its points from the plane through them, cm."""
+    """For every patch of a class, the deviation of its points from the plane through them, cm.
+
+    The plane is fitted to the N points themselves, which takes 3 of their N degrees of freedom.
+    """
     samples = {}
     for name, class_name in _ROUGHNESS.items():
         of_class = points[classes == CLASS_ID[class_name], :3].astype(np.float64)
@@ -147,7 +150,9 @@ def _roughness(points: np.ndarray, classes: np.ndarray) -> Samples:
         covariance = moments[dense] / count[dense, None, None] - mean[:, :, None] * mean[:, None]
         least, middle, _ = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance), 0.0)).T
         if (middle > _PATCH_WIDTH_M).any():
-            samples[name] = 100.0 * least[middle > _PATCH_WIDTH_M]
+            correction = count[dense] / (count[dense] - 3.0)
+            wide = middle > _PATCH_WIDTH_M
+            samples[name] = 100.0 * (least * np.sqrt(correction))[wide]
     return samples
 
 

@@ -67,9 +67,7 @@ def pooled(parts: Iterable[Samples]) -> Samples:
 
 def _keyframe_samples(keyframe: Keyframe) -> Sequence[Samples]:
     points = keyframe.lidar.read()
-    try:
-        classes = keyframe.read_lidarseg()
-    except FileNotFoundError:
-        classes = None
+    has_classes = (keyframe.source.folder / "lidarseg.json").is_file()
+    classes = keyframe.read_lidarseg() if has_classes else None
     pictures = [image_samples(view.read()[0]) for view in keyframe.cameras.values()]
     return [lidar_samples(points, classes), *pictures]

@@ -31,7 +31,8 @@ def plan_table(plan: dict[str, Any]) -> str:
     for task, title in _TITLES.items():
         each = plan["tasks"][task]
         hours = each["cpu_s"] * KEYFRAMES[task] / 3600
-        cells = [f"{each['cpu_s']:.2f}", f"{each['peak_mib'] / 1024:.1f} GiB"]
+        memory = f"{each['peak_mib'] / 1024:.1f} GiB" if "peak_mib" in each else "–"
+        cells = [f"{each['cpu_s']:.2f}", memory]
         for factor in (1, 10):
             cells += [f"{factor * hours:,.0f}", f"{factor * hours / 24 / _CORES:.2g}"]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")

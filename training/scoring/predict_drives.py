@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ class DrivePredictions:
     benchmark: BenchmarkName
     data: Path
     checkpoint: Path
+    split: str | None = None
     version: str | None = None
     sweeps: int = 9
     device: str = "cpu"
@@ -34,38 +37,56 @@ class DrivePredictions:
     @property
     def kind(self) -> str:
         """Names these predictions: with another checkpoint or setting all are made again."""
-        weights = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
-        settings = f"{weights} {self.data.resolve()} {self.version} {self.sweeps} {self.precision}"
-        return f"{self.benchmark}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+        digest = hashlib.sha256(self.checkpoint.read_bytes())
+        digest.update(self.checkpoint.with_suffix(".json").read_bytes())
+        settings = (self.data.resolve(), self.version, self.sweeps, self.device, self.precision)
+        digest.update(" ".join(map(str, settings)).encode())
+        return f"{self.benchmark}-{digest.hexdigest()[:12]}"
 
 
 def predict_drives(
-    predictions: DrivePredictions, out: Path, drives: list[str] | None, workers: int, engine: Engine
+    predictions: DrivePredictions, out: Path, drives: Sequence[str], workers: int, engine: Engine
 ) -> Counts:
     """Predicts the drives that are not complete yet under ``out``.
 
     Args:
-        drives: names of scenes or sequences; None takes all.
+        drives: names of scenes or sequences; none takes all of the split.
 
     Returns:
         What ``finish_drives`` counts.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is malformed, or the checkpoint does not fit the benchmark.
+        ValueError: a file is malformed, a drive is not one of the split, or the checkpoint does not
+            fit the benchmark.
         RuntimeError: workers die again and again.
     """
-    if not drives:
-        drives = drive_names(predictions.benchmark, predictions.data, None, predictions.version)
+    benchmark, data = predictions.benchmark, predictions.data
+    known = drive_names(benchmark, data, predictions.split, predictions.version)
+    unknown = sorted(set(drives) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{unknown} are not among the {len(known)} drives of {data}, such as {known[:3]}"
+        )
+    forget_predictions(out, keep=predictions.kind)
     return finish_drives(
         out,
         predictions.kind,
-        {drive: drive for drive in drives},
+        {drive: drive for drive in drives or known},
         partial(_predict_drive, predictions=predictions),
         workers,
         engine,
         preload="training.scoring.predict_drives",
     )
+
+
+def forget_predictions(out: Path, keep: str | None = None) -> None:
+    """Drives of other predictions no longer count as complete in a folder, since their files are
+    about to be replaced.
+    """
+    for kind in (out / ".parts").glob("*-*"):
+        if kind.name != keep:
+            shutil.rmtree(kind)
 
 
 def _predict_drive(out: Path, drive: str, *, predictions: DrivePredictions) -> Counts:
@@ -78,7 +99,7 @@ def _predict_drive(out: Path, drive: str, *, predictions: DrivePredictions) -> C
         predictions.benchmark,
         predictions.data,
         engine.model.config.image_size,
-        None,
+        predictions.split,
         predictions.version,
         predictions.sweeps,
         [drive],

@@ -145,6 +145,26 @@ def test_beams_end_in_the_grass_above_the_ground() -> None:
     assert np.array_equal(bare.points, sweep_of(box_drive(), LIDAR).points)  # asphalt has no pile
 
 
+def test_beams_beside_a_thin_post_return_neither_from_behind_the_wall_nor_from_the_wall() -> None:
+    """A post of one column before a wall at 12 m: what is moved lies between the two, and the wall
+    alone, which most beams meet aslant, has no edges.
+    """
+    wall = box((12.0, -30.0, 0.0), (13.0, 30.0, 12.0), "static.manmade", "plaster")
+    post = box((9.9, -0.02, 0.0), (9.94, 0.02, 6.0), "static.manmade", "plaster")
+    lidar = dataclasses.replace(with_losses(edges=1.0), range_noise_m=0.0)
+    alone = dataclasses.replace(box_drive(speed_mps=0.0), static=wall, actors=())
+    smooth = sweep_of(alone, lidar)
+    noise = smooth.points[smooth.is_return & (smooth.category == 0)]
+    assert len(noise) < 0.02 * smooth.is_return.sum()  # the wall's own ends
+    assert (np.abs(noise[:, 0]) > 20.0).all()
+    posted = sweep_of(dataclasses.replace(alone, static=join([wall, post])), lidar)
+    moved = posted.points[posted.is_return & (posted.category == 0)]
+    moved = moved[np.abs(moved[:, 0]) < 1.0]
+    # y points ahead of the LiDAR, which stands 0.94 m ahead of the axle: 8.96 to 11.06 m
+    assert len(moved) > 20
+    assert moved[:, 1].min() > 8.9 and moved[:, 1].max() < 11.1
+
+
 def test_beams_at_an_edge_return_from_between_the_object_and_what_is_behind() -> None:
     """A thin panel, 9 m ahead of the LiDAR, 2 m before a wall."""
     wall = box((12.0, -30.0, 0.0), (13.0, 30.0, 12.0), "static.manmade", "plaster")
@@ -155,12 +175,10 @@ def test_beams_at_an_edge_return_from_between_the_object_and_what_is_behind() ->
     assert not (plain.is_return & (plain.category == 0)).any()
     moved = np.flatnonzero(blurred.is_return & (blurred.category == 0))
     assert len(moved) > 10
-    # a beam may move twice, first towards one neighbour and then towards the other
     around = np.stack([np.roll(before, step * LIDAR.beams)[moved] for step in (-1, 0, 1)])
     around[around == 0] = np.nan  # a beam without return
     assert (after[moved] > np.nanmin(around, axis=0) - 1e-3).all()
     assert (after[moved] < np.nanmax(around, axis=0) + 1e-3).all()
-    # most lie on the slanting wall; those at the edges of the panel lie clear of both surfaces
     middle = np.abs(after[moved] - around).min(axis=0, where=~np.isnan(around), initial=9.0)
     assert (middle > 0.3).sum() > 10
 

@@ -17,7 +17,9 @@ from training.world.things.vehicles.cycles import draw_bicycle, draw_motorcycle
 from training.world.things.vehicles.trucks import draw_lorry, draw_trailer
 
 _REQUIRED = ("works", "bus", "trailer", "lorry", "cycles", "motorcycles")
-"""Uses that each side of the road has once near the drive, if there is room."""
+"""Uses that each side of the road has once near the drive, if there is room; outside the plain town
+up to three of them.
+"""
 _FREQUENCIES = {
     "car": 0.63,
     "gap": 0.13,

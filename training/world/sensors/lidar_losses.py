@@ -96,19 +96,24 @@ def end_in_pile(returns: Returns, beams: Beams, pile: float, rng: np.random.Gene
 def blur_edges(
     returns: Returns, beams: Beams, rings: int, fraction: float, rng: np.random.Generator
 ) -> None:
-    """Beams beside a step in range return from within the step, on either side of it."""
+    """Beams beside a step in range return from within the step, on either side of it.
+
+    On a slanting surface the steps to both neighbours cancel out, which is no edge.
+    """
     if not fraction:
         return
-    distance = np.where(returns.is_return, returns.distance, np.inf)
-    for columns in (1, -1):  # the neighbour before, the one after
-        beside = np.roll(distance, columns * rings)
-        with np.errstate(invalid="ignore"):
-            step = beside - distance
-        size = np.abs(step)
-        at_edge = np.flatnonzero((size > _EDGE_M[0]) & (size < _EDGE_M[1]))
-        at_edge = at_edge[rng.random(len(at_edge)) < fraction]
-        returns.distance[at_edge] += step[at_edge] * rng.uniform(0.0, 1.0, len(at_edge))
-        returns.category[at_edge], returns.actor[at_edge] = NOISE_CATEGORY, -1
+    distance = np.where(returns.is_return, returns.distance, np.nan)
+    steps = np.stack([np.roll(distance, way * rings) - distance for way in (1, -1)])
+    steps = np.nan_to_num(steps)  # a beam without return is no neighbour
+    is_edge = np.abs(steps.sum(axis=0)) > _EDGE_M[0]
+    sizes = np.abs(steps)
+    near = np.where((sizes > _EDGE_M[0]) & (sizes < _EDGE_M[1]), sizes, np.inf)
+    side = near.argmin(axis=0)
+    at_edge = np.flatnonzero(is_edge & np.isfinite(near.min(axis=0)))
+    at_edge = at_edge[rng.random(len(at_edge)) < fraction]
+    step = steps[side[at_edge], at_edge]
+    returns.distance[at_edge] += step * rng.uniform(0.0, 1.0, len(at_edge))
+    returns.category[at_edge], returns.actor[at_edge] = NOISE_CATEGORY, -1
 
 
 def add_ghosts(

@@ -36,7 +36,7 @@ _FALLOFF_M = 5.0
 
 @dataclass(frozen=True)
 class LidarLosses:
-    """How readily a LiDAR loses beams, sees what is not there, or measures short; 0 by default."""
+    """How readily a LiDAR loses beams, sees what is not there, or measures wrong; 0 by default."""
 
     dark_paint: float = 0.0
     """Fraction of the beams that black paint swallows at grazing incidence."""
