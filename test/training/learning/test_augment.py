@@ -142,8 +142,8 @@ def test_the_grid_is_lifted_by_up_to_the_given_number_of_voxels():
 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_labels_of_points_stay_whatever_is_varied(seed: int):
-    """But for noise, every point of the newest sweep lies in a voxel of its class, and keeps its
-    place in the world.
+    """But for noise and errors of beams, every point of the newest sweep lies in a voxel of its
+    class, and keeps its place in the world.
     """
     labels = torch.from_numpy(
         np.random.default_rng(seed).integers(1, 17, GRID.shape, dtype=np.uint8)
@@ -151,7 +151,9 @@ def test_labels_of_points_stay_whatever_is_varied(seed: int):
     points = make_frame().points[0] + 0.1  # away from the borders of voxels of 1 m
     points[:, 4] -= 0.1
     classes = labels[GRID.index(points[:, :3]).unbind(1)]
-    config = replace(other_sensors(), lidar=LidarAugmentConfig(noise=0), drop_lidar=0)
+    config = replace(
+        other_sensors(), lidar=LidarAugmentConfig(noise=0, beam_errors=0), drop_lidar=0
+    )
     rng = np.random.default_rng(seed)
     given = replace(make_frame(), points=(points,))
     frame, varied = augment(given, labels, GRID, SWEEPS, config, rng, rng)
