@@ -176,18 +176,22 @@ def _outside_sectors(measured: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 def _on_kept_beams(measured: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A beam has one elevation, so that bands of elevation hold whole beams."""
-    x, y, z = measured.T
-    elevation_deg = np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+    elevation_deg = _elevation_deg(measured)
     width_deg, every = rng.uniform(*BAND_DEG), rng.integers(*KEPT_BEAMS, endpoint=True)
     bands = np.floor(elevation_deg / np.float32(width_deg) + np.float32(rng.uniform(0, every)))
     kept: np.ndarray = bands.astype(np.int32) % every == 0
     return kept
 
 
+def _elevation_deg(measured: np.ndarray) -> np.ndarray:
+    x, y, z = measured.T
+    elevation_deg: np.ndarray = np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+    return elevation_deg
+
+
 def _beam_errors_m(measured: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Errors in range float32 ``[N]``, the same for all points of a band of elevation."""
-    x, y, z = measured.T
-    elevation_deg = np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+    elevation_deg = _elevation_deg(measured)
     bands = np.floor((elevation_deg + 90) / np.float32(rng.uniform(*BAND_DEG))).astype(np.int32)
     sigma_m = rng.uniform(0, MAX_BEAM_ERROR_M)
     errors_m = rng.normal(0, sigma_m, bands.max(initial=0) + 1).astype(np.float32)

@@ -19,6 +19,15 @@ def write_checkpoint(path: Path, seed: int) -> Path:
     return path
 
 
+def local_run(data: Path, folder: Path) -> EvaluateConfig:
+    return EvaluateConfig(
+        data=data,
+        checkpoint=write_checkpoint(folder / "model.safetensors", 0),
+        write_predictions=folder / "files",
+        engine="local",
+    )
+
+
 def test_drives_predicted_in_other_processes_score_as_in_this_one(box_town: Path, tmp_path: Path):
     checkpoint = write_checkpoint(tmp_path / "model.safetensors", 0)
     here = EvaluateConfig(data=box_town, checkpoint=checkpoint, write_predictions=tmp_path / "here")
@@ -38,13 +47,7 @@ def test_drives_predicted_in_other_processes_score_as_in_this_one(box_town: Path
 def test_a_stopped_run_continues_and_another_checkpoint_predicts_anew(
     box_town: Path, tmp_path: Path
 ):
-    first = EvaluateConfig(
-        data=box_town,
-        checkpoint=write_checkpoint(tmp_path / "first.safetensors", 0),
-        write_predictions=tmp_path / "files",
-        engine="local",
-        workers=1,
-    )
+    first = replace(local_run(box_town, tmp_path), workers=1)
     evaluate(replace(first, scenes=("scene-box-1",)))
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "files").glob("*.npy")}
     assert len(written) == 2
@@ -64,13 +67,7 @@ def test_a_stopped_run_continues_and_another_checkpoint_predicts_anew(
 def test_a_drive_that_is_not_there_is_refused_before_anything_is_predicted(
     box_town: Path, tmp_path: Path
 ):
-    config = EvaluateConfig(
-        data=box_town,
-        checkpoint=write_checkpoint(tmp_path / "model.safetensors", 0),
-        write_predictions=tmp_path / "files",
-        engine="local",
-        scenes=("scene-box-1", "scene-0061"),
-    )
+    config = replace(local_run(box_town, tmp_path), scenes=("scene-box-1", "scene-0061"))
     with pytest.raises(ValueError, match=r"\['scene-0061'\] are not among the 3 drives"):
         evaluate(config)
     assert not (tmp_path / "files").exists()
