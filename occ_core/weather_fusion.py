@@ -6,7 +6,9 @@ by addition the sum in Fig. 1.
 
 The mean over all weathers is subtracted from the logits of Eq. 2. How much one sensor contributes
 in general is up to the fusion's weights, which can scale too; a gate that learns it as well ends
-by shutting out one sensor in every weather, and no longer distinguishes them.
+by shutting out one sensor in every weather, and no longer distinguishes them. The hidden units are
+GELUs: the prompts have much in common, by which training can push ReLUs below zero in all weathers,
+where they stay.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class WeatherFusion(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gate = nn.Sequential(
-            nn.Linear(width, HIDDEN), nn.ReLU(inplace=True), nn.Linear(HIDDEN, 2, bias=False)
+            nn.Linear(width, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 2, bias=False)
         )
         # alpha^tau of Eq. 2, through a softplus: it starts at 1
         self.sharpness = nn.Parameter(torch.tensor(math.log(math.e - 1)))

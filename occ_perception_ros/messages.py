@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from occ_core.geometry.images import scale_intrinsics
+from occ_core.ops.cpu.move_points import FAR, KEPT, NOT_FINITE, ZERO, classify_points
 from occ_perception_ros.calibration import CameraModel
 from occ_perception_ros.clouds import point_records
 from occ_perception_ros.image_files import decode_image_file, image_file_size
@@ -135,13 +136,13 @@ def points_from_message(
     with np.errstate(over="ignore", invalid="ignore"):  # a float64 beyond float32 becomes infinite
         for row, name in zip(rows, cloud.dtype.names or (), strict=False):  # or no intensity
             row[:] = cloud[name]
-        finite = np.isfinite(rows[:3]).all(axis=0)
-        near = (np.abs(rows[:3]) <= MAX_COORDINATE_M).all(axis=0)
-    zero = (rows[:3] == 0).all(axis=0)
-    counts["not_finite"], counts["zero"] = int((~finite).sum()), int(zero.sum())
-    if far := int((finite & ~near).sum()):
+    kinds = np.empty(len(cloud), np.uint8)
+    classify_points(rows, MAX_COORDINATE_M, kinds)
+    counts["not_finite"] = int(np.count_nonzero(kinds == NOT_FINITE))
+    counts["zero"] = int(np.count_nonzero(kinds == ZERO))
+    if far := int(np.count_nonzero(kinds == FAR)):
         counts["out_of_range"] = far
-    kept = np.flatnonzero(near & ~zero)
+    kept = np.flatnonzero(kinds == KEPT)
     if max_points is not None and len(kept) > max_points:
         counts["over_limit"] = len(kept)
         kept = kept[:: -(-len(kept) // max_points)]

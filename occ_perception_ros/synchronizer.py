@@ -338,12 +338,12 @@ class LidarAnchoredSynchronizer:
         assert self._first_ns is not None and self._due_ns is not None  # a sweep is pending
         reasons = missing.values()
         is_late, has_passed = LATE in reasons, PASSED in reasons
-        starting = 0 <= stamp_ns - self._first_ns < self._grace_ns and (
-            UNSEEN in reasons or EARLY in reasons
-        )
-        if wait and (is_late or starting) and not self._timed_out(stamp_ns):
+        in_grace = 0 <= stamp_ns - self._first_ns < self._grace_ns
+        # A camera whose first image is later than the sweep will send none for it.
+        is_coming = in_grace and UNSEEN in reasons
+        if wait and (is_late or is_coming) and not self._timed_out(stamp_ns):
             return "wait"
-        if starting:
+        if is_coming or (in_grace and EARLY in reasons):
             return "starting"
         cameras_in = len(self._streams) - len(missing)
         if cameras_in == 0 and (has_passed or is_late):
@@ -367,7 +367,7 @@ class LidarAnchoredSynchronizer:
         late or, at the start, yet to come; live, the end of a time-out.
         """
         late = [camera for camera, reason in missing.items() if reason == LATE]
-        coming = [camera for camera, reason in missing.items() if reason in (UNSEEN, EARLY)]
+        coming = [camera for camera, reason in missing.items() if reason == UNSEEN]
         self._awaited.add((late or coming)[0])
         if self._clock_s is not None:
             now_s, silence_s = self._clock_s(), self.config.silence_s

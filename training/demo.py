@@ -60,6 +60,10 @@ class DemoConfig:
     """Height and width of the rendered camera images."""
     rate: float = 1.0
     """Speed of the player; below 1 for a machine that cannot keep up with 2 Hz."""
+    busy_loops: int = 0
+    """Processes that keep a core busy each while the bag is played, as on a robot that does more
+    than this.
+    """
     domain: int = 1 + os.getpid() % 101
     """ROS_DOMAIN_ID of the demo's processes.
 
@@ -74,6 +78,8 @@ class DemoConfig:
             )
         if self.rate <= 0:
             raise ValueError(f"DemoConfig.rate must be positive, got {self.rate}")
+        if self.busy_loops < 0:
+            raise ValueError(f"DemoConfig.busy_loops must not be negative, got {self.busy_loops}")
 
     @property
     def playing_s(self) -> float:
@@ -124,9 +130,10 @@ def run(config: DemoConfig) -> dict[str, object]:
         say(f"writing its bag ({keyframes[0].description}; then {keyframes[-1].description})")
         convert = _module("occ_perception_ros.bags.nuscenes_to_bag", config.town, config.bag)
         children.run("nuscenes_to_bag", [*convert, "--one-bag"], timeout_s=300)
-        record_node(children, config)
+        node_memory_mib = record_node(children, config)
         recording = read_recording(config.recording, NODE, grid, config.rate)
         summary: dict[str, object] = {**summarise(recording, truths)}
+        summary |= {"node_memory_mib": node_memory_mib, "busy_loops": config.busy_loops}
         say("running the same bag through occ_offline, to compare voxel by voxel")
         run_offline(children, config)
         summary["offline_equal"] = equals_offline(recording.answers, config.offline)
@@ -158,8 +165,10 @@ def make_town(children: Children, config: DemoConfig) -> list[Keyframe]:
     return NuScenes(config.town).keyframes()
 
 
-def record_node(children: Children, config: DemoConfig) -> None:
-    """Starts the node, plays the bag to it and records its output."""
+def record_node(children: Children, config: DemoConfig) -> float | None:
+    """Starts the node, plays the bag to it and records its output; returns the most memory that the
+    node used, in MiB, where that is known.
+    """
     say("starting the node, and a recorder of its output")
     recorder = children.start(
         "recorder", _module("training.demo_parts.recorder", config.recording, "--node", NODE)
@@ -177,6 +186,8 @@ def record_node(children: Children, config: DemoConfig) -> None:
     )
     children.wait(lambda: "READY" in recorder.log(), "the node to be ready", timeout_s=90)
 
+    endless = [sys.executable, "-c", "while True: pass"]
+    loops = [children.start(f"loop_{number}", endless) for number in range(config.busy_loops)]
     say(f"playing {config.keyframes / 2:.0f} s of sensor data at rate {config.rate:g}")
     settings = ["--rate", config.rate, "--wait-subscribers", *INPUTS]
     player = children.start(
@@ -193,8 +204,13 @@ def record_node(children: Children, config: DemoConfig) -> None:
 
     timeout_s = 90 + 2 * config.playing_s
     children.wait(is_over, "the bag to be played and answered", timeout_s, ending=player)
+    memory_mib = node.peak_memory_mib()
+    for loop in loops:
+        loop.end(grace_s=1.0)
+        children.forget(loop)
     for child in (player, recorder, node):
         children.stop(child)
+    return memory_mib
 
 
 def run_offline(children: Children, config: DemoConfig) -> None:

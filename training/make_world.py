@@ -60,7 +60,7 @@ class WorldConfig:
     world: WorldName = "town"
     """The plain, tidy town, or the harder world, which needs both cameras and LiDAR: woods, flush
     kerbs, look-alikes, materials of any colour and reflectivity, and sensors that vary; or a
-    mixture of them, two hard towns to each plain one, one of which has raised kerbs.
+    mixture of them, two hard towns to each plain one, with kerbs and weather as usual.
     """
 
     def __post_init__(self) -> None:
@@ -142,7 +142,7 @@ def part_path(out: Path, index: int) -> Path:
     return out / ".parts" / f"{index:05d}.json"
 
 
-_HARD_GENERATION = 2
+_HARD_GENERATION = 3
 """Counts the changes of the hard world after which the same seed gives other towns."""
 
 

@@ -168,9 +168,7 @@ def frozen_streets() -> TrainConfig:
 
 
 def real_streets() -> TrainConfig:
-    """The shipped checkpoint: ``frozen_streets``, trained further on drives with rougher surfaces
-    and with classes about as frequent as on real streets.
-    """
+    """``frozen_streets``, trained further on drives with rougher surfaces and raised kerbs."""
     frozen = frozen_streets()
     return replace(
         frozen,
@@ -178,8 +176,22 @@ def real_streets() -> TrainConfig:
         out=Path("out/train/real_streets"),
         steps=2400,
         learning_rate=8e-4,
-        start_from=Path("training/checkpoints/frozen_streets.safetensors"),
+        start_from=frozen.out / "model.safetensors",
         start_without=(),
+    )
+
+
+def everyday_streets() -> TrainConfig:
+    """The shipped checkpoint: ``real_streets``, trained further on drives whose weather, pavements
+    and vehicles are nearly as frequent as on real streets; WeathFusion's gate starts anew.
+    """
+    return replace(
+        real_streets(),
+        data=Path("data/mixed_everyday"),
+        out=Path("out/train/everyday_streets"),
+        steps=1500,
+        start_from=Path("training/checkpoints/real_streets.safetensors"),
+        start_without=("weather_fusion",),
     )
 
 
@@ -261,6 +273,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     tiny_streets,
     frozen_streets,
     real_streets,
+    everyday_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,

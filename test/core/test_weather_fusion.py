@@ -14,7 +14,10 @@ def volumes(batch: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_equation_2_by_hand():
-    """The gate's logits are the embedding itself: softmax(([2, 1] - [0, 0]) * alpha)."""
+    """The gate's logits are GELU of the embedding, which is x times the share Phi(x) of a normal
+    distribution below x: softmax((GELU([2, 1]) - [0, 0]) * alpha), with Phi(2) = 0.97725 and
+    Phi(1) = 0.84134.
+    """
     fusion = WeatherFusion(2)
     first, _, second = fusion.gate
     with torch.no_grad():
@@ -22,17 +25,20 @@ def test_equation_2_by_hand():
             parameter.zero_()
         first.weight[0, 0] = first.weight[1, 1] = second.weight[0, 0] = second.weight[1, 1] = 1.0
     weather, none = torch.tensor([[2.0, 1.0]]), torch.zeros(2, 2)
+    apart = 2 * 0.97725 - 0.84134
     # alpha = softplus(log(e - 1)) = log(1 + e - 1) = 1
     assert fusion.weights(weather, none, BOTH)[0].tolist() == pytest.approx(
-        [math.e / (1 + math.e), 1 / (1 + math.e)]
+        [1 / (1 + math.exp(-apart)), 1 / (1 + math.exp(apart))], abs=1e-5
     )
     with torch.no_grad():
         fusion.sharpness.fill_(math.log(math.exp(3) - 1))  # alpha 3
-    assert fusion.weights(weather, none, BOTH)[0, 0].item() == pytest.approx(1 / (1 + math.exp(-3)))
-    # the mean over all weathers is subtracted: softmax(([2, 1] - [1.5, 1]) * 3) = sigmoid(3 * 0.5)
+    camera = fusion.weights(weather, none, BOTH)[0, 0].item()
+    assert camera == pytest.approx(1 / (1 + math.exp(-3 * apart)), abs=1e-5)
+    # the mean over all weathers is subtracted: the second logits cancel out, and of the first
+    # remains (GELU(2) - GELU(1)) / 2
     weathers = torch.tensor([[2.0, 1.0], [1.0, 1.0]])
     camera = fusion.weights(weather, weathers, BOTH)[0, 0].item()
-    assert camera == pytest.approx(1 / (1 + math.exp(-1.5)))
+    assert camera == pytest.approx(1 / (1 + math.exp(-1.5 * apart)), abs=1e-5)
     assert first.out_features == HIDDEN == 32
 
 
@@ -93,6 +99,21 @@ def test_gradients_reach_gate_and_sharpness():
     (weighted.image_volume.sum() + 2 * weighted.lidar_volume.sum()).backward()
     for parameter in fusion.parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0
+
+
+def test_a_gate_that_is_pushed_down_still_learns():
+    """Weights that all weathers share may push every hidden unit below zero, where a ReLU would
+    have no gradient for ever and the weights no influence of the weather.
+    """
+    fusion, weathers = WeatherFusion(6), torch.randn(5, 6)
+    with torch.no_grad():
+        fusion.gate[0].bias.fill_(-2.0)
+        fusion.gate[0].weight.mul_(0.5)
+    assert (fusion.gate[0](weathers) < 0).all()
+    weights = fusion.weights(weathers, weathers, BOTH.expand(5, 2))
+    assert weights[:, 0].std() > 1e-4
+    weights[0, 0].backward()
+    assert (fusion.gate[0].weight.grad.abs().sum(dim=1) > 0).all()
 
 
 def test_switched_off_it_passes_the_volumes_on():

@@ -103,6 +103,21 @@ def test_a_camera_that_is_known_to_send_nothing_is_not_waited_for() -> None:
     assert [each.missing for each in feed(back, drive(1100))] == [{}] * 3
 
 
+def test_sweeps_before_the_first_images_do_not_delay_the_first_set() -> None:
+    """Images come from 460 ms on. Once every camera has sent its first, the sweeps from 100 ms to
+    450 ms, which are not a time-out (600 ms) old, can have none; the one at 500 ms is complete.
+    """
+    sync = LidarAnchoredSynchronizer(CAMERAS, replace(CONFIG, timeout_s=0.6))
+    events = [(ms, name) for ms, name in drive(501) if name == "lidar" or ms > 0]
+    released_ms = None
+    for ms, name in events:
+        if feed(sync, [(ms, name)]):
+            released_ms = ms
+    assert released_ms == 500 and sync.counts["sets"] == 1
+    # At 0 ms a set was due, which the first sweeps of a period may still become.
+    assert sync.counts["starting"] + sync.counts["overtaken"] == 10
+
+
 def test_a_camera_without_images_delays_sets_only_during_the_grace() -> None:
     sync = LidarAnchoredSynchronizer(CAMERAS, CONFIG)
     sets = feed(sync, drive(4100, without={"right": (0, 10_000)}))

@@ -39,6 +39,7 @@ def test_answers_are_compared_with_the_offline_output(
     [
         ({"keyframes": 3}, "keyframes must be even and at least 2, got 3"),
         ({"rate": 0.0}, "rate must be positive, got 0.0"),
+        ({"busy_loops": -1}, "busy_loops must not be negative, got -1"),
     ],
 )
 def test_nonsense_is_refused_by_name(settings: dict[str, float], message: str) -> None:

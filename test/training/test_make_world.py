@@ -18,7 +18,7 @@ from training.world.box_world import box_drive
 from training.world.nuscenes.scene_options import SceneOptions
 from training.world.nuscenes.tables import Records
 from training.world.scene import Drive, Mesh
-from training.world.style import HARD, TOWN
+from training.world.style import HARD, STREETS, TOWN
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,13 @@ def test_the_town_is_the_default_world(tmp_path: Path, scenes: list[Scene]) -> N
     assert default.style == explicit.style == TOWN and hard.style == HARD
 
 
-def test_of_three_mixed_towns_one_is_plain_and_one_has_usual_kerbs(
+def test_the_shares_of_the_weathers_add_up() -> None:
+    for style in (TOWN, HARD, STREETS):
+        assert sum(style.weathers.values()) == pytest.approx(1.0)
+    assert STREETS.weathers["clear"] > HARD.weathers["clear"]
+
+
+def test_of_three_mixed_towns_one_is_plain_and_two_are_hard_on_usual_days(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
     config = world_config(tmp_path, scenes=6, world="mixed")
@@ -145,8 +151,7 @@ def test_of_three_mixed_towns_one_is_plain_and_one_has_usual_kerbs(
         make_scene(config, index)
     # Plain towns get labels as complete as the hard ones'.
     plain = dataclasses.replace(TOWN, label_span_s=HARD.label_span_s)
-    kerbs = dataclasses.replace(HARD, places=dataclasses.replace(HARD.places, flush_share=0.1))
-    assert [scene.drive.style for scene in scenes] == [HARD, kerbs, plain] * 2
+    assert [scene.drive.style for scene in scenes] == [STREETS, STREETS, plain] * 2
     assert all(scene.drive.duration_s > HARD.label_span_s for scene in scenes)
 
 

@@ -59,6 +59,17 @@ def test_intensity_by_class_is_in_octaves() -> None:
     assert samples["intensity_spread"] == 0.0 and "car_intensity" not in samples
 
 
+def test_shares_are_of_the_points_with_a_class() -> None:
+    """Of 4 rings one has no class; of the others one is road, one car, and one of another class."""
+    points = np.concatenate([ring(-10.0, range_m) for range_m in (8.0, 9.0, 10.0, 11.0)])
+    numbers = [0, CLASS_ID["driveable_surface"], CLASS_ID["car"], CLASS_ID["truck"]]
+    samples = lidar_samples(points, np.repeat(numbers, 1440))
+    for name in ("road_share", "car_share", "other_share"):
+        assert samples[name] == pytest.approx(1 / 3)
+    assert samples["terrain_share"] == 0.0
+    assert "road_share" not in lidar_samples(points, np.zeros(len(points), int))
+
+
 def test_roughness_is_the_deviation_from_the_plane_of_a_patch() -> None:
     """Level ground and a wall that is turned by 0.3 rad, each with normal errors of 1 and 3 cm away
     from its plane. A patch of about 50 points has the deviation within some 10 %; so has the mean.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -152,6 +153,15 @@ class Child:
     def returncode(self) -> int | None:
         """``None`` while the process is running."""
         return self._process.poll()
+
+    def peak_memory_mib(self) -> float | None:
+        """The most memory that it has used so far, in MiB; None where unknown, or if it ended."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return None  # not on Linux
+        peak_kb = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return None if peak_kb is None else int(peak_kb[1]) / 1024
 
     def log(self) -> str:
         """Its output so far."""

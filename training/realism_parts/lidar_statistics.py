@@ -9,6 +9,16 @@ from occ_core.taxonomy import CLASS_ID
 Samples = dict[str, np.ndarray]
 """Name of a quantity -> its samples, float [N]."""
 
+_CLASSES = {
+    "road": "driveable_surface",
+    "sidewalk": "sidewalk",
+    "terrain": "terrain",
+    "vegetation": "vegetation",
+    "manmade": "manmade",
+    "car": "car",
+}
+"""Classes with quantities of their own, by the first word of these."""
+
 LIDAR_QUANTITIES = {
     "range_m": "range, m",
     "elevation_deg": "elevation of the returns, degrees",
@@ -17,37 +27,20 @@ LIDAR_QUANTITIES = {
     "intensity": "intensity",
     "intensity_ground": "intensity on the ground",
     "intensity_above": "intensity above it",
-    "road_intensity": "road: log2 of its intensity over the sweep's",
-    "vegetation_intensity": "vegetation: the same",
-    "manmade_intensity": "manmade: the same",
-    "car_intensity": "cars: the same",
+    **{f"{name}_share": f"share of the points that are {name}" for name in _CLASSES},
+    "other_share": "share of the points that are of other classes",
+    **{f"{name}_intensity": f"{name}: log2 of its intensity over the sweep's" for name in _CLASSES},
     "intensity_spread": "spread of log2 intensity within a class",
-    "road_roughness": "road: its points' distance from a plane within 0.8 m, cm",
-    "sidewalk_roughness": "sidewalk: the same",
-    "terrain_roughness": "terrain: the same",
-    "vegetation_roughness": "vegetation: the same",
-    "manmade_roughness": "manmade: the same",
-    "car_roughness": "cars: the same",
+    **{
+        f"{name}_roughness": f"{name}: its points' distance from a plane within 0.8 m, cm"
+        for name in _CLASSES
+    },
 }
 """Titles of the quantities of a sweep; those of a class need classes."""
 
 OCTAVES = frozenset(name for name in LIDAR_QUANTITIES if name.endswith(("_intensity", "_spread")))
 """Quantities that are logarithms, and so need no scale."""
 
-_CLASSES = {
-    "road_intensity": "driveable_surface",
-    "vegetation_intensity": "vegetation",
-    "manmade_intensity": "manmade",
-    "car_intensity": "car",
-}
-_ROUGHNESS = {
-    "road_roughness": "driveable_surface",
-    "sidewalk_roughness": "sidewalk",
-    "terrain_roughness": "terrain",
-    "vegetation_roughness": "vegetation",
-    "manmade_roughness": "manmade",
-    "car_roughness": "car",
-}
 _PATCH_M, _PATCH_POINTS, _PATCH_REACH_M = 0.8, 10, 20.0
 _PATCH_WIDTH_M = 0.08
 """Smallest deviation across a patch along its second axis: the points of one beam are a line."""
@@ -90,7 +83,8 @@ def lidar_samples(points: np.ndarray, classes: np.ndarray | None = None) -> Samp
     thinned = {name: _thin(values) for name, values in samples.items() if len(values)}
     thinned["no_return"] = np.array([_no_return(points, elevation)])
     if classes is not None:
-        thinned |= _by_class(intensity, classes[kept])
+        thinned |= _shares(classes[kept])
+        thinned |= _intensities(intensity, classes[kept])
         near = distance < _PATCH_REACH_M
         thinned |= _roughness(points[near], classes[kept][near])
     return thinned
@@ -115,14 +109,24 @@ def _no_return(points: np.ndarray, elevation: np.ndarray) -> float:
     return float(1.0 - rows[scanned].mean()) if scanned.any() else 1.0
 
 
-def _by_class(intensity: np.ndarray, classes: np.ndarray) -> Samples:
+def _shares(classes: np.ndarray) -> Samples:
+    """The share of the points with a class that each class has."""
+    known = classes[classes > 0]
+    if not len(known):
+        return {}
+    shares = {name: np.mean(known == CLASS_ID[of]) for name, of in _CLASSES.items()}
+    shares["other"] = 1.0 - sum(shares.values())
+    return {f"{name}_share": np.array([share]) for name, share in shares.items()}
+
+
+def _intensities(intensity: np.ndarray, classes: np.ndarray) -> Samples:
     logs = np.log2(np.maximum(intensity, 1.0))
     middle = np.median(logs)
     samples, spreads = {}, []
     for name, class_name in _CLASSES.items():
         of_class = logs[classes == CLASS_ID[class_name]]
         if len(of_class) >= _MIN_POINTS:
-            samples[name] = np.array([np.median(of_class) - middle])
+            samples[f"{name}_intensity"] = np.array([np.median(of_class) - middle])
             spreads.append(of_class.std())
     if spreads:
         samples["intensity_spread"] = np.array([np.mean(spreads)])
@@ -135,7 +139,7 @@ def _roughness(points: np.ndarray, classes: np.ndarray) -> Samples:
     The plane is fitted to the N points themselves, which takes 3 of their N degrees of freedom.
     """
     samples = {}
-    for name, class_name in _ROUGHNESS.items():
+    for name, class_name in _CLASSES.items():
         of_class = points[classes == CLASS_ID[class_name], :3].astype(np.float64)
         cells = np.floor(of_class / _PATCH_M).astype(np.int64)
         _, patch, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
@@ -152,7 +156,7 @@ def _roughness(points: np.ndarray, classes: np.ndarray) -> Samples:
         if (middle > _PATCH_WIDTH_M).any():
             correction = count[dense] / (count[dense] - 3.0)
             wide = middle > _PATCH_WIDTH_M
-            samples[name] = 100.0 * (least * np.sqrt(correction))[wide]
+            samples[f"{name}_roughness"] = 100.0 * (least * np.sqrt(correction))[wide]
     return samples
 
 

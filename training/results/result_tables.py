@@ -207,18 +207,24 @@ def preprocessing_table(results: Path) -> str:
 
 
 def demo_table(results: Path) -> str:
-    """The live node on the demo's drive."""
-    summary = load_json(results / "demo.json")
-    latency = summary["latency_ms"]
-    rows = [
-        ["keyframes played, answered", f"{summary['frames_in']}, {summary['frames_out']}"],
-        ["latency p50, p99, s", f"{latency['p50'] / 1e3:.2f}, {latency['p99'] / 1e3:.2f}"],
-        ["mIoU, IoU, %", f"{100 * summary['miou']:.1f}, {100 * summary['iou']:.1f}"],
-        ["every voxel equal to `occ_offline`'s", "yes" if summary["offline_equal"] else "no"],
-    ]
+    """The live node on the demo's drive, alone and beside a busy loop on each core."""
+    columns = [_demo_column(load_json(results / name)) for name in ("demo.json", "demo_busy.json")]
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    return markdown(["", "alone", "beside busy loops"], rows)
+
+
+def _demo_column(summary: dict[str, Any]) -> dict[str, str]:
+    latency, memory_mib = summary["latency_ms"], summary["node_memory_mib"]
+    figures = {
+        "keyframes played, answered": f"{summary['frames_in']}, {summary['frames_out']}",
+        "latency p50, p99, s": f"{latency['p50'] / 1e3:.2f}, {latency['p99'] / 1e3:.2f}",
+        "mIoU, IoU, %": f"{100 * summary['miou']:.1f}, {100 * summary['iou']:.1f}",
+        "every voxel equal to `occ_offline`'s": "yes" if summary["offline_equal"] else "no",
+        "busy loops beside it": str(summary["busy_loops"]),
+        "peak memory of the node, MiB": "–" if memory_mib is None else plain(memory_mib, 0),
+    }
     stages = summary["stage_ms"].items()
-    rows += [[f"stage `{name}`, ms", plain(value, 0)] for name, value in stages]
-    return markdown(["", "shipped"], rows)
+    return figures | {f"stage `{name}`, ms": plain(value, 0) for name, value in stages}
 
 
 def readme_table(results: Path) -> str:

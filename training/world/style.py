@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 
@@ -41,6 +42,10 @@ class WorldStyle:
 
     places: PlaceStyle = PlaceStyle()
     sensing: SensingStyle = SensingStyle()
+    weathers: Mapping[str, float] = field(
+        default_factory=lambda: {"clear": 0.4, "rain": 0.22, "night": 0.22, "rain at night": 0.16}
+    )
+    """Share of the drives in each weather."""
     label_span_s: float = 0.0
     """Shortest part of a drive, in seconds from the first sweep of a scene, from which the labels
     see the static world: a scene of few keyframes then has labels as complete as a longer one.
@@ -62,20 +67,23 @@ HARD = WorldStyle(
 )
 """Look-alikes, woods, flush kerbs, real weather, and another rig in every drive."""
 
-_USUAL_FLUSH_SHARE = 0.1
+STREETS = replace(
+    HARD,
+    places=replace(HARD.places, flush_share=0.15),
+    weathers={"clear": 0.62, "rain": 0.13, "night": 0.17, "rain at night": 0.08},
+)
+"""The hard world with kerbs and weather that are nearer to those of most streets."""
 
 WorldName = Literal["town", "hard", "mixed"]
 
 
 def world_style(name: WorldName, town: int) -> WorldStyle:
     """The kind of town number ``town``. The mixed world is for training: of three towns one is a
-    plain one, with labels as complete as the others', and one is hard but for its kerbs, which are
-    mostly raised, as they are on real streets.
+    plain one, with labels as complete as the others', and two are hard, with the kerbs and the
+    weather of most streets.
     """
     if name == "town":
         return TOWN
     if name == "mixed" and town % 3 == 2:
         return replace(TOWN, label_span_s=HARD.label_span_s)
-    if name == "mixed" and town % 3 == 1:
-        return replace(HARD, places=replace(HARD.places, flush_share=_USUAL_FLUSH_SHARE))
-    return HARD
+    return STREETS if name == "mixed" else HARD

@@ -34,7 +34,6 @@ from training.world.scene import Drive
 from training.world.style import TOWN, WorldStyle
 from training.world.things.meshes import join
 
-_WEATHER_PROBABILITY = {"clear": 0.4, "rain": 0.22, "night": 0.22, "rain at night": 0.16}
 _EGO_LENGTH_M, _EGO_WIDTH_M, _EGO_CENTRE_M = 4.6, 2.0, 1.45
 """Size of the ego vehicle, and distance from the rear axle to its centre."""
 _WHEELBASE_M = 2.6
@@ -62,7 +61,7 @@ def make_drive(
     Raises:
         ValueError: the weather or the region is unknown, or the duration is not positive.
     """
-    if weather is not None and weather not in _WEATHER_PROBABILITY:
+    if weather is not None and weather not in WEATHERS[1:]:
         raise ValueError(f"weather must be one of {WEATHERS[1:]}, got {weather!r}")
     if region is not None and region not in REGIONS[1:]:
         raise ValueError(f"region must be one of {REGIONS[1:]}, got {region!r}")
@@ -70,7 +69,7 @@ def make_drive(
         raise ValueError(f"duration_s must be positive, got {duration_s}")
     rng = np.random.default_rng([seed, index])
     # Drawn even when it is given, so that everything else stays the same.
-    weathers, probabilities = list(_WEATHER_PROBABILITY), list(_WEATHER_PROBABILITY.values())
+    weathers, probabilities = list(style.weathers), list(style.weathers.values())
     random_weather = str(rng.choice(weathers, p=probabilities))
     random_region = str(rng.choice(REGIONS[1:], p=[0.4, 0.2, 0.2, 0.2]))
     weather, region = weather or random_weather, region or random_region

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from occ_core.geometry.boxes import Box, points_in_box
 from occ_core.geometry.points import accumulate_sweeps, project_points, transform_points
 from occ_core.geometry.poses import pose_matrix, rotation_from_quaternion
+from occ_core.ops.cpu.move_points import move_returns
 
 QUARTER_TURN = [2**-0.5, 0, 0, 2**-0.5]  # about z: x -> y, y -> -x
 
@@ -125,8 +126,8 @@ def test_the_box_of_the_ego_vehicle_may_lie_in_the_sensor_s_frame():
     assert_allclose(of_grid, [10, 3, 0, 1, 0], atol=1e-6)
 
 
-def test_long_sweeps_are_joined_like_short_ones():
-    """Points by thousands are moved in blocks: as one by one, those left out included."""
+def test_sweeps_are_joined_by_what_is_left_of_them():
+    """Twenty thousand points, and some of them once more: each is moved, or left out."""
     rng = np.random.default_rng(0)
     points = rng.uniform(-20, 20, (20_000, 5)).astype(np.float32)
     points[rng.random(20_000) < 0.01, :3] = 0
@@ -141,6 +142,50 @@ def test_long_sweeps_are_joined_like_short_ones():
         moved = transform_points(pose, kept)[:, :3]
         expected.append(np.c_[moved, kept[:, 3], np.full(len(kept), age_s)])
     assert_allclose(joined, np.concatenate(expected), atol=1e-5)
+
+
+def in_every_form(points: np.ndarray) -> list[np.ndarray]:
+    """The points as files, messages and other programs hold them in memory."""
+    frozen = points.copy()
+    frozen.flags.writeable = False
+    return [
+        points,
+        np.asfortranarray(points),
+        np.repeat(points, 2, axis=0)[::2],
+        points.astype(np.float64),
+        np.hstack([points, np.ones((len(points), 2), np.float32)]),
+        frozen,
+        frozen.T.copy().T,
+    ]
+
+
+def test_points_in_any_form_are_joined_alike():
+    """The loop is compiled once: a form of its own would stop the first frame that has it."""
+    points = np.random.default_rng(0).uniform(-20, 20, (50, 4)).astype(np.float32)
+    expected = accumulate_sweeps([(points, np.eye(4), 0)])
+    for form in in_every_form(points):
+        assert np.array_equal(accumulate_sweeps([(form, np.eye(4), 0)]), expected)
+        nothing = accumulate_sweeps([(form[:0], np.eye(4), 0), (form[:1], np.eye(4), 0)])
+        assert np.array_equal(nothing, accumulate_sweeps([(points[:1], np.eye(4), 0)]))
+    assert len(move_returns.signatures) == 1
+
+
+def test_points_keep_their_form_when_they_are_transformed():
+    points = np.random.default_rng(0).normal(0, 9, (20, 5)).astype(np.float32)
+    pose = pose_matrix([1, 2, 0.5], [0.96, 0.0, 0.0, 0.28])
+    by_columns = transform_points(pose, np.asfortranarray(points))
+    assert by_columns.flags.f_contiguous and transform_points(pose, points).flags.c_contiguous
+    assert np.array_equal(by_columns, transform_points(pose, points))
+    expected = points[:, :3].astype(float) @ pose[:3, :3].T + pose[:3, 3]
+    assert_allclose(by_columns[:, :3], expected, atol=1e-5)
+    assert transform_points(pose, points.astype(float)).dtype == np.float64
+    assert transform_points(pose, points[:0]).shape == (0, 5)
+
+
+def test_a_box_is_six_numbers():
+    points = np.ones((3, 4), np.float32)
+    with pytest.raises(ValueError, match=r"six numbers, two corners, got \[-1.0, -1.0, 1.0\]"):
+        accumulate_sweeps([(points, np.eye(4), 0)], ego_box_m=(-1.0, -1.0, 1.0))
 
 
 def test_no_ego_return_of_a_real_sweep_survives(real_data):

@@ -57,6 +57,18 @@ def test_a_child_that_dies_ends_the_wait_and_the_others(tmp_path: Path) -> None:
     assert other.returncode is not None
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux' /proc")
+def test_the_peak_memory_of_a_child_is_known_while_it_runs(tmp_path: Path) -> None:
+    """A child that fills 200 MB and frees them has used them all the same."""
+    script = "b = bytearray(b'1') * 200_000_000; del b; print('up', flush=True); import time; "
+    with Children(tmp_path, {}) as children:
+        child = children.start("filler", [sys.executable, "-c", script + "time.sleep(900)"])
+        children.wait(lambda: "up" in child.log(), "the filler", timeout_s=PATIENCE_S)
+        peak_mib = child.peak_memory_mib()
+    assert peak_mib is not None and 190 < peak_mib < 400
+    assert child.peak_memory_mib() is None
+
+
 def test_a_wait_times_out(tmp_path: Path) -> None:
     with (
         pytest.raises(ChildError, match=r"(?s)timed out after 1 s waiting for a miracle.*up"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from training.results.result_tables import (
     Column,
     ablation_table,
+    demo_table,
     markdown,
     plain,
     profile_table,
@@ -70,4 +71,33 @@ def test_a_profile_shows_the_dearest_part_first_and_no_absent_one(tmp_path: Path
         "| `head` | 50.0 | 30.0 |",
         "| `prompts` | 0.3 | 0.2 |",
         "| `step` | 50.3 | 30.2 |",
+    ]
+
+
+def test_the_live_node_alone_and_beside_busy_loops(tmp_path: Path) -> None:
+    """Latencies are stored in milliseconds and shown in seconds, scores in percent."""
+    summary = {
+        "frames_in": 20,
+        "frames_out": 20,
+        "latency_ms": {"p50": 300.0, "p99": 450.0},
+        "miou": 0.3,
+        "iou": 0.5,
+        "offline_equal": True,
+        "node_memory_mib": 801.4,
+        "busy_loops": 0,
+        "stage_ms": {"model": 250.4},
+    }
+    (tmp_path / "demo.json").write_text(json.dumps(summary))
+    slower = {"frames_out": 19, "node_memory_mib": None, "busy_loops": 2}
+    (tmp_path / "demo_busy.json").write_text(json.dumps(summary | slower))
+    assert demo_table(tmp_path).splitlines() == [
+        "|  | alone | beside busy loops |",
+        "| --- | --- | --- |",
+        "| keyframes played, answered | 20, 20 | 20, 19 |",
+        "| latency p50, p99, s | 0.30, 0.45 | 0.30, 0.45 |",
+        "| mIoU, IoU, % | 30.0, 50.0 | 30.0, 50.0 |",
+        "| every voxel equal to `occ_offline`'s | yes | yes |",
+        "| busy loops beside it | 0 | 2 |",
+        "| peak memory of the node, MiB | 801 | – |",
+        "| stage `model`, ms | 250 | 250 |",
     ]

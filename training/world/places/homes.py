@@ -57,7 +57,7 @@ def _drive(stage: Stage, plot: Plot, gate: float, length: float) -> None:
     if plan.sides[side].pavement == "pavement":
         stage.ground.paint("dropped", s, (side * inner, side * outer))
     draw = rng.random()
-    if draw > 0.7:
+    if draw > 0.65:
         return
     mesh = stage.catalogue.car() if draw < 0.6 else draw_trailer(rng, "light")
     turn = side * np.pi / 2 + (np.pi if rng.random() < 0.6 else 0.0)

@@ -18,7 +18,7 @@ from training.world.things.vehicles.trucks import draw_lorry, draw_trailer
 
 _REQUIRED = ("works", "bus", "trailer", "lorry", "cycles", "motorcycles")
 """Uses that each side of the road has once near the drive, if there is room; outside the plain town
-up to three of them.
+one of them or none.
 """
 _FREQUENCIES = {
     "car": 0.63,
@@ -59,7 +59,7 @@ def use_kerb(stage: Stage, side: int) -> None:
     required = list(rng.permutation(_REQUIRED))
     frequencies = _FREQUENCIES
     if stage.district is not PLAIN:
-        required = required[: int(rng.integers(0, 4))]
+        required = required[: int(rng.integers(0, 2))]
         frequencies = _vary_uses(stage)
     shares = np.array(list(frequencies.values()))
     near_start, near_end = stage.ego_sd[0, 0] - 10, stage.ego_sd[-1, 0] + 35
@@ -77,9 +77,9 @@ def _vary_uses(stage: Stage) -> dict[str, float]:
     """Frequencies of the uses of one kerb; one of the rarer ones may be frequent here."""
     rng = stage.rng
     parked = float(rng.uniform(*stage.district.parked))
-    uses = {use: 0.6 * share for use, share in _RARER.items()}
+    uses = {use: 0.4 * share for use, share in _RARER.items()}
     uses |= {"car": 1.4 * parked, "van": 0.15 * parked, "gap": 0.7 * (1.0 - parked)}
-    uses[str(rng.choice(list(_RARER)))] *= float(rng.choice([1.0, 3.0, 9.0]))
+    uses[str(rng.choice(list(_RARER)))] *= float(rng.choice([1.0, 3.0, 6.0]))
     return uses
 
 

@@ -16,7 +16,7 @@ from training.world.things.props.walls import (
     draw_wall,
 )
 
-_USUAL = {"hedge": 0.42, "wall": 0.2, "fence": 0.2, "bushes": 0.08, "open": 0.1}
+_USUAL = {"hedge": 0.32, "wall": 0.2, "fence": 0.3, "bushes": 0.08, "open": 0.1}
 
 
 def block_walls(stage: Stage, s0: float, s1: float, d0: float, d1: float) -> None:
@@ -59,6 +59,8 @@ def put_border(
                 stage.put_row(name, partial(draw_picket_fence, rng), start, end)
             else:
                 stage.fence(str(rng.choice(["railing", "mesh", "mesh", "hoarding"])), start, end)
+            if rng.random() < 0.35:
+                _hedge_behind(stage, start, end, 0.5)  # which grows through the fence
         case "bushes":
             _bushes(stage, start, end)
         case "guard":
@@ -86,8 +88,15 @@ def _wall(stage: Stage, kind: str, start: tuple[float, float], end: tuple[float,
         ivy = f"ivy {int(rng.integers(3))}"
         stage.put_row(ivy, lambda: draw_ivy(rng, stage.season.tint()), start, end, height)
     elif draw < 0.45:
-        behind = 0.9 * np.sign(start[1])
-        plant_hedge(stage, (start[0], start[1] + behind), (end[0], end[1] + behind))
+        _hedge_behind(stage, start, end, 0.9)
+
+
+def _hedge_behind(
+    stage: Stage, start: tuple[float, float], end: tuple[float, float], behind_m: float
+) -> None:
+    """A hedge along a border, ``behind_m`` farther from the road."""
+    away = behind_m * np.sign(start[1])
+    plant_hedge(stage, (start[0], start[1] + away), (end[0], end[1] + away))
 
 
 def _bushes(stage: Stage, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -143,7 +143,10 @@ def _towards_traffic(stage: Stage, side: int) -> float:
 def furnish_median(stage: Stage) -> None:
     """Puts trees, a hedge, a railing, a crash rail, barriers or nothing onto the median."""
     rng = stage.rng
-    kind = str(rng.choice(["trees", "railing", "barriers", "hedge", "guard", "bare"]))
+    kinds = ["trees", "railing", "barriers", "hedge", "guard", "bare"]
+    if stage.district is not PLAIN and rng.random() < 0.6:
+        kinds.remove("barriers")
+    kind = str(rng.choice(kinds))
     for start, end in stage.stretches(margin_m=6.0):
         match kind:
             case "railing" | "guard":

@@ -113,7 +113,7 @@ def _losses(rng: np.random.Generator) -> LidarLosses:
         bloom=float(rng.uniform(0.2, 0.9)) if rng.random() < 0.5 else 0.0,
         ghosts=float(rng.uniform(0.01, 0.06)),
         pile=float(rng.uniform(0.2, 2.5)),
-        edges=float(rng.uniform(0.0, 0.5)),
+        edges=float(rng.uniform(0.0, 0.3)),
     )
 
 

@@ -36,7 +36,7 @@ MATERIALS: tuple[Material, ...] = (
     Material("concrete", (0.52, 0.51, 0.49), 0.12, "asphalt"),
     Material("paving", (0.56, 0.52, 0.48), 0.10, "paving"),
     Material("kerb", (0.62, 0.61, 0.58), 0.13),
-    Material("grass", (0.26, 0.36, 0.14), 0.13, "grass", pile_m=0.02),
+    Material("grass", (0.26, 0.36, 0.14), 0.13, "grass", pile_m=0.01),
     Material("soil", (0.42, 0.32, 0.22), 0.11, "asphalt", pile_m=0.01),
     Material("gravel", (0.47, 0.44, 0.41), 0.10, "asphalt", pile_m=0.006),
     Material("marking_white", (0.82, 0.82, 0.80), 0.30),
@@ -80,7 +80,7 @@ MATERIALS: tuple[Material, ...] = (
     Material("asphalt_cracked", (0.27, 0.27, 0.28), 0.06, "cracks"),
     Material("cobbles", (0.42, 0.40, 0.38), 0.09, "cobbles"),
     Material("litter", (0.36, 0.31, 0.17), 0.12, "litter", pile_m=0.015),
-    Material("tall_grass", (0.33, 0.38, 0.16), 0.15, "grass", pile_m=0.06),
+    Material("tall_grass", (0.33, 0.38, 0.16), 0.15, "grass", pile_m=0.04),
     Material("planks", (0.46, 0.35, 0.24), 0.14, "planks"),
     Material("rubble", (0.50, 0.47, 0.42), 0.14, "rubble", pile_m=0.03),
 )
