@@ -199,12 +199,15 @@ class PlainSynchronizer:
         timed_out = self.newest_ns - stamp_ns >= self.config.timeout_s * NS and (
             self.clock_s is None or self.now_s() - self.pending[stamp_ns] >= self.config.timeout_s
         )
-        to_come = {"never received", "all images so far are later than this sweep"} & set(states)
-        starts = 0 <= stamp_ns - self.first_ns < self.config.startup_grace_s * NS and bool(to_come)
+        in_grace = 0 <= stamp_ns - self.first_ns < self.config.startup_grace_s * NS
+        unseen, early = (
+            text in states
+            for text in ("never received", "all images so far are later than this sweep")
+        )
         passed, late = "no image near this sweep's stamp" in states, "late" in states
-        if wait and not timed_out and (late or starts):
+        if wait and not timed_out and (late or (in_grace and unseen)):
             return "wait"
-        if starts:
+        if in_grace and (unseen or early):
             return "starting"
         if cameras_in == 0 and (passed or late):
             return "idle"
