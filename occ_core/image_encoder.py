@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from occ_core.backbones.efficientnet_lite import EfficientNetLite
-from occ_core.backbones.resnet import ResNet
+
+if TYPE_CHECKING:
+    from occ_core.backbones.resnet import ResNet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,9 @@ class ImageEncoder(nn.Module):
         if config.backbone == "efficientnet_lite0":
             self.backbone = EfficientNetLite()
         else:
+            # transformers takes seconds and 150 MB to import; the other backbone does without it
+            from occ_core.backbones.resnet import ResNet
+
             self.backbone = ResNet(config.depths, config.widths, config.block)
         self.config = config
         channels = self.backbone.channels

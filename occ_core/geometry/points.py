@@ -97,8 +97,13 @@ def accumulate_sweeps(
         # Always in this layout, writable: the loop is compiled anew for any other.
         rows = np.require(points[:, :4].T, np.float32, ["C", "W"])
         # Only relative poses are rounded to float32: world coordinates reach kilometres.
-        poses = [pose.astype(np.float32, order="C") for pose in (grid_from_sensor, box_from_newest)]
-        filled += move_returns(rows, *poses, box_m, joined[start:])
+        filled += move_returns(
+            rows,
+            grid_from_sensor.astype(np.float32, order="C"),
+            box_from_newest.astype(np.float32, order="C"),
+            box_m,
+            joined[start:],
+        )
         joined[start:filled, 4] = (newest_ns - stamp_ns) * 1e-9
     return joined[:filled]
 

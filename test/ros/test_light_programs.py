@@ -48,5 +48,17 @@ def test_a_scene_is_converted_and_checked_without_torch(
     assert last_line(repository, "bags.check", bag) == "torch is not loaded"
 
 
+def test_the_shipped_model_needs_no_transformers(repository: Path) -> None:
+    """Their import takes seconds and 150 MB, of which the live node has no use."""
+    program = (
+        "import sys; from occ_core.checkpoint import SHIPPED, load_checkpoint; "
+        "load_checkpoint(SHIPPED); print('transformers' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_torch_would_be_seen(repository: Path) -> None:
     assert last_line(repository, "frames") == "torch is loaded"
