@@ -142,7 +142,8 @@ def test_loading_leaves_no_threads_that_compute(checkpoint: Path) -> None:
     """Such threads would put the worker's OpenMP threads to sleep between two operations."""
     program = f"""
 import os, time, torch
-import occ_core.engine, occ_perception_ros.node  # libraries start threads of their own
+# Libraries start threads of their own.
+import occ_core.backbones.resnet, occ_core.engine, occ_perception_ros.node
 from occ_perception_ros.occupancy_node import load_engine
 from occ_perception_ros.node_config import NodeConfig
 threads = lambda: len(os.listdir("/proc/self/task"))
