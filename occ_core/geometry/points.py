@@ -94,18 +94,26 @@ def accumulate_sweeps(
             grid_from_newest if stamp_ns == newest_ns else grid_from_world @ world_from_sensor
         )
         start = filled
-        # Always in this layout, writable: the loop is compiled anew for any other.
-        rows = np.require(points[:, :4].T, np.float32, ["C", "W"])
-        # Only relative poses are rounded to float32: world coordinates reach kilometres.
-        filled += move_returns(
-            rows,
-            grid_from_sensor.astype(np.float32, order="C"),
-            box_from_newest.astype(np.float32, order="C"),
-            box_m,
-            joined[start:],
-        )
+        filled += _fill(joined[start:], points, grid_from_sensor, box_from_newest, box_m)
         joined[start:filled, 4] = (newest_ns - stamp_ns) * 1e-9
     return joined[:filled]
+
+
+def _fill(
+    joined: np.ndarray,
+    points: np.ndarray,
+    grid_from_sensor: np.ndarray,
+    box_from_sensor: np.ndarray,
+    box_m: np.ndarray,
+) -> int:
+    """Moves the returns of a sweep into the first rows of ``joined``; returns their number."""
+    # Always in this layout, writable: the loop is compiled anew for any other.
+    rows = np.require(points[:, :4].T, np.float32, ["C", "W"])
+    # Only relative poses are rounded to float32: world coordinates reach kilometres.
+    grid_from_sensor, box_from_sensor = (
+        pose.astype(np.float32, order="C") for pose in (grid_from_sensor, box_from_sensor)
+    )
+    return move_returns(rows, grid_from_sensor, box_from_sensor, box_m, joined)
 
 
 def project_points(
