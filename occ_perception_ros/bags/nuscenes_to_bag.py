@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,10 +36,16 @@ from occ_perception_ros.can.rules_file import load_rules
 
 CALIBRATION_FILE = "calibration.yaml"
 MAX_WORKERS = 8
-EVENTS_AHEAD = 48
-"""Number of events that are made before they are written; few of them are images or sweeps."""
+_BATCH = 16
+"""Number of events that a thread makes at once: most are small, and to hand each over costs more
+than to make it."""
+EVENTS_AHEAD = 4 * _BATCH
+"""Largest number of events that are made before they are written; half are images or sweeps."""
 
 LOGGER = logging.getLogger(__name__)
+
+Made = TopicMessages | FileNotFoundError | ValueError
+"""What an event comes to."""
 
 _CALIBRATION_COMMENT = """\
 # Mountings of the sensors on the vehicle, as base_link_from_sensor in metres.
@@ -230,40 +237,46 @@ def _write_events(
     """Writes the events in order; returns why files were skipped, by channel."""
     skipped: dict[str, list[str]] = defaultdict(list)
     ordered = sorted(events, key=lambda event: (event.stamp_ns, event.order))
-    for event, result in tqdm(
+    for event, made in tqdm(
         _made_ahead(ordered), desc=title, unit=" events", total=len(ordered), disable=None
     ):
-        try:
-            written = result()
-        except (FileNotFoundError, ValueError) as error:
-            skipped[event.channel].append(str(error))
+        if isinstance(made, Exception):
+            skipped[event.channel].append(str(made))
             continue
-        for topic, message in written:
+        for topic, message in made:
             writer.write(topic, message, event.stamp_ns)
     return dict(skipped)
 
 
-def _made_ahead(
-    events: Sequence[BagEvent],
-) -> Iterator[tuple[BagEvent, Callable[[], TopicMessages]]]:
-    """The events in their order, each with a function that returns or raises what ``make`` does.
+def _made_ahead(events: Sequence[BagEvent]) -> Iterator[tuple[BagEvent, Made]]:
+    """The events in their order, each with its messages, or with why its file cannot be used.
 
     Files are read and checked in threads, but only a few before they are written, so that memory
     does not depend on the length of the scene.
     """
     workers = min(os.cpu_count() or 1, MAX_WORKERS)
-    ahead: deque[tuple[BagEvent, Future[TopicMessages]]] = deque()
+    ahead: deque[Future[list[tuple[BagEvent, Made]]]] = deque()
     with ThreadPoolExecutor(workers) as executor:
         try:
-            for event in events:
-                ahead.append((event, executor.submit(event.make)))
-                if len(ahead) > EVENTS_AHEAD:
-                    first, future = ahead.popleft()
-                    yield first, future.result
-            for first, future in ahead:
-                yield first, future.result
+            for begin in range(0, len(events), _BATCH):
+                ahead.append(executor.submit(_make, events[begin : begin + _BATCH]))
+                if len(ahead) * _BATCH >= EVENTS_AHEAD:
+                    yield from ahead.popleft().result()
+            for batch in ahead:
+                yield from batch.result()
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+def _make(events: Sequence[BagEvent]) -> list[tuple[BagEvent, Made]]:
+    """Each event with its messages, or with the error that its file causes."""
+    made: list[tuple[BagEvent, Made]] = []
+    for event in events:
+        try:
+            made.append((event, event.make()))
+        except (FileNotFoundError, ValueError) as error:
+            made.append((event, error))
+    return made
 
 
 def main() -> None:
@@ -302,6 +315,8 @@ def _run(
     """
     rules = None if can_rules is None else load_rules(can_rules)
     nuscenes = NuScenes(root, version)
+    # The tables stay to the end, and in a whole data set they are millions of objects.
+    gc.freeze()
     names = list(scene) or [record["name"] for record in nuscenes.scenes]
     bags = {out: names} if one_bag or len(names) == 1 else {out / name: [name] for name in names}
     without_files = 0

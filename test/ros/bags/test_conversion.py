@@ -313,10 +313,9 @@ def test_files_are_read_only_shortly_before_they_are_written() -> None:
     for number, (each, result) in enumerate(results):
         assert each.stamp_ns == number
         if number == 7:
-            with pytest.raises(ValueError, match="damaged"):
-                result()
+            assert isinstance(result, ValueError) and str(result) == "damaged"
         else:
-            assert result() == [("/topic", number)]
+            assert result == [("/topic", number)]
         # Those before it, itself, and at most those that may be made ahead.
         assert len(made) <= number + 1 + EVENTS_AHEAD
     assert sorted(made) == list(range(1000))
