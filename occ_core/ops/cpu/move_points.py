@@ -28,28 +28,44 @@ def move_returns(
         a_from_sensor: float32 [4, 4].
         box_from_sensor: float32 [4, 4], to the frame of the box.
         box_m: float32 [6], in the form of ``geometry.points.EGO_BOX_M``.
-        moved: float32 [>=N, >=4].
+        moved: float32 [>=N, >=4]; the row behind the last return may be written to as well.
     """
+    kept = _are_returns(rows, box_from_sensor, box_m)
     number = 0
     for point in range(rows.shape[1]):
-        x, y, z, intensity = rows[0, point], rows[1, point], rows[2, point], rows[3, point]
-        if not (np.isfinite(x) and np.isfinite(y) and np.isfinite(z) and np.isfinite(intensity)):
-            continue
-        if x == 0 and y == 0 and z == 0:
-            continue
-        inside = True
+        x, y, z = rows[0, point], rows[1, point], rows[2, point]
         for axis in range(3):
-            row = box_from_sensor[axis]
-            place = row[0] * x + row[1] * y + row[2] * z + row[3]
-            inside &= box_m[axis] < place < box_m[axis + 3]
-        if inside:
-            continue
-        for axis in range(3):
-            row = a_from_sensor[axis]
-            moved[number, axis] = row[0] * x + row[1] * y + row[2] * z + row[3]
-        moved[number, 3] = intensity
-        number += 1
+            moved[number, axis] = _place(a_from_sensor, axis, x, y, z)
+        moved[number, 3] = rows[3, point]
+        number += kept[point]  # instead of a branch: a point that is left out is overwritten
     return number
+
+
+@kernel
+def _are_returns(rows: np.ndarray, box_from_sensor: np.ndarray, box_m: np.ndarray) -> np.ndarray:
+    """Whether each point is a finite return from outside the box, bool [N].
+
+    Without a branch, so that the processor takes many points at once.
+    """
+    kept = np.empty(rows.shape[1], np.bool_)
+    for point in range(rows.shape[1]):
+        x, y, z, intensity = rows[0, point], rows[1, point], rows[2, point], rows[3, point]
+        is_finite = (abs(x) < np.inf) & (abs(y) < np.inf) & (abs(z) < np.inf)
+        is_finite &= abs(intensity) < np.inf
+        is_lost = (x == 0) & (y == 0) & (z == 0)
+        a = _place(box_from_sensor, 0, x, y, z)
+        b = _place(box_from_sensor, 1, x, y, z)
+        c = _place(box_from_sensor, 2, x, y, z)
+        is_inside = (box_m[0] < a) & (a < box_m[3]) & (box_m[1] < b) & (b < box_m[4])
+        is_inside &= (box_m[2] < c) & (c < box_m[5])
+        kept[point] = is_finite & ~is_lost & ~is_inside
+    return kept
+
+
+@kernel(inline="always")
+def _place(pose: np.ndarray, axis: int, x: float, y: float, z: float) -> float:
+    """One coordinate of a point behind a pose ``[4, 4]``."""
+    return pose[axis, 0] * x + pose[axis, 1] * y + pose[axis, 2] * z + pose[axis, 3]
 
 
 @kernel

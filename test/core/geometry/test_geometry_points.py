@@ -33,6 +33,18 @@ def test_transform_keeps_further_columns():
     assert points[0, 0] == 1
 
 
+@pytest.mark.parametrize("layout", ["C", "F"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_transformed_points_keep_their_layout(layout, kind):
+    points = np.random.default_rng(0).normal(0, 30, (500, 5)).astype(kind, order=layout)
+    pose = pose_matrix([1, -2, 3], QUARTER_TURN)
+    moved = transform_points(pose, points)
+    rotation, shift = pose[:3, :3].astype(kind), pose[:3, 3].astype(kind)
+    np.testing.assert_array_equal(moved[:, :3].T, rotation @ points[:, :3].T + shift[:, None])
+    np.testing.assert_array_equal(moved[:, 3:], points[:, 3:])
+    assert moved.dtype == kind and moved.strides == points.strides
+
+
 def test_sweeps_are_joined_in_the_newest_frame():
     # The sensor drove 3 m along x in 0.1 s. A post 10 m ahead of it at first is then 7 m ahead.
     earlier = (np.array([[10, 0, 0, 5]], dtype=np.float32), np.eye(4), 1_000_000_000)
