@@ -153,15 +153,23 @@ def _end(
             # Eight times the mean of a block, from -128 to 127, and half a step.
             if abs(dc[part] * dc_steps[part]) > 1024 + dc_steps[part]:
                 return -1
-            begin, passed, run = position, 1, 1
-            while run and passed & 0xFF < 64:
-                run = int(runs[table, _bits_at(pairs, position) >> np.uint64(64 - _BITS)])
+            begin, passed, last, repeats = position, 1, np.uint64(1 << _BITS), False
+            while passed & 0xFF < 64:
+                bits = _bits_at(pairs, position)
+                index = bits >> np.uint64(64 - _BITS)
+                run = int(runs[table, index])
+                if run == 0:
+                    run = _long_code(codes[table, bits >> np.uint64(48)])
+                    if run == 0:
+                        return -1
+                repeats |= index == last
+                last = index
                 position += np.uint64(run & 31)
                 passed += run >> 5
             # Either the code that ends the block came before coefficient 64, or nothing of the next
-            # block was taken. And so few values cannot have been equal too often.
+            # block was taken. And of values that are equal too often, at least two runs are equal.
             is_whole = passed & 0xFF == 64 or _END < passed & 0xFF < _END + 64
-            if not is_whole or passed >> 8 > MAX_REPEATS:
+            if not is_whole or (repeats and passed >> 8 > MAX_REPEATS):
                 end = _end_of_block(pairs, begin, codes, table)
                 if end < 0:
                     return -1
@@ -169,6 +177,17 @@ def _end(
             if position > np.uint64(size):
                 return -1
     return int(np.int64(position))  # a plain int of numba is unsigned here
+
+
+@kernel(inline="always")
+def _long_code(code: int) -> int:
+    """The entry of ``RunTables.runs`` for one code, given as in ``lookup_tables``; 0 for none."""
+    length, zeros, size = code >> 8, (code >> 4) & 15, code & 15
+    if code == 0:
+        return 0
+    if size == 0 and zeros < 15:
+        return length | _END << 5
+    return (length + size) | (zeros + 1) << 5 | 1 << 13
 
 
 @kernel

@@ -155,6 +155,27 @@ def test_blocks_end_where_they_must(blocks: list[str], marker: int) -> None:
     assert scanned(blocks, *TABLE) == (marker, marker)
 
 
+@pytest.mark.parametrize("before", range(7))
+@pytest.mark.parametrize("value", ["00", "1001", "1111" + "0" * 9 + "1010101010"])
+def test_values_that_are_equal_too_often_are_found(before: int, value: str) -> None:
+    """Of each length, the longest with a code of 13 bits, and wherever 12 bits begin in them."""
+    for number, marker in ((25, END), (26, jpeg_codes.DAMAGED)):
+        block = "".join(VALUES[80 - before :]) + value * number + "110"
+        assert scanned([block, FULL, "110"], *TABLE) == (marker, marker)
+
+
+@pytest.mark.parametrize("long", [0x00, 0xF0, 0x31, 0xFA])
+def test_long_codes_may_mean_anything(long: int) -> None:
+    """The end of the block, 16 zeros, and values behind 3 and 15 zeros; 15 is no code at all."""
+    table = bytes([1, 1, 1, *[0] * 9, 1, 0, 0, 0, 0x11, 0x02, 0x00, long])
+    code = "111" + "0" * 10
+    for count in range(1, 6):
+        block = (code + "0" * (long & 15)) * count + "110"
+        by_codes, by_runs = scanned([block, FULL, "110"], table)
+        assert by_codes == by_runs
+        assert scanned([block + "1" * 13, "110"], table) == (jpeg_codes.DAMAGED,) * 2
+
+
 def test_zeros_beyond_the_block_are_damage() -> None:
     # Code 0 stands for 16 zeros, 10 for a zero and a value of 2 bits. 9 of these and 7 of those are
     # 18 + 112 coefficients, which must not be taken for the end.
