@@ -10,6 +10,7 @@ from occ_core.labels.label_set import LabelSet
 from occ_core.labels.sets import NUSCENES
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.cdr import CdrWriter
+from occ_perception_ros.voxel_loops import cell_centres, write_centres
 
 NS = 1_000_000_000
 
@@ -29,10 +30,9 @@ def cubes_by_class(
     occupied = np.flatnonzero(labels != label_set.empty)
     found = labels.reshape(-1)[occupied]
     order = np.argsort(found, kind="stable")
-    occupied, found = occupied[order], found[order]
-    index = np.stack(np.unravel_index(occupied, labels.shape), axis=-1)
-    centres = np.asarray(grid.min_m) + (index + 0.5) * grid.voxel_size_m
-    classes, starts = np.unique(found, return_index=True)
+    centres = np.empty((len(occupied), 3))
+    write_centres(occupied[order], centres, *cell_centres(grid))
+    classes, starts = np.unique(found[order], return_index=True)
     if not len(classes):
         return {}
     return dict(zip(classes.tolist(), np.split(centres, starts[1:]), strict=True))

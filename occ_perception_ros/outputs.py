@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
@@ -13,6 +12,15 @@ from occ_core.labels.label_set import LabelSet
 from occ_core.labels.sets import NUSCENES
 from occ_core.ops.line_of_sight import CROSSED, UNSEEN
 from occ_core.voxel_grid import VoxelGrid
+from occ_perception_ros.voxel_loops import (
+    DRIVEABLE,
+    FILLED,
+    OBSTACLE,
+    blocked_columns,
+    cell_centres,
+    road_levels,
+    write_centres,
+)
 
 FREE, OCCUPIED, UNKNOWN = 0, 100, -1
 """Values of a nav_msgs/OccupancyGrid."""
@@ -55,8 +63,10 @@ def obstacle_points(
     labels: np.ndarray, probability: np.ndarray, grid: VoxelGrid, label_set: LabelSet = NUSCENES
 ) -> np.ndarray:
     """``voxel_points`` without the flat classes, such as road and terrain: what blocks a robot."""
-    is_flat = _is_one_of([label_set.empty, *label_set.ids(label_set.ground)])
-    obstacles = np.flatnonzero(~is_flat.take(labels))
+    is_obstacle = np.ones(256, bool)  # by label, several times faster than np.isin
+    is_obstacle[label_set.ids(label_set.ground)] = False
+    occupied = np.flatnonzero(labels != label_set.empty)
+    obstacles = occupied[is_obstacle[labels.reshape(-1)[occupied]]]
     return _records(_POINT, obstacles, labels, probability, grid)
 
 
@@ -87,13 +97,6 @@ def known_voxels(
     return records
 
 
-def _is_one_of(ids: Sequence[int]) -> np.ndarray:
-    """bool ``[256]``, by label; to look labels up is several times faster than ``np.isin``."""
-    table = np.zeros(256, bool)
-    table[list(ids)] = True
-    return table
-
-
 def _records(
     dtype: np.dtype,
     chosen: np.ndarray,
@@ -103,13 +106,8 @@ def _records(
 ) -> np.ndarray:
     """Records of the chosen voxels, which are numbers in the flattened grid in its order."""
     records = np.zeros(len(chosen), dtype)
-    rest = chosen.astype(np.int32)  # several times faster than unravel_index
-    for axis in (2, 1, 0):
-        size = labels.shape[axis]
-        rest, cell = rest // size, rest
-        cell -= rest * size
-        centres = grid.min_m[axis] + (np.arange(size) + 0.5) * grid.voxel_size_m
-        records["xyz"[axis]] = centres.astype(np.float32)[cell]
+    words = records.view(np.float32).reshape(len(chosen), dtype.itemsize // 4)
+    write_centres(chosen, words, *cell_centres(grid))
     records["label"] = labels.reshape(-1)[chosen]
     records["probability"] = probability.reshape(-1)[chosen]
     return records
@@ -170,23 +168,17 @@ def drivable_map(
         int8 ``[X, Y]``, and the road's height in metres in the grid frame: the median top of the
         driveable surface, or the grid's bottom where there is none.
     """
-    level = np.arange(labels.shape[2])
-    occupied = labels != label_set.empty
-    driveable = _is_one_of(label_set.ids(label_set.drivable)).take(labels)
-    obstacle = occupied & ~_is_one_of(label_set.ids(label_set.ground)).take(labels)
-    has_road = driveable.any(axis=2)
+    kinds = np.full(256, FILLED | OBSTACLE, np.uint8)
+    kinds[label_set.empty] = 0
+    kinds[label_set.ids(label_set.ground)] = FILLED
+    kinds[label_set.ids(label_set.drivable)] |= DRIVEABLE
     # The lowest driveable voxel: a higher one of the same column is a bridge, or an error.
-    road_level = np.argmax(driveable, axis=2)
-    typical_level = int(np.median(road_level[has_road])) if has_road.any() else 0
-    base = np.where(has_road, road_level, typical_level)
+    roads = road_levels(labels, kinds)
+    has_road = roads >= 0
+    typical_level = int(np.median(roads[has_road])) if has_road.any() else 0
     clearance = int(np.ceil(vehicle_height_m / grid.voxel_size_m))
-    below_roof = level <= base[:, :, None] + clearance
-    blocked = (obstacle & (level > base[:, :, None]) & below_roof).any(axis=2)
-    # Without a road in the column, any voxel below the vehicle's roof blocks it.
-    off_road = ~has_road & (occupied & below_roof).any(axis=2)
-    result = np.full(labels.shape[:2], UNKNOWN, np.int8)
-    result[has_road] = FREE
-    result[blocked | off_road] = OCCUPIED
+    result = np.where(has_road, np.int8(FREE), np.int8(UNKNOWN))
+    result[blocked_columns(labels, kinds, roads, typical_level, clearance)] = OCCUPIED
     road_top_level = typical_level + 1 if has_road.any() else 0
     return result, grid.min_m[2] + road_top_level * grid.voxel_size_m
 

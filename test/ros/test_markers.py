@@ -40,6 +40,15 @@ def test_cubes_are_at_voxel_centres() -> None:
     assert cubes_by_class(np.zeros(GRID.shape, np.uint8), GRID) == {}
 
 
+def test_the_cubes_are_those_of_the_plain_formula() -> None:
+    labels = random_labels(0.5)
+    cubes = cubes_by_class(labels, GRID)
+    assert list(cubes) == np.unique(labels[labels > 0]).tolist()
+    for label, centres in cubes.items():
+        expected = np.array(GRID.min_m) + (np.argwhere(labels == label) + 0.5) * GRID.voxel_size_m
+        np.testing.assert_array_equal(centres, expected)
+
+
 def test_one_marker_per_class_which_is_deleted_without_voxels() -> None:
     message = marker_array(labels_of((0, 0, 0, "car")), GRID, STAMP, "lidar_top")
     assert [marker.ns for marker in message.markers] == list(CLASS_NAMES[1:])

@@ -8,12 +8,16 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2
 
+from occ_core.labels.label_set import LabelSet
 from occ_core.labels.sets import NUSCENES, OCC3D
 from occ_core.ops.line_of_sight import CROSSED, ENDED, UNSEEN
 from occ_core.taxonomy import CLASS_ID
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.messages import points_from_message
 from occ_perception_ros.outputs import (
+    FREE,
+    OCCUPIED,
+    UNKNOWN,
     cloud_message,
     drivable_map,
     known_voxels,
@@ -122,6 +126,44 @@ def test_columns_for_a_vehicle() -> None:
     assert cells[:, 0].tolist() == [0, 100, 0, 100, 0, 0, 100, -1]
     assert cells[7, 1] == -1  # no occupied voxel
     assert road_height_m == 0.0  # top of level 1: -1 + 2 * 0.5
+
+
+def map_by_numpy(
+    labels: np.ndarray, grid: VoxelGrid, vehicle_height_m: float, label_set: LabelSet
+) -> tuple[np.ndarray, float]:
+    """The readable twin of ``drivable_map``."""
+    level = np.arange(labels.shape[2])
+    occupied = labels != label_set.empty
+    driveable = np.isin(labels, label_set.ids(label_set.drivable))
+    obstacle = occupied & ~np.isin(labels, label_set.ids(label_set.ground))
+    has_road = driveable.any(axis=2)
+    road_level = np.argmax(driveable, axis=2)
+    typical_level = int(np.median(road_level[has_road])) if has_road.any() else 0
+    base = np.where(has_road, road_level, typical_level)[:, :, None]
+    below_roof = level <= base + int(np.ceil(vehicle_height_m / grid.voxel_size_m))
+    blocked = (obstacle & (level > base) & below_roof).any(axis=2)
+    off_road = ~has_road & (occupied & below_roof).any(axis=2)
+    result = np.where(has_road, FREE, UNKNOWN)
+    result[blocked | off_road] = OCCUPIED
+    return result, grid.min_m[2] + (typical_level + has_road.any()) * grid.voxel_size_m
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    share=st.sampled_from([0.0, 0.02, 0.1, 0.5, 1.0]),
+    height_m=st.sampled_from([0.1, 1.0, 2.0, 9.0]),
+    label_set=st.sampled_from([NUSCENES, OCC3D]),
+)
+def test_the_map_is_that_of_numpy(
+    seed: int, share: float, height_m: float, label_set: LabelSet
+) -> None:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, len(label_set.names), GRID.shape).astype(np.uint8)
+    labels[random.random(GRID.shape) >= share] = label_set.empty
+    cells, road_height_m = drivable_map(labels, GRID, height_m, label_set)
+    expected, expected_height_m = map_by_numpy(labels, GRID, height_m, label_set)
+    assert np.array_equal(cells, expected) and cells.dtype == np.int8
+    assert road_height_m == expected_height_m
 
 
 def test_the_cells_of_the_map_run_along_x_first() -> None:
