@@ -44,14 +44,16 @@ def see_through(
             f"seen and walls on this grid must be of shape {list(grid.shape)}, got "
             f"{list(seen.shape)} and {list(walls.shape)}"
         )
-    minimum = torch.tensor(grid.min_m, dtype=torch.float64, device=origins_m.device)
-    origins, ends = ((each.double() - minimum) / grid.voxel_size_m for each in (origins_m, ends_m))
-    if not (origins.isfinite().all() and ends.isfinite().all()):
-        raise ValueError("lines of sight must have finite ends; leave out those that do not")
-    if seen.is_contiguous() and backend.use_kernel("see_through", seen, walls, origins, ends):
-        kernels.see_through(seen, walls, origins, ends)
+    if seen.is_contiguous() and backend.use_kernel("see_through", seen, walls, origins_m, ends_m):
+        is_finite = kernels.see_through(seen, walls, grid, origins_m, ends_m)
     else:
-        _see_in_steps(seen, walls, origins, ends)
+        is_finite = bool(origins_m.isfinite().all() and ends_m.isfinite().all())
+        if is_finite:
+            minimum = torch.tensor(grid.min_m, dtype=torch.float64, device=origins_m.device)
+            lines = ((each.double() - minimum) / grid.voxel_size_m for each in (origins_m, ends_m))
+            _see_in_steps(seen, walls, *lines)
+    if not is_finite:
+        raise ValueError("lines of sight must have finite ends; leave out those that do not")
 
 
 def _see_in_steps(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from occ_core.ops.cpu.arrays import arrays
 from occ_core.ops.cpu.kernel import kernel
+from occ_core.voxel_grid import VoxelGrid
 
 UNSEEN, ENDED, CROSSED = 0, 1, 2
 """A voxel that no line of sight reached; one in which a line ended; one that a line went through.
@@ -17,22 +18,42 @@ UNSEEN, ENDED, CROSSED = 0, 1, 2
 def see_through(
     seen: UInt8[Tensor, "x y z"],
     walls: Bool[Tensor, "x y z"],
-    origins: Float[Tensor, "ray 3"],
-    ends: Float[Tensor, "ray 3"],
-) -> None:
-    """Marks ``seen``, which is contiguous; the lines are given in voxels."""
-    _see_through(*arrays(seen, walls, origins, ends))
+    grid: VoxelGrid,
+    origins_m: Float[Tensor, "ray 3"],
+    ends_m: Float[Tensor, "ray 3"],
+) -> bool:
+    """Marks ``seen``, which is contiguous; returns whether all coordinates are finite."""
+    marks, ends_at, origins, ends = arrays(seen, walls, origins_m.double(), ends_m.double())
+    if not (_are_finite(origins) and _are_finite(ends)):
+        return False
+    min_m = np.array(grid.min_m, np.float64)
+    _see_through(marks, ends_at, min_m, grid.voxel_size_m, origins, ends)
+    return True
+
+
+@kernel
+def _are_finite(points: np.ndarray) -> bool:
+    total = 0.0
+    for point in points.reshape(-1):
+        total += point - point  # 0, or NaN for a number that is not finite
+    return total == 0
 
 
 @kernel
 def _see_through(
-    seen: np.ndarray, walls: np.ndarray, origins: np.ndarray, ends: np.ndarray
+    seen: np.ndarray,
+    walls: np.ndarray,
+    min_m: np.ndarray,
+    voxel_size_m: float,
+    origins_m: np.ndarray,
+    ends_m: np.ndarray,
 ) -> None:
     x, y, z = seen.shape
     marks, ends_at = seen.reshape(-1), walls.reshape(-1)
-    for ray in range(len(origins)):
-        px, py, pz = origins[ray, 0], origins[ray, 1], origins[ray, 2]
-        wx, wy, wz = ends[ray, 0] - px, ends[ray, 1] - py, ends[ray, 2] - pz
+    for ray in range(len(origins_m)):
+        px, py, pz = _in_voxels(origins_m, ray, min_m, voxel_size_m)
+        ex, ey, ez = _in_voxels(ends_m, ray, min_m, voxel_size_m)
+        wx, wy, wz = ex - px, ey - py, ez - pz
         ax, bx = _within(px, wx, x)
         ay, by = _within(py, wy, y)
         az, bz = _within(pz, wz, z)
@@ -42,7 +63,7 @@ def _see_through(
         ix, sx, nx, gx, tx = _axis(px, wx, enters, x)
         iy, sy, ny, gy, ty = _axis(py, wy, enters, y)
         iz, sz, nz, gz, tz = _axis(pz, wz, enters, z)
-        lx, ly, lz = np.floor(ends[ray, 0]), np.floor(ends[ray, 1]), np.floor(ends[ray, 2])
+        lx, ly, lz = np.floor(ex), np.floor(ey), np.floor(ez)
         while True:
             position = (ix * y + iy) * z + iz
             is_last = ix == lx and iy == ly and iz == lz
@@ -68,6 +89,16 @@ def _see_through(
                     break
                 nx += sx
                 tx = (nx - px) * gx
+
+
+@kernel(inline="always")
+def _in_voxels(
+    points_m: np.ndarray, ray: int, min_m: np.ndarray, voxel_size_m: float
+) -> tuple[float, float, float]:
+    x = (points_m[ray, 0] - min_m[0]) / voxel_size_m
+    y = (points_m[ray, 1] - min_m[1]) / voxel_size_m
+    z = (points_m[ray, 2] - min_m[2]) / voxel_size_m
+    return x, y, z
 
 
 @kernel(inline="always")

@@ -41,6 +41,18 @@ def test_both_forms_agree_on_every_voxel(seed: int, share: float):
     assert torch.equal(compiled, by_torch)
 
 
+def test_both_forms_agree_where_voxels_are_no_round_numbers():
+    grid = VoxelGrid((-4.1, -4.2, -1.3, 4.1, 4.2, 1.3), 0.1)  # 82 x 84 x 26
+    random = torch.Generator().manual_seed(0)
+    origins, ends = (12 * torch.rand((2, 500, 3), generator=random).double() - 6).unbind()
+    walls = torch.rand(grid.shape, generator=random) < 0.01
+    compiled, by_torch = torch.zeros((2, *grid.shape), dtype=torch.uint8).unbind()
+    see_through(compiled, walls, grid, origins, ends)
+    with torch_only():
+        see_through(by_torch, walls, grid, origins, ends)
+    assert torch.equal(compiled, by_torch) and compiled.max() == CROSSED
+
+
 @given(seed=st.integers(0, 10_000))
 def test_what_is_crossed_lies_on_the_way(seed: int):
     """Points along a line, a hundredth of a voxel apart, lie in marked voxels, unless they are that
@@ -88,8 +100,11 @@ def test_a_larger_mark_stays():
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(ValueError, match="finite"):
-        marks([0.0, 0.0, 0.0], [np.nan, 0.0, 0.0])
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match="finite"):
+            marks([0.0, 0.0, 0.0], [bad, 0.0, 0.0])
+        with torch_only(), pytest.raises(ValueError, match="finite"):
+            marks([[0.0, 0.0, 0.0], [0.0, 0.0, bad]], [[1.0, 0.0, 0.0]] * 2)
     other, line = torch.zeros(2, 2, 2), torch.zeros(1, 3)
     with pytest.raises(ValueError, match=r"shape \[16, 16, 4\], got \[2, 2, 2\] and \[2, 2, 2\]"):
         see_through(other.byte(), other.bool(), GRID, line, line)
