@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -77,14 +78,12 @@ def _lidar_lines(
     ).reshape(-1, 3)
     min_m = np.array(grid.min_m, np.float32)
     voxel = _flat_voxels(points, min_m, np.float32(1 / grid.voxel_size_m), grid.shape)
-    near, far = np.flatnonzero(voxel >= 0), np.flatnonzero(voxel < 0)
-    near = near[_last_of_each(voxel[near], grid)]
-    of_far = origins[np.searchsorted(ages_s, points[far, 4])]
+    near, far = _last_of_each(voxel, prod(grid.shape)), np.flatnonzero(voxel < 0)
+    of_far = np.searchsorted(ages_s, points[far, 4])
     low_m, high_m = np.array(grid.range_m[:3]), np.array(grid.range_m[3:])
-    leaves = _where_lines_leave(
-        of_far, points[far, :3], low_m, high_m, grid.voxel_size_m, grid.shape
-    )
-    far = far[_last_of_each(leaves, grid)]
+    lines = origins, of_far, points, far
+    leaves = _where_lines_leave(*lines, low_m, high_m, grid.voxel_size_m, grid.shape)
+    far = far[_last_of_each(leaves, prod(grid.shape))]
     ends = points[np.concatenate([near, far])]
     return (
         torch.from_numpy(origins[np.searchsorted(ages_s, ends[:, 4])]),
@@ -112,36 +111,54 @@ def _flat_voxels(
     return flat
 
 
-def _last_of_each(voxel: np.ndarray, grid: VoxelGrid) -> np.ndarray:
-    """Positions of the last occurrence of each voxel, which are numbers in the flattened grid."""
-    last = np.empty(prod(grid.shape), np.int32)
-    order = np.arange(len(voxel), dtype=np.int32)
-    last[voxel] = order  # of several writes to one place the last one stays
-    return np.flatnonzero(last[voxel] == order)
+@kernel
+def _last_of_each(voxels: np.ndarray, cells: int) -> np.ndarray:
+    """Positions of the last occurrence of each voxel, the last one first; int64 ``[M]``.
+
+    Args:
+        voxels: int ``[N]``, numbers in the flattened grid; negative ones are left out.
+        cells: size of the grid.
+    """
+    is_taken = np.zeros(cells, np.bool_)
+    last, number = np.empty(len(voxels), np.int64), 0
+    for position in range(len(voxels) - 1, -1, -1):
+        voxel = voxels[position]
+        if voxel >= 0 and not is_taken[voxel]:
+            is_taken[voxel] = True
+            last[number] = position
+            number += 1
+    return last[:number]
 
 
 @kernel
 def _where_lines_leave(
     origins: np.ndarray,
+    from_origin: np.ndarray,
     ends: np.ndarray,
+    to_end: np.ndarray,
     low_m: np.ndarray,
     high_m: np.ndarray,
     voxel_size_m: float,
     shape: tuple[int, int, int],
 ) -> np.ndarray:
-    """Voxels at the border through which lines ``[N, 3]`` leave, as numbers in the flat grid."""
-    flat = np.empty(len(ends), np.int64)
-    for number in range(len(ends)):
+    """Voxels at the border through which lines leave, as numbers in the flat grid, int64 ``[N]``.
+
+    Each line goes from one of ``origins`` to one of ``ends``; ``from_origin`` and ``to_end`` are
+    their positions there, int64 ``[N]``.
+    """
+    flat = np.empty(len(to_end), np.int64)
+    for number in range(len(to_end)):
+        origin, end = from_origin[number], to_end[number]
         leaves = np.inf
         for axis in range(3):
-            way = ends[number, axis] - origins[number, axis]
+            way = ends[end, axis] - origins[origin, axis]
             if way != 0:
                 wall = high_m[axis] if way > 0 else low_m[axis]
-                leaves = min(leaves, (wall - origins[number, axis]) / way)
+                leaves = min(leaves, (wall - origins[origin, axis]) / way)
         position = 0
         for axis in range(3):
-            way = ends[number, axis] - origins[number, axis]
-            place = origins[number, axis] + leaves * way
+            way = ends[end, axis] - origins[origin, axis]
+            place = origins[origin, axis] + leaves * way
             cell = np.floor((place - low_m[axis]) / voxel_size_m)
             position = position * shape[axis] + int(min(max(cell, 0.0), shape[axis] - 1.0))
         flat[number] = position
@@ -166,14 +183,18 @@ def _camera_lines(frame: Frame, grid: VoxelGrid) -> list[tuple[torch.Tensor, tor
         height, width = image.shape[1:]
         step = max(int(grid.voxel_size_m * float(intrinsics[0, 0]) / _DENSE_UP_TO_M), 1)
         # Rows of zeros at the top pad an image that is less high than the model's.
-        filled = torch.nonzero(image.amax(dim=(0, 2)))[:, 0]
+        filled = np.flatnonzero(image.numpy().any(axis=(0, 2)))
         top = int(filled[0]) if len(filled) else height
-        rows = torch.arange(top, height, step, dtype=torch.float64)
-        columns = torch.arange(0, width, step, dtype=torch.float64)
-        pixels = torch.cartesian_prod(columns, rows)
-        pixels = torch.cat([pixels, torch.ones(len(pixels), 1, dtype=torch.float64)], dim=1)
-        ways = pixels @ (pose[:3, :3] @ torch.linalg.inv(intrinsics)).T
+        ways = _pixels(top, height, width, step) @ (pose[:3, :3] @ torch.linalg.inv(intrinsics)).T
         ways /= ways.norm(dim=1, keepdim=True)
         reach = (corners - pose[:3, 3]).norm(dim=1).max()
         lines.append((pose[:3, 3], pose[:3, 3] + ways * reach))
     return lines
+
+
+@lru_cache(maxsize=32)
+def _pixels(top: int, height: int, width: int, step: int) -> torch.Tensor:
+    """Every ``step``-th pixel from row ``top`` on: column, row, 1; float64 ``[N, 3]``."""
+    rows = torch.arange(top, height, step, dtype=torch.float64)
+    columns = torch.arange(0, width, step, dtype=torch.float64)
+    return torch.cartesian_prod(columns, rows, torch.ones(1, dtype=torch.float64))

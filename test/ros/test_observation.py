@@ -12,7 +12,13 @@ from occ_core.ops.line_of_sight import CROSSED, ENDED, UNSEEN
 from occ_core.types import DriveContext, Frame, Occupancy
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.frame_parts import FrameParts, NoSweep, PlacedSweep
-from occ_perception_ros.observation import _flat_voxels, _where_lines_leave, grid_info, seen_voxels
+from occ_perception_ros.observation import (
+    _flat_voxels,
+    _last_of_each,
+    _where_lines_leave,
+    grid_info,
+    seen_voxels,
+)
 
 GRID = VoxelGrid((-4.0, -4.0, -1.0, 4.0, 4.0, 1.0), 0.5)  # 16 x 16 x 4; (0.25,) * 3 is in (8, 8, 2)
 STAMP, NS = 10_000_000_000, 1_000_000_000
@@ -132,6 +138,14 @@ def test_the_grid_info_is_of_the_answer() -> None:
     assert grid_info(replace(answer(), checkpoint=""), "lidar_top") != info
 
 
+def test_of_the_points_in_a_voxel_the_last_one_is_chosen() -> None:
+    voxels = np.random.default_rng(0).integers(-2, 40, 200).astype(np.int32)
+    last_of_voxel = {voxel: position for position, voxel in enumerate(voxels.tolist())}
+    last = {position for voxel, position in last_of_voxel.items() if voxel >= 0}
+    assert _last_of_each(voxels, 40).tolist() == sorted(last, reverse=True)
+    assert not len(_last_of_each(voxels[:0], 40))
+
+
 def test_lines_leave_where_the_plain_formula_says() -> None:
     low, high = np.array(GRID.range_m[:3]), np.array(GRID.range_m[3:])
     random = np.random.default_rng(0)
@@ -141,7 +155,9 @@ def test_lines_leave_where_the_plain_formula_says() -> None:
     ends[:9] = [[9, 0.25, 0.25], [0.25, -9, 0.25], [0.25, 0.25, 9]] * 3  # along an axis
     ends = ends[~((ends >= low) & (ends < high)).all(axis=1)]
     origins = origins[: len(ends)]
-    found = _where_lines_leave(origins, ends, low, high, GRID.voxel_size_m, GRID.shape)
+    each = np.arange(len(ends))
+    lines = origins, each, ends[::-1].copy(), each[::-1].copy()
+    found = _where_lines_leave(*lines, low, high, GRID.voxel_size_m, GRID.shape)
     ways = ends - origins
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = (np.where(ways > 0, high, low) - origins) / ways
