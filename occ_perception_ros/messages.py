@@ -147,7 +147,7 @@ def points_from_message(
         counts["over_limit"] = len(kept)
         kept = kept[:: -(-len(kept) // max_points)]
         counts["over_limit"] -= len(kept)
-    points = np.take(rows, kept, axis=1)
+    points = rows if len(kept) == len(cloud) else np.take(rows, kept, axis=1)
     _scale_intensity(points[3], intensity_max, counts)
     return points.T, counts
 
@@ -183,13 +183,14 @@ def intensity_problem(points: np.ndarray, counts: dict[str, int], intensity_max:
 def _scale_intensity(intensity: np.ndarray, intensity_max: float, counts: dict[str, int]) -> None:
     """Scales to 0..255 in place and counts what was not in 0..``intensity_max``."""
     bad = ~np.isfinite(intensity)
-    intensity[bad] = 0.0
-    clamped = (intensity < 0) | (intensity > intensity_max)
-    for name, mask in (("bad_intensity", bad), ("clamped_intensity", clamped)):
-        if number := int(mask.sum()):
-            counts[name] = number
-    np.clip(intensity, 0.0, intensity_max, out=intensity)
-    if len(intensity) >= _NEEDED_FOR_UNIT and clamped.sum() > _OTHER_UNIT * len(intensity):
+    if number := int(np.count_nonzero(bad)):
+        counts["bad_intensity"] = number
+        intensity[bad] = 0.0
+    clamped = int(np.count_nonzero((intensity < 0) | (intensity > intensity_max)))
+    if clamped:
+        counts["clamped_intensity"] = clamped
+        np.clip(intensity, 0.0, intensity_max, out=intensity)
+    if len(intensity) >= _NEEDED_FOR_UNIT and clamped > _OTHER_UNIT * len(intensity):
         intensity[:] = 0.0
     if intensity_max != INTENSITY_MAX:
         intensity *= np.float32(INTENSITY_MAX / intensity_max)
