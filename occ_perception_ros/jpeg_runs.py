@@ -154,16 +154,17 @@ def _end(
             if abs(dc[part] * dc_steps[part]) > 1024 + dc_steps[part]:
                 return -1
             begin, passed, last, repeats = position, 1, np.uint64(1 << _BITS), False
+            bits, left = _bits_at(pairs, position), 64
             while passed & 0xFF < 64:
-                bits = _bits_at(pairs, position)
+                if left < 16:
+                    bits, left = _bits_at(pairs, position), 64
                 index = bits >> np.uint64(64 - _BITS)
                 run = int(runs[table, index])
                 if run == 0:
                     run = _long_code(codes[table, bits >> np.uint64(48)])
-                    if run == 0:
-                        return -1
                 repeats |= index == last
-                last = index
+                last, left = index, left - (run & 31)
+                bits <<= np.uint64(run & 31)
                 position += np.uint64(run & 31)
                 passed += run >> 5
             # Either the code that ends the block came before coefficient 64, or nothing of the next
@@ -181,10 +182,13 @@ def _end(
 
 @kernel(inline="always")
 def _long_code(code: int) -> int:
-    """The entry of ``RunTables.runs`` for one code, given as in ``lookup_tables``; 0 for none."""
+    """The entry of ``RunTables.runs`` for one code, given as in ``lookup_tables``.
+
+    Where there is none, the entry leads beyond the block, which then is not taken for whole.
+    """
     length, zeros, size = code >> 8, (code >> 4) & 15, code & 15
     if code == 0:
-        return 0
+        return 64 << 5
     if size == 0 and zeros < 15:
         return length | _END << 5
     return (length + size) | (zeros + 1) << 5 | 1 << 13
@@ -215,8 +219,10 @@ def _end_of_block(pairs: np.ndarray, begin: np.uint64, codes: np.ndarray, table:
 
 @kernel
 def _bits_at(pairs: np.ndarray, position: np.uint64) -> np.uint64:
-    """64 bits, of which at least the first 33 are those from ``position`` on."""
-    return pairs[position >> np.uint64(5)] << (position & np.uint64(31))
+    """The 64 bits from ``position`` on."""
+    word, passed = position >> np.uint64(5), position & np.uint64(31)
+    behind = pairs[word + np.uint64(1)] & np.uint64(0xFFFFFFFF)
+    return pairs[word] << passed | behind >> (np.uint64(32) - passed)
 
 
 @kernel
