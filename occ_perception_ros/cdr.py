@@ -18,7 +18,7 @@ class CdrWriter:
     """Appends fields in the order of the message definition."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = [_ENCAPSULATION]
+        self._parts: list[bytes | memoryview] = [_ENCAPSULATION]
         self._size = 0  # alignment is relative to the end of the encapsulation header
 
     def numbers(self, code: str, *values: float) -> None:
@@ -33,11 +33,14 @@ class CdrWriter:
         self._append(data)
 
     def sequence(self, items: np.ndarray) -> None:
-        """Appends a sequence of numbers ``[N]``, or of structs of equal numbers ``[N, K]``."""
+        """Appends a sequence of numbers ``[N]``, or of structs of equal numbers ``[N, K]``.
+
+        They are copied when the message is made, and must not change before.
+        """
         self.numbers("I", len(items))
         if items.size:
             self._align(items.dtype.itemsize)
-            self._append(np.ascontiguousarray(items).tobytes())
+            self._append(np.ascontiguousarray(items).reshape(-1).view(np.uint8).data)
 
     def header(self, stamp_ns: int, frame_id: str) -> None:
         """Appends a std_msgs/Header."""
@@ -58,6 +61,6 @@ class CdrWriter:
         if padding:
             self._append(b"\x00" * padding)
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes | memoryview) -> None:
         self._parts.append(data)
         self._size += len(data)

@@ -13,10 +13,11 @@ from std_msgs.msg import Float64, Float64MultiArray, String
 from visualization_msgs.msg import MarkerArray
 
 from occ_core.types import Occupancy
+from occ_perception_ros.grid_info import GridInfo
 from occ_perception_ros.markers import marker_array_bytes
 from occ_perception_ros.observation import grid_info
 from occ_perception_ros.outputs import (
-    cloud_message,
+    cloud_bytes,
     known_voxels,
     obstacle_points,
     occupancy_grid,
@@ -45,7 +46,7 @@ class Publishers:
         self._obstacles = node.create_publisher(PointCloud2, "~/output/obstacle_points", 5)
         self._voxels = node.create_publisher(PointCloud2, "~/output/voxels", 1)
         self._info = node.create_publisher(String, "~/output/grid_info", LATCHED)
-        self._published_info = ""
+        self._published_info: GridInfo | None = None
         self._latched_grid = latched_grid
         self._grid = node.create_publisher(
             OccupancyGrid, "~/output/occupancy_grid", LATCHED if latched_grid else 1
@@ -87,10 +88,10 @@ class Publishers:
         for publisher, points in ((self._points, voxel_points), (self._obstacles, obstacle_points)):
             if publisher.get_subscription_count():
                 records = points(labels, probability, grid, label_set)
-                publisher.publish(cloud_message(records, stamp_ns, frame_id))
+                publisher.publish(cloud_bytes(records, stamp_ns, frame_id))
         if self._voxels.get_subscription_count():
             records = known_voxels(labels, probability, see(), grid, label_set)
-            self._voxels.publish(cloud_message(records, stamp_ns, frame_id))
+            self._voxels.publish(cloud_bytes(records, stamp_ns, frame_id))
         if self._latched_grid or self._grid.get_subscription_count():
             self._grid.publish(
                 occupancy_grid(labels, grid, stamp_ns, frame_id, vehicle_height_m, label_set)
@@ -102,9 +103,9 @@ class Publishers:
 
     def _publish_info(self, occupancy: Occupancy, frame_id: str) -> None:
         """Publishes once what all frames have in common; the publisher keeps it."""
-        info = grid_info(occupancy, frame_id).to_json()
+        info = grid_info(occupancy, frame_id)
         if info != self._published_info:
-            self._info.publish(String(data=info))
+            self._info.publish(String(data=info.to_json()))
             self._published_info = info
 
     def publish_times(self, times_ms: Mapping[str, float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
@@ -18,6 +19,7 @@ from occ_perception_ros.outputs import (
     FREE,
     OCCUPIED,
     UNKNOWN,
+    cloud_bytes,
     cloud_message,
     drivable_map,
     known_voxels,
@@ -61,6 +63,22 @@ def test_the_message_has_the_records_with_their_layout() -> None:
     assert bytes(message.data) == voxel_points(labels, probability, GRID).tobytes()
     nothing = np.zeros(GRID.shape, np.uint8)
     assert occupancy_points(nothing, probability, GRID, STAMP, "lidar_top").width == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 500])
+# Frame names of every length modulo 4, which aligns what follows.
+@pytest.mark.parametrize("frame_id", ["m", "ma", "map", "mapp"])
+def test_the_bytes_of_a_cloud_are_the_message(count: int, frame_id: str) -> None:
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels.reshape(-1)[:count] = CAR
+    probability, seen = np.full(GRID.shape, 0.25, np.float32), np.zeros(GRID.shape, np.uint8)
+    for records in (
+        voxel_points(labels, probability, GRID),
+        known_voxels(labels, probability, seen, GRID),
+    ):
+        raw, message = (each(records, STAMP, frame_id) for each in (cloud_bytes, cloud_message))
+        assert deserialize_message(raw, PointCloud2) == message
+        assert len(raw) == len(serialize_message(message))  # only bytes that fill up may differ
 
 
 def test_the_nodes_own_decoder_reads_the_cloud() -> None:
