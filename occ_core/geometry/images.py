@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -120,12 +122,25 @@ def fit_image(
     image_height, image_width = image.shape[:2]
     scaled_height = max(round(image_height * width / image_width), 1)
     intrinsics = scale_intrinsics(intrinsics, (image_height, image_width), (scaled_height, width))
-    if (image_height, image_width) != (scaled_height, width):
-        # Averaging over areas avoids aliasing where the image shrinks.
-        interpolation = cv2.INTER_AREA if width < image_width else cv2.INTER_LINEAR
-        image = cv2.resize(image, (width, scaled_height), interpolation=interpolation)
-    fitted = np.zeros((height, width, 3), dtype=np.uint8)
     kept = min(height, scaled_height)
-    fitted[height - kept :] = image[scaled_height - kept :]
+    if (image_height, image_width) != (scaled_height, width):
+        image = _resized(image, scaled_height, width, scaled_height - kept)
+    fitted = np.zeros((height, width, 3), dtype=np.uint8)
+    fitted[height - kept :] = image[len(image) - kept :]
     intrinsics[1, 2] += height - scaled_height
     return fitted, intrinsics
+
+
+def _resized(image: np.ndarray, height: int, width: int, unused: int) -> np.ndarray:
+    """An image scaled to a size, of which the caller uses no row above ``unused``.
+
+    Rows at the top may be missing: where rows of both images meet, the scaling starts afresh.
+    """
+    if width >= image.shape[1]:
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    meetings = gcd(len(image), height)
+    step, step_of_scaled = len(image) // meetings, height // meetings
+    left_out = unused // step_of_scaled
+    image, height = image[left_out * step :], height - left_out * step_of_scaled
+    # Averaging over areas avoids aliasing where the image shrinks.
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

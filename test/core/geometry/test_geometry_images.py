@@ -165,6 +165,24 @@ def test_fitted_size(from_size, to_size):
     assert np.isfinite(matrix).all()
 
 
+@pytest.mark.parametrize("to_size", [(128, 352), (256, 704), (112, 200), (3, 7)])
+@pytest.mark.parametrize(
+    "from_size", [(225, 400), (900, 1600), (540, 960), (480, 640), (376, 1408), (375, 1242)]
+)
+def test_rows_that_are_cropped_need_not_be_scaled(
+    from_size: tuple[int, int], to_size: tuple[int, int]
+):
+    """The sizes of common cameras; all of the image is scaled here, then cropped."""
+    image = np.random.default_rng(0).integers(0, 256, (*from_size, 3), dtype=np.uint8)
+    scaled_height = max(round(from_size[0] * to_size[1] / from_size[1]), 1)
+    way = cv2.INTER_AREA if to_size[1] < from_size[1] else cv2.INTER_LINEAR
+    scaled = cv2.resize(image, (to_size[1], scaled_height), interpolation=way)
+    expected = np.zeros((*to_size, 3), np.uint8)
+    kept = min(to_size[0], scaled_height)
+    expected[to_size[0] - kept :] = scaled[scaled_height - kept :]
+    np.testing.assert_array_equal(fit_image(image, np.eye(3), to_size)[0], expected)
+
+
 def test_fitting_does_not_change_its_input():
     intrinsics = np.eye(3)
     fit_image(np.zeros((8, 8, 3), dtype=np.uint8), intrinsics, (2, 4))
