@@ -129,8 +129,9 @@ class OccupancyHead(nn.Module):
     ) -> ChildFeatures:
         """The function that computes the features of children at their own centres."""
         rows = self.lidar_rows(lidar)
-        # channels last: the channels of a voxel are then gathered as one row
-        volume = volume.contiguous(memory_format=torch.channels_last_3d)
+        # channels last: the channels of a voxel are then gathered as one row; and in float32, in
+        # which ``interpolate`` adds, or every chunk of children would convert the volume anew
+        volume = volume.float().contiguous(memory_format=torch.channels_last_3d)
         one_hot = torch.eye(self.ratio**3, dtype=volume.dtype, device=volume.device)
 
         def features(children: Tensor, corner: Tensor) -> Tensor:

@@ -57,7 +57,9 @@ class VoxelFilter(nn.Module):
         # the linear layer of both parts joined, without joining them
         of_features, of_previous = self.keep.weight.split([features.shape[1], self.classes], dim=1)
         keep = F.linear(features, of_features, self.keep.bias) + F.linear(previous, of_previous)
-        return logits + torch.sigmoid(keep) * previous.to(logits.dtype)
+        # in float32: torch multiplies bfloat16 rows by a column one by one
+        filtered = logits.float() + torch.sigmoid(keep.float()) * previous.float()
+        return filtered.to(logits.dtype)
 
 
 class PreviousLogits:

@@ -16,6 +16,8 @@ import pytest
 PACKAGE = "occ_perception_ros"
 WAIT_S = 600
 """A limit for hangs; no test needs it."""
+STOP_S = 60
+"""Likewise for what was asked to end."""
 
 
 class Ros:
@@ -106,12 +108,16 @@ class Ros:
         """Ends a process, as Ctrl-C does, and returns its exit code."""
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
-        return process.wait(WAIT_S)
+        return process.wait(STOP_S)
 
     def stop_all(self) -> None:
-        """Ends what still runs."""
+        """Ends what still runs, so that it takes its leave: who is killed stays in the graph of
+        the next test for as long as the lease of DDS.
+        """
         for process in self._running:
-            if process.poll() is None:
+            try:
+                self.stop(process)
+            except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(WAIT_S)
 
