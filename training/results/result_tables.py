@@ -258,8 +258,19 @@ def readme_table(results: Path) -> str:
             f"{100 * kitti['recall_as']['driveable_surface']['driveable_surface']:.1f} %",
             "ten real SemanticKITTI scans, CPU",
         ],
+        _soak_row(load_json(results / "soak.json")),
     ]
     return markdown(["shipped model", "result", "measured on"], rows)
+
+
+def _soak_row(soak: dict[str, Any]) -> list[str]:
+    """A row of the README: the live node under faults."""
+    growth, sigint = soak["memory_mib"]["growth_percent"], soak["interrupts"]
+    return [
+        "soak: growth of memory; clean SIGINTs; failed checks",
+        f"{growth:.2f} %; {sigint['clean']} of {sigint['number']}; {len(soak['failures'])}",
+        f"live node, {soak['frames']} frames, random faults",
+    ]
 
 
 def _boxes_row(scores: dict[str, Any], data: str) -> list[str]:
