@@ -44,8 +44,8 @@ EVENTS_AHEAD = 4 * _BATCH
 
 LOGGER = logging.getLogger(__name__)
 
-Made = TopicMessages | FileNotFoundError | ValueError
-"""What an event comes to."""
+MadeEvent = TopicMessages | FileNotFoundError | ValueError
+"""The messages of an event, or why its file cannot be used."""
 
 _CALIBRATION_COMMENT = """\
 # Mountings of the sensors on the vehicle, as base_link_from_sensor in metres.
@@ -248,14 +248,14 @@ def _write_events(
     return dict(skipped)
 
 
-def _made_ahead(events: Sequence[BagEvent]) -> Iterator[tuple[BagEvent, Made]]:
+def _made_ahead(events: Sequence[BagEvent]) -> Iterator[tuple[BagEvent, MadeEvent]]:
     """The events in their order, each with its messages, or with why its file cannot be used.
 
     Files are read and checked in threads, but only a few before they are written, so that memory
     does not depend on the length of the scene.
     """
     workers = min(os.cpu_count() or 1, MAX_WORKERS)
-    ahead: deque[Future[list[tuple[BagEvent, Made]]]] = deque()
+    ahead: deque[Future[list[tuple[BagEvent, MadeEvent]]]] = deque()
     with ThreadPoolExecutor(workers) as executor:
         try:
             for begin in range(0, len(events), _BATCH):
@@ -268,9 +268,9 @@ def _made_ahead(events: Sequence[BagEvent]) -> Iterator[tuple[BagEvent, Made]]:
             executor.shutdown(cancel_futures=True)
 
 
-def _make(events: Sequence[BagEvent]) -> list[tuple[BagEvent, Made]]:
+def _make(events: Sequence[BagEvent]) -> list[tuple[BagEvent, MadeEvent]]:
     """Each event with its messages, or with the error that its file causes."""
-    made: list[tuple[BagEvent, Made]] = []
+    made: list[tuple[BagEvent, MadeEvent]] = []
     for event in events:
         try:
             made.append((event, event.make()))
