@@ -13,6 +13,7 @@ from training.world.places.districts import PLAIN, District, adapt_roads, draw_d
 from training.world.places.ego import MANOEUVRES, ego_route, simulate_driver
 from training.world.places.kerbside import use_kerb
 from training.world.places.land_use import fill_plots
+from training.world.places.oblique_streets import build_oblique_street, plan_oblique_streets
 from training.world.places.pedestrians import add_pedestrians
 from training.world.places.rare_actors import add_rare_actors
 from training.world.places.road.ground import Ground
@@ -104,7 +105,10 @@ def make_drive(
 
 def _furnish(stage: Stage) -> None:
     """Puts all scenery and actors onto the stage."""
-    fill_plots(stage)
+    streets = plan_oblique_streets(stage)
+    fill_plots(stage, streets)
+    for street in streets:
+        build_oblique_street(stage, street)
     add_signals(stage)
     for side in (-1, 1):
         use_kerb(stage, side)

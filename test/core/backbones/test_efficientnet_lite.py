@@ -36,6 +36,9 @@ def test_padding_is_that_of_tensorflow(kernel: int, stride: int):
     expected = F.conv2d(padded, layer.convolution.weight, stride=stride) / (1 + 1e-3) ** 0.5
     assert expected.shape[2:] == (8 // stride, 12 // stride)
     torch.testing.assert_close(layer(images), expected)
+    layer.fold_padding()
+    assert not any(layer.padding)
+    torch.testing.assert_close(layer(images), expected)
 
 
 def test_normalisations_stay_as_they_are_in_training():

@@ -83,3 +83,12 @@ def test_the_middle_of_a_body_may_be_ahead_of_its_origin() -> None:
     clearance.block(np.array([[53.5, 0.0]]), 0.2)
     assert not clearance.admit(parked(50.0, 0.0), 4.0, 2.0, centre_m=2.0)  # from 50 to 54
     assert clearance.admit(parked(50.0, 0.0), 4.0, 2.0)  # from 48 to 52
+
+
+def test_a_circle_is_clear_of_what_is_at_rest() -> None:
+    clearance = Clearance(1.0)
+    clearance.block(np.array([[10.0, 0.0]]), 1.0)
+    assert clearance.admit(moving((40.0, 0.0), (90.0, 0.0), speed=1.0), 4.0, 2.0)
+    assert not clearance.is_clear(np.array([10.0, 3.0]), 2.0)  # 3 m away, and 1 + 2 wide
+    assert clearance.is_clear(np.array([10.0, 3.1]), 2.0)
+    assert clearance.is_clear(np.array([40.0, 0.0]), 2.0)  # what moves is elsewhere later

@@ -53,7 +53,7 @@ def test_the_plain_town_draws_nothing() -> None:
 def test_all_districts_occur_and_none_twice_alike() -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_district(HARD.places, rng) for _ in range(150)]
-    # The rarest has a share of 0.09: with probability 1 - 0.91^150 > 0.999999 it is among them.
+    # The rarest has a share of 0.07: with probability 1 - 0.93^150 > 0.9999 it is among them.
     assert {district.name for district in drawn} == {district.name for district in DISTRICTS}
     suburbs = [tuple(each.land.values()) for each in drawn if each.name == "suburb"]
     assert len(set(suburbs)) == len(suburbs)

@@ -95,10 +95,49 @@ def test_corners_of_kerbs_are_round() -> None:
     np.testing.assert_allclose(np.linalg.norm(near - centre, axis=1), 5.0)
 
 
+def oblique_line(start: tuple[float, float], degrees: float) -> np.ndarray:
+    """Points every half metre over 40 m."""
+    angle = np.radians(degrees)
+    way = np.arange(0.0, 40.0, 0.5)[:, None]
+    return np.array(start) + way * np.array([np.cos(angle), np.sin(angle)])
+
+
+def test_a_band_at_an_angle_is_as_wide_as_told_and_spares_the_road() -> None:
+    ground = paved(PLAN)
+    line = oblique_line((5.0, 8.0), 45.0)
+    ground.paint_band("pavement", line, 5.0, "road")
+    ground.paint_band("road", line, 3.0, "road")
+    middle = np.array([5.0, 8.0]) + 25 * np.sqrt(0.5)  # 25 m along the line
+    across = np.array([-np.sqrt(0.5), np.sqrt(0.5)])
+    for offset, name in ((0.0, "road"), (2.5, "road"), (3.5, "pavement"), (4.5, "pavement")):
+        assert ground.is_surface(*(middle + offset * across), name)
+        assert ground.is_surface(*(middle - offset * across), name)
+    assert ground.is_surface(*(middle + 5.5 * across), "grass")
+    assert ground.is_surface(15.0, 7.0, "road")  # the main road, 5 m from the line's start
+    # Its edges are smooth: they lie 3 m and 5 m from the line, not on the raster.
+    moved = ground.vertices_sd[ground.moved]
+    beside = moved[(moved[:, 0] > 20) & (moved[:, 0] < 25) & (moved[:, 1] > 20)]
+    offset = np.abs((beside - middle) @ across)
+    assert len(beside) > 10
+    np.testing.assert_allclose(np.minimum(np.abs(offset - 3), np.abs(offset - 5)), 0.0, atol=0.02)
+
+
+def test_a_band_beyond_the_town_is_left_out() -> None:
+    ground = paved(PLAN)
+    before = ground.surface.copy()
+    ground.paint_band("road", oblique_line((5.0, 60.0), 80.0), 3.0)
+    np.testing.assert_array_equal(ground.surface, before)
+
+
 @pytest.mark.parametrize("turn", [0.0, 0.5])
-def test_the_ground_mesh_has_no_holes(turn: float) -> None:
+@pytest.mark.parametrize("oblique", [False, True])
+def test_the_ground_mesh_has_no_holes(turn: float, oblique: bool) -> None:
     plan = replace(PLAN, total_turn_rad=turn)
-    mesh = ground_mesh(paved(plan))
+    ground = paved(plan)
+    if oblique:
+        ground.paint_band("pavement", oblique_line((10.0, 8.0), 33.0), 5.0, "road")
+        ground.paint_band("road", oblique_line((10.0, 8.0), 33.0), 3.0, "road")
+    mesh = ground_mesh(ground)
     a, b, c = np.moveaxis(mesh.vertices[mesh.triangles][..., :2].astype(float), 1, 0)
     u, v = b - a, c - a
     area = float(np.abs(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]).sum()) / 2

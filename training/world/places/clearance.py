@@ -23,6 +23,11 @@ class Clearance:
         radii = np.broadcast_to(np.asarray(radius_m, float), (len(xy),))
         self._fixed = np.concatenate([self._fixed, np.column_stack([xy, radii])])
 
+    def is_clear(self, xy: np.ndarray, radius_m: float) -> bool:
+        """Whether nothing at rest reaches into a circle around world ``xy``, ``[2]``."""
+        away = np.linalg.norm(self._fixed[:, :2] - xy, axis=1)
+        return bool((away > self._fixed[:, 2] + radius_m).all())
+
     def admit(
         self,
         motion: StaticPose | RouteMotion,

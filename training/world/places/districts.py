@@ -43,6 +43,8 @@ class District:
     """Surfaces of the pavement; where it is terrain, there is none."""
     forecourt_m: tuple[float, ...] = (0.0,)
     crossing_share: float = 1.0
+    oblique_share: float = 0.0
+    """Share of the roadsides from which a street leaves at an angle."""
     signal_share: float = 1.0
     marking_share: float = 1.0
     tree_share: float = 0.8
@@ -63,38 +65,46 @@ PLAIN = District()
 
 _BAYS_M = (2.5, 2.5, 3.0, 5.0)
 """Widths of parking bays; in the widest one, cars park at right angles to the road."""
-_CARS = {"car": 0.92, "lorry": 0.03, "pickup": 0.025, "motorcycle": 0.012, "bus": 0.013}
-_LOADS = {"car": 0.78, "lorry": 0.11, "pickup": 0.04, "motorcycle": 0.01, "bus": 0.01, "semi": 0.05}
-_BUSES = {"car": 0.84, "lorry": 0.05, "pickup": 0.03, "motorcycle": 0.03, "bus": 0.05}
+_CARS = {"car": 0.946, "lorry": 0.02, "pickup": 0.02, "motorcycle": 0.006, "bus": 0.008}
+_LOADS = {
+    "car": 0.85,
+    "lorry": 0.07,
+    "pickup": 0.03,
+    "motorcycle": 0.005,
+    "bus": 0.01,
+    "semi": 0.035,
+}
+_BUSES = {"car": 0.88, "lorry": 0.04, "pickup": 0.025, "motorcycle": 0.012, "bus": 0.043}
 """As on real roads, most vehicles are cars: a model learns how frequent classes are, too."""
 
 DISTRICTS = (
     District(
         name="suburb",
-        frequency=0.28,
+        frequency=0.34,
         land={"home": 0.62, "garden": 0.1, "wood": 0.1, "meadow": 0.06, "car park": 0.06,
               "building": 0.06},
-        borders={"hedge": 0.26, "wall": 0.16, "fence": 0.28, "bushes": 0.12, "open": 0.18},
+        borders={"hedge": 0.24, "wall": 0.18, "fence": 0.34, "bushes": 0.1, "open": 0.14},
         traffic=_CARS,
         lanes=(1,),
         lane_m=(3.0, 3.0, 3.5),
         bay_share=0.6,
         parked=(0.3, 1.0),
         verge_m=(0.0, 0.0, 0.0, 1.5, 2.0),
-        verges=("grass", "grass", "shoulder", "pavement"),
-        pavement_m=(1.5, 2.0, 2.5, 3.5, 4.5),
-        pavements=("pavement",) * 7 + ("grass",),
+        verges=("grass", "grass", "shoulder", "pavement", "pavement"),
+        pavement_m=(1.5, 2.0, 2.5, 3.0, 4.0, 5.0),
+        pavements=("pavement",) * 9 + ("grass",),
         crossing_share=0.8,
         signal_share=0.1,
         marking_share=0.35,
-        people=0.35,
+        oblique_share=0.4,
+        people=0.15,
         bank_m=0.8,
-        forecourt_m=(0.0, 0.0, 0.0, 3.0),
+        forecourt_m=(0.0, 0.0, 1.0, 1.5, 3.0),
         is_rural=True,
     ),
     District(
         name="wood",
-        frequency=0.12,
+        frequency=0.1,
         land={"wood": 0.72, "meadow": 0.12, "thicket": 0.1, "home": 0.06},
         borders={"bushes": 0.4, "guard": 0.1, "wall": 0.05, "open": 0.45},
         traffic=_CARS,
@@ -110,12 +120,13 @@ DISTRICTS = (
         marking_share=0.6,
         bank_m=2.5,
         parked=(0.0, 0.5),
-        people=0.12,
+        oblique_share=0.2,
+        people=0.06,
         is_rural=True,
     ),
     District(
         name="country",
-        frequency=0.1,
+        frequency=0.08,
         land={"meadow": 0.5, "wood": 0.18, "thicket": 0.14, "home": 0.13, "yard": 0.05},
         borders={"bushes": 0.25, "hedge": 0.15, "fence": 0.15, "guard": 0.1, "open": 0.35},
         traffic=_LOADS,
@@ -132,12 +143,13 @@ DISTRICTS = (
         tree_share=0.5,
         bank_m=2.0,
         parked=(0.0, 0.4),
-        people=0.1,
+        oblique_share=0.25,
+        people=0.05,
         is_rural=True,
     ),
     District(
         name="highway",
-        frequency=0.09,
+        frequency=0.07,
         land={"thicket": 0.3, "wood": 0.3, "meadow": 0.26, "yard": 0.06, "building": 0.08},
         borders={"noise barrier": 0.35, "guard": 0.3, "bushes": 0.15, "open": 0.2},
         traffic=_LOADS,
@@ -160,23 +172,24 @@ DISTRICTS = (
     ),
     District(
         name="industry",
-        frequency=0.12,
+        frequency=0.08,
         land={"yard": 0.3, "site": 0.06, "building": 0.24, "car park": 0.14, "thicket": 0.14,
               "meadow": 0.12},
         borders={"wall": 0.25, "fence": 0.35, "bushes": 0.15, "open": 0.25},
         traffic=_LOADS,
         verge_m=(0.0, 1.5, 3.0),
         verges=("grass", "shoulder", "yard"),
-        pavement_m=(1.5, 2.0, 3.0),
-        pavements=("pavement", "pavement", "pavement", "yard", "grass"),
+        pavement_m=(1.5, 2.0, 3.0, 4.0),
+        pavements=("pavement",) * 4 + ("yard", "grass"),
         signal_share=0.4,
         marking_share=0.7,
         tree_share=0.4,
-        people=0.3,
+        oblique_share=0.3,
+        people=0.12,
     ),
     District(
         name="old town",
-        frequency=0.11,
+        frequency=0.14,
         land={"building": 0.6, "home": 0.15, "plaza": 0.14, "garden": 0.08, "site": 0.03},
         borders={"wall": 0.1, "open": 0.8, "fence": 0.1},
         traffic=_BUSES,
@@ -185,12 +198,14 @@ DISTRICTS = (
         bay_share=0.75,
         parked=(0.3, 1.0),
         verge_m=(0.0,),
-        pavement_m=(1.5, 2.0, 3.0),
-        pavements=("pavement",) * 5 + ("yard",),
+        pavement_m=(1.5, 2.0, 3.0, 4.0),
+        pavements=("pavement",) * 6 + ("yard",),
+        forecourt_m=(0.0, 0.0, 1.0, 2.0),
         signal_share=0.3,
         marking_share=0.3,
         tree_share=0.3,
-        people=0.9,
+        oblique_share=0.5,
+        people=0.35,
     ),
     District(
         name="boulevard",
@@ -205,7 +220,8 @@ DISTRICTS = (
         pavement_m=(2.0, 3.0, 4.0, 5.0),
         forecourt_m=(0.0, 2.0, 5.0),
         tree_share=1.0,
-        people=0.9,
+        oblique_share=0.3,
+        people=0.35,
     ),
     District(
         name="downtown",
@@ -218,7 +234,8 @@ DISTRICTS = (
         verge_m=(0.0, 1.5, 2.0),
         pavement_m=(2.0, 3.0, 4.0, 5.0),
         forecourt_m=(0.0, 1.0, 3.0, 4.0),
-        people=0.9,
+        oblique_share=0.3,
+        people=0.35,
     ),
 )  # fmt: skip
 

@@ -17,9 +17,9 @@ from training.world.things.vehicles.cycles import draw_bicycle, draw_motorcycle
 from training.world.things.vehicles.trucks import draw_lorry, draw_trailer
 
 _REQUIRED = ("works", "bus", "trailer", "lorry", "cycles", "motorcycles")
-"""Uses that each side of the road has once near the drive, if there is room; outside the plain town
-one of them or none.
-"""
+"""Uses that each side of the road has once near the drive, if there is room."""
+_SEEN_TO = 0.25
+"""Chance that a side of the road has one of them outside the plain town."""
 _FREQUENCIES = {
     "car": 0.63,
     "gap": 0.13,
@@ -32,8 +32,16 @@ _FREQUENCIES = {
     "cones": 0.03,
 }
 
-_RARER = {use: share for use, share in _FREQUENCIES.items() if use not in ("car", "gap")}
-"""The uses of less than a tenth of the kerb."""
+_RARER = {
+    "lorry": 0.015,
+    "pickup": 0.01,
+    "motorcycles": 0.008,
+    "cycles": 0.008,
+    "barriers": 0.008,
+    "trailer": 0.003,
+    "cones": 0.01,
+}
+"""Frequencies of the rarer uses outside the plain town."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ def use_kerb(stage: Stage, side: int) -> None:
     required = list(rng.permutation(_REQUIRED))
     frequencies = _FREQUENCIES
     if stage.district is not PLAIN:
-        required = required[: int(rng.integers(0, 2))]
+        required = required[: int(rng.random() < _SEEN_TO)]
         frequencies = _vary_uses(stage)
     shares = np.array(list(frequencies.values()))
     near_start, near_end = stage.ego_sd[0, 0] - 10, stage.ego_sd[-1, 0] + 35
@@ -77,7 +85,7 @@ def _vary_uses(stage: Stage) -> dict[str, float]:
     """Frequencies of the uses of one kerb; one of the rarer ones may be frequent here."""
     rng = stage.rng
     parked = float(rng.uniform(*stage.district.parked))
-    uses = {use: 0.4 * share for use, share in _RARER.items()}
+    uses = dict(_RARER)
     uses |= {"car": 1.4 * parked, "van": 0.15 * parked, "gap": 0.7 * (1.0 - parked)}
     uses[str(rng.choice(list(_RARER)))] *= float(rng.choice([1.0, 3.0, 6.0]))
     return uses

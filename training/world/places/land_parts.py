@@ -16,7 +16,7 @@ from training.world.things.props.walls import (
     draw_wall,
 )
 
-_USUAL = {"hedge": 0.32, "wall": 0.2, "fence": 0.3, "bushes": 0.08, "open": 0.1}
+_USUAL = {"hedge": 0.26, "wall": 0.24, "fence": 0.36, "bushes": 0.06, "open": 0.08}
 
 
 def block_walls(stage: Stage, s0: float, s1: float, d0: float, d1: float) -> None:

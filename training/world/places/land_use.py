@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from training.world.places.districts import PLAIN
 from training.world.places.green_plots import meadow, thicket, wood
 from training.world.places.homes import home
 from training.world.places.land_parts import block_walls, put_border
+from training.world.places.oblique_streets import ObliqueStreet
 from training.world.places.plots import Plot, divide_into_plots
 from training.world.places.stage import SCENERY_REACH_M, Stage
 from training.world.things.buildings import (
@@ -26,8 +28,9 @@ from training.world.things.vehicles.construction import draw_excavator, draw_loa
 from training.world.things.vehicles.trucks import draw_lorry, draw_trailer
 
 
-def fill_plots(stage: Stage) -> None:
-    """Uses every plot within reach of the drive, and puts a background around the town.
+def fill_plots(stage: Stage, streets: Sequence[ObliqueStreet] = ()) -> None:
+    """Uses every plot within reach of the drive, and puts a background around the town. Plots that
+    ``streets`` lead through stay open land.
 
     In the plain town, the plots nearest to the drive include one each of the uses that a drive
     should not lack.
@@ -47,6 +50,9 @@ def fill_plots(stage: Stage) -> None:
     shares = stage.district.land or (_SINGAPORE if stage.tropical else _BOSTON)
     names, weights = list(shares), np.array(list(shares.values()))
     for plot in plots:
+        if any(street.crosses(plot) for street in streets):
+            _open_land(stage, plot)
+            continue
         draw = int(rng.choice(len(names), p=weights / weights.sum()))
         required.get(id(plot), USES[names[draw]])(stage, plot)
         if plot.on_street and names[draw] in _GREEN:
@@ -62,7 +68,8 @@ def _building(stage: Stage, plot: Plot) -> None:
     depth = min(plot.depth - setback - 1.5, float(rng.uniform(11, 22)))
     front_d, rear_d = plot.d_at(setback), plot.d_at(setback + depth)
     if plot.on_street or setback < 3:
-        surface = "pavement" if rng.random() < 0.5 else "yard"
+        paved = 0.5 if stage.district is PLAIN else 0.75
+        surface = "pavement" if rng.random() < paved else "yard"
         stage.ground.paint(surface, (plot.s0, plot.s1), (plot.near_d, front_d))
     elif rng.random() < 0.5:
         stage.hedge((plot.s0 + 1, plot.d_at(0.8)), (plot.s1 - 1, plot.d_at(0.8)))
@@ -241,6 +248,11 @@ def _pavilion(stage: Stage, plot: Plot) -> None:
     stage.put_once(mesh, plot.middle[0], plot.d_at(2.0), plot.turn)
     for fraction in stage.rng.uniform(0.1, 0.9, 4):
         stage.bush(plot.s0 + fraction * plot.width, plot.d_at(1.0))
+
+
+def _open_land(stage: Stage, plot: Plot) -> None:
+    surface = str(stage.rng.choice(["grass", "grass", "grass", "yard", "gravel"]))
+    stage.ground.paint(surface, (plot.s0, plot.s1), (plot.near_d, plot.far_d))
 
 
 def _background(stage: Stage) -> None:

@@ -18,7 +18,7 @@ from training.world.things.vehicles.trucks import draw_lorry, draw_trailer
 
 _NEAR_M = 40.0
 _TRIES = 60
-_SKIPPED = 0.75
+_SKIPPED = 0.85
 """Chance that a rarer class is not seen to, outside the plain town."""
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from training.world.places.districts import PLAIN
 from training.world.places.look_alikes import put_look_alike
+from training.world.places.pavement_edges import line_pavement
 from training.world.places.stage import Stage
 from training.world.places.verges import STREET_TREES, overgrow_verge
 from training.world.things.props.furniture import (
@@ -80,6 +81,7 @@ def furnish_roadside(stage: Stage, side: int) -> None:
                 put_look_alike(stage, s, d, side)
     if not is_plain:
         overgrow_verge(stage, side)
+        line_pavement(stage, side)
     if parts.pavement_m >= 2.5 and rng.random() < 0.8:
         d = side * (plan.pavement_m(side)[1] - 0.45)
         for start, end in stage.stretches(margin_m=3.0):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from training.world.places.road.layout import CELL_M, RoadPlan
 
@@ -127,9 +128,39 @@ class Ground:
         outside = np.linalg.norm(middle - centre, axis=-1) > radius_m
         self.surface[window][outside] = SURFACE_ID["road"]
         self.region[window][outside] = self._regions
-        # Vertices between inside and outside move onto the arc, so that the kerb is smooth; but by
-        # less than half a cell's diagonal, or else their cells would turn inside out.
-        around = np.pad(outside, 1, mode="edge")
+        self._smooth(corners, outside, np.broadcast_to(centre, vertices.shape), radius_m)
+
+    def paint_band(self, name: str, points_sd: np.ndarray, half_m: float, *spare: str) -> None:
+        """Covers all within ``half_m`` of a line.
+
+        Args:
+            points_sd: the line, ``[N, 2]``, points at most a cell apart.
+            spare: surfaces that are left as they are.
+        """
+        low, high = points_sd.min(axis=0) - half_m - CELL_M, points_sd.max(axis=0) + half_m + CELL_M
+        window = self._window((low[0], high[0]), (low[1], high[1]))
+        corners = tuple(slice(each.start, each.stop + 1) for each in window)
+        vertices = self.vertices_sd[corners]
+        if min(vertices.shape[:2]) < 2:
+            return  # it lies beyond the town's border
+        line = cKDTree(points_sd)
+        middle = vertices[:-1, :-1] + CELL_M / 2
+        spared = np.isin(self.surface[window], [SURFACE_ID[each] for each in spare])
+        inside = (line.query(middle)[0] <= half_m) & ~spared
+        self.surface[window][inside] = SURFACE_ID[name]
+        self._regions += 1
+        self.region[window][inside] = self._regions
+        self._smooth(corners, inside, points_sd[line.query(vertices)[1]], half_m)
+
+    def _smooth(
+        self, corners: tuple[slice, ...], painted: np.ndarray, centre: np.ndarray, radius_m: float
+    ) -> None:
+        """Moves vertices between painted cells and others to ``radius_m`` from their ``centre``, so
+        that kerbs are smooth; but by less than half a cell's diagonal, or else their cells would
+        turn inside out.
+        """
+        vertices = self.vertices_sd[corners]
+        around = np.pad(painted, 1, mode="edge")
         count = around[:-1, :-1].astype(int) + around[1:, :-1] + around[:-1, 1:] + around[1:, 1:]
         offset = vertices - centre
         distance = np.linalg.norm(offset, axis=-1, keepdims=True)
