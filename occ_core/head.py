@@ -131,8 +131,9 @@ class OccupancyHead(nn.Module):
         rows = self.lidar_rows(lidar)
         # channels last: the channels of a voxel are then gathered as one row; and in float32, in
         # which ``interpolate`` adds, or every chunk of children would convert the volume anew
+        dtype = volume.dtype
         volume = volume.float().contiguous(memory_format=torch.channels_last_3d)
-        one_hot = torch.eye(self.ratio**3, dtype=volume.dtype, device=volume.device)
+        one_hot = torch.eye(self.ratio**3, dtype=dtype, device=volume.device)
 
         def features(children: Tensor, corner: Tensor) -> Tensor:
             centres, sample = self.fine.centres(children[:, 1:]), children[:, 0]
@@ -143,7 +144,8 @@ class OccupancyHead(nn.Module):
                 sample_images(centres, sample),
                 sample_heights(centres, sample),
             )
-            return torch.cat(parts, dim=1)
+            # of one type, or they are joined value by value
+            return torch.cat([part.to(dtype) for part in parts], dim=1)
 
         return features
 

@@ -137,18 +137,40 @@ class ConvNorm(nn.Module):
         super().__init__()
         # sides are multiples of the stride, so that the whole padding is kernel - stride
         before = (kernel - stride) // 2
-        self.padding = (before, kernel - stride - before) * 2  # left, right, top, bottom
-        same = before if stride == 1 else 0  # symmetric: the convolution pads by itself
+        # left, right, top, bottom; where it is even, the convolution pads by itself
+        self.padding = (before, before + 1) * 2 if stride == 2 else (0, 0, 0, 0)
+        same = before if stride == 1 else 0
         self.convolution = nn.Conv2d(
             in_channels, channels, kernel, stride, same, groups=groups, bias=False
         )
         self.normalization = nn.BatchNorm2d(channels, eps=1e-3)  # TensorFlow's
 
     def forward(self, features: Float[Tensor, "image c h w"]) -> Float[Tensor, "image c2 h2 w2"]:
-        if self.convolution.stride[0] > 1:
+        if any(self.padding):
             features = F.pad(features, self.padding)
         normalised: Tensor = self.normalization(self.convolution(features))
         return normalised
+
+    def fold_padding(self) -> None:
+        """Pads the kernel with a row and a column of zeros instead of the features, for inference
+        only: the padding is then even, and the convolution does it without a copy of the features.
+        """
+        if not any(self.padding):
+            return
+        convolution, after = self.convolution, self.padding[1]
+        padded = nn.Conv2d(
+            convolution.in_channels,
+            convolution.out_channels,
+            convolution.kernel_size[0] + 1,
+            convolution.stride[0],
+            after,
+            groups=convolution.groups,
+            bias=convolution.bias is not None,
+        )
+        padded.weight.data = F.pad(convolution.weight.data, (1, 0, 1, 0))
+        if padded.bias is not None and convolution.bias is not None:
+            padded.bias.data = convolution.bias.data
+        self.convolution, self.padding = padded.eval(), (0, 0, 0, 0)
 
 
 def _weights_path() -> Path:
