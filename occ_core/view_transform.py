@@ -178,8 +178,8 @@ def mean_and_mass(sums: Float[Tensor, "voxel channel"]) -> Float[Tensor, "voxel 
     Returns:
         The means, and as last channel ``log(1 + mass / FAINT_MASS)``.
     """
-    # in float32, whatever comes: torch divides bfloat16 rows by a column one by one
-    values = sums.float()
+    # at least in float32: torch divides bfloat16 rows by a column one by one
+    values = sums.to(torch.promote_types(sums.dtype, torch.float32))
     mass = values[:, -1:]
     means = torch.cat([values[:, :-1] / (mass + FAINT_MASS), torch.log1p(mass / FAINT_MASS)], dim=1)
     return means.to(sums.dtype)

@@ -57,8 +57,9 @@ class VoxelFilter(nn.Module):
         # the linear layer of both parts joined, without joining them
         of_features, of_previous = self.keep.weight.split([features.shape[1], self.classes], dim=1)
         keep = F.linear(features, of_features, self.keep.bias) + F.linear(previous, of_previous)
-        # in float32: torch multiplies bfloat16 rows by a column one by one
-        filtered = logits.float() + torch.sigmoid(keep.float()) * previous.float()
+        # at least in float32: torch multiplies bfloat16 rows by a column one by one
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        filtered = logits.to(wide) + torch.sigmoid(keep.to(wide)) * previous.to(wide)
         return filtered.to(logits.dtype)
 
 

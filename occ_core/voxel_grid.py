@@ -28,6 +28,9 @@ class VoxelGrid:
     voxel_size_m: float = 0.5
 
     def __post_init__(self) -> None:
+        # whole numbers too become floats: C code that takes doubles misreads Python's ints
+        object.__setattr__(self, "voxel_size_m", float(self.voxel_size_m))
+        object.__setattr__(self, "range_m", tuple(map(float, self.range_m)))
         if self.voxel_size_m <= 0:
             raise ValueError(f"VoxelGrid.voxel_size_m must be positive, got {self.voxel_size_m}")
         if len(self.range_m) != 6 or any(

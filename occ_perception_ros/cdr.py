@@ -33,7 +33,7 @@ class CdrWriter:
         self._append(data)
 
     def sequence(self, items: np.ndarray) -> None:
-        """Appends a sequence of numbers ``[N]``, or of structs of equal numbers ``[N, K]``.
+        """Appends a sequence of little-endian numbers ``[N]``, or of structs of them ``[N, K]``.
 
         They are copied when the message is made, and must not change before.
         """

@@ -1,9 +1,9 @@
 """Follows the Huffman codes of a baseline JPEG several at a time (ITU-T T.81, F.2).
 
-The answers are those of ``jpeg_codes.marker_behind``, in a third of its time: a picture of nuScenes
-has 200,000 codes, and most of them are shorter than 6 bits with their values. The zeros behind each
-FF are taken out at once, and a table tells for every 12 bits how far the codes that begin there
-lead.
+The answers are those of ``jpeg_codes.marker_behind``, for tables with one code for each symbol, as
+all encoders write them. They take a third of its time: a picture of nuScenes has 200,000 codes, and
+most of them are shorter than 6 bits with their values. The zeros behind each FF are taken out at
+once, and a table tells for every 12 bits how far the codes that begin there lead.
 """
 
 from __future__ import annotations

@@ -42,10 +42,9 @@ def check_jpeg_scan(data: bytes) -> bool:
         ValueError: the codes are damaged, or the image has an absurd number of scans.
     """
     values = np.frombuffer(data, np.uint8)
-    if _number_of_scans(values) > _MAX_SCANS:
-        raise ValueError(f"the JPEG has more than {_MAX_SCANS} scans")
     header = _read_header(data)
     if header is None:
+        _check_number_of_scans(values)
         return False
     pixels = values[header.start :]
     tables = (*header.dc_tables, *header.ac_tables)
@@ -57,13 +56,17 @@ def check_jpeg_scan(data: bytes) -> bool:
         marker = marker_behind_by_runs(pixels, codes, runs, blocks, steps, header.mcus)
     if marker == DAMAGED:
         raise ValueError(f"the JPEG of {len(data)} bytes is truncated or damaged inside")
+    if marker != _END_OF_IMAGE:
+        _check_number_of_scans(values)
     return marker == _END_OF_IMAGE and header.is_usual
 
 
-def _number_of_scans(values: np.ndarray) -> int:
-    """Number of markers, in uint8 ``[N]``, with which a scan begins; ``bytes.count`` is slower."""
+def _check_number_of_scans(values: np.ndarray) -> None:
+    """Refuses a file, uint8 ``[N]``, with more scans than any encoder writes."""
     marker, kind = _START_OF_SCAN
-    return int(np.count_nonzero((values[:-1] == marker) & (values[1:] == kind)))
+    # bytes.count is slower
+    if np.count_nonzero((values[:-1] == marker) & (values[1:] == kind)) > _MAX_SCANS:
+        raise ValueError(f"the JPEG has more than {_MAX_SCANS} scans")
 
 
 @dataclass

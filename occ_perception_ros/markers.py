@@ -10,7 +10,7 @@ from occ_core.labels.label_set import LabelSet
 from occ_core.labels.sets import NUSCENES
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.cdr import CdrWriter
-from occ_perception_ros.voxel_loops import cell_centres, write_centres
+from occ_perception_ros.voxel_loops import cell_centres, check_shape, write_centres
 
 NS = 1_000_000_000
 
@@ -27,6 +27,7 @@ def cubes_by_class(
         grid: geometry of the voxels.
         label_set: meaning of the labels.
     """
+    check_shape(labels, grid)
     occupied = np.flatnonzero(labels != label_set.empty)
     found = labels.reshape(-1)[occupied]
     order = np.argsort(found, kind="stable")

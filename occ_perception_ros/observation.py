@@ -80,6 +80,8 @@ def _lidar_lines(
     voxel = _flat_voxels(points, min_m, np.float32(1 / grid.voxel_size_m), grid.shape)
     near, far = _last_of_each(voxel, prod(grid.shape)), np.flatnonzero(voxel < 0)
     of_far = np.searchsorted(ages_s, points[far, 4])
+    if of_far.max(initial=-1) >= len(origins):
+        raise ValueError("a point of the frame is older than all of its sweeps")
     low_m, high_m = np.array(grid.range_m[:3]), np.array(grid.range_m[3:])
     lines = origins, of_far, points, far
     leaves = _where_lines_leave(*lines, low_m, high_m, grid.voxel_size_m, grid.shape)
@@ -191,7 +193,7 @@ def _camera_lines(frame: Frame, grid: VoxelGrid) -> list[tuple[torch.Tensor, tor
     return lines
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _pixels(top: int, height: int, width: int, step: int) -> torch.Tensor:
     """Every ``step``-th pixel from row ``top`` on: column, row, 1; float64 ``[N, 3]``."""
     rows = torch.arange(top, height, step, dtype=torch.float64)

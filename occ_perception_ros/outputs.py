@@ -19,6 +19,7 @@ from occ_perception_ros.voxel_loops import (
     OBSTACLE,
     blocked_columns,
     cell_centres,
+    check_shape,
     road_levels,
     write_centres,
 )
@@ -106,6 +107,7 @@ def _records(
     grid: VoxelGrid,
 ) -> np.ndarray:
     """Records of the chosen voxels, which are numbers in the flattened grid in its order."""
+    check_shape(labels, grid)
     records = np.zeros(len(chosen), dtype)
     words = records.view(np.float32).reshape(len(chosen), dtype.itemsize // 4)
     write_centres(chosen, words, *cell_centres(grid))

@@ -19,6 +19,16 @@ def cell_centres(grid: VoxelGrid) -> list[np.ndarray]:
     ]
 
 
+def check_shape(labels: np.ndarray, grid: VoxelGrid) -> None:
+    """Checks that labels are those of a grid; compiled loops do not check their indices.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if labels.shape != grid.shape:
+        raise ValueError(f"labels on this grid must be of shape {grid.shape}, got {labels.shape}")
+
+
 @kernel
 def write_centres(
     voxels: np.ndarray, centres: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray

@@ -99,3 +99,12 @@ def test_a_mean_does_not_grow_with_the_number_of_rays():
     expected = torch.tensor([[4.0 / (1 + FAINT_MASS), 0.0], [0.0, 0.0]])
     expected[0, 1] = torch.tensor(1 + 1 / FAINT_MASS).log()
     torch.testing.assert_close(mean_and_mass(sums), expected)
+
+
+def test_means_keep_the_precision_of_their_sums():
+    """1 / (1e-9 + 0.03) differs from 1 / 0.03 in the eighth digit, which float32 has not."""
+    sums = torch.tensor([[1.0, 1e-9]], dtype=torch.float64)
+    means = mean_and_mass(sums)
+    assert means.dtype == torch.float64
+    assert means[0, 0].item() == pytest.approx(1 / (1e-9 + FAINT_MASS), rel=1e-12)
+    assert mean_and_mass(sums.bfloat16()).dtype == torch.bfloat16

@@ -91,6 +91,15 @@ def test_the_filter_by_hand():
     )
 
 
+def test_the_filter_keeps_the_precision_of_its_logits():
+    """1e-9 beside 1 is lost in float32. The weight is sigmoid(0) = 1/2."""
+    logits = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    previous = torch.tensor([[2e-9, 0.0]], dtype=torch.float64)
+    features = torch.ones(1, 4, dtype=torch.float64)
+    filtered = VoxelFilter(4, 2).double()(logits, features, previous)
+    assert filtered[0, 0].item() - 1 == pytest.approx(1e-9, rel=1e-6)
+
+
 def test_the_filter_learns_where_to_forget():
     filter_ = VoxelFilter(4, 2)
     features = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]])

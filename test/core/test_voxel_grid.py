@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +73,15 @@ def test_points_on_the_border():
 def test_nonsense_is_refused(range_m, size, message):
     with pytest.raises(ValueError, match=message):
         VoxelGrid(tuple(map(float, range_m)), size)
+
+
+def test_whole_numbers_become_floats():
+    """Users' configurations may hold them; messages that take doubles may not. In a process of its
+    own, since the tests refuse whole numbers where floats are declared.
+    """
+    code = "from occ_core.voxel_grid import *; print(VoxelGrid((-4, -4, -1, 4, 4, 1), 1))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "(-4.0, -4.0, -1.0, 4.0, 4.0, 1.0), voxel_size_m=1.0" in run.stdout
 
 
 def test_an_indivisible_grid_is_not_coarsened():

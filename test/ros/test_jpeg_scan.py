@@ -107,6 +107,14 @@ def test_a_thousand_scans_are_refused() -> None:
         check_jpeg_scan(b"\xff\xd8" + b"\xff\xda" * 1000)
 
 
+def test_bytes_that_look_like_scans_elsewhere_do_not_count() -> None:
+    """In a comment before the codes, or in what some cameras leave behind the end."""
+    data, markers = jpeg(scene()), b"\xff\xda" * 70
+    comment = b"\xff\xfe" + (2 + len(markers)).to_bytes(2, "big") + markers
+    assert check_jpeg_scan(data + markers)
+    assert check_jpeg_scan(data[:2] + comment + data[2:])
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xda", b"\xff\xd8\xff\xc0\x00"])
 def test_what_has_no_scan_is_left_to_the_decoder(data: bytes) -> None:
     check_jpeg_scan(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from occ_core.datasets.sensors import CameraSample, frame_from_sensors
@@ -100,6 +101,12 @@ def test_one_of_many_returns_in_a_voxel_is_enough() -> None:
     near = [[1.70, 0.25, 0.25, 0.0], [1.75, 0.25, 0.25, 0.0], [1.75, 0.25, 0.25, 0.1]]
     seen = seen_voxels(frame(near), parts((0.1, 0.0), (0.0, 0.0)), answer())
     assert seen[8:13, 8, 2].tolist() == [CROSSED] * 3 + [ENDED, UNSEEN]
+
+
+def test_a_point_older_than_all_sweeps_is_refused() -> None:
+    """Outside the grid too, where a compiled loop takes the positions of its sweep unchecked."""
+    with pytest.raises(ValueError, match="older than all of its sweeps"):
+        seen_voxels(frame([[90.0, 0.25, 0.25, 0.7]]), parts((0.5, 0.0), (0.0, 0.0)), answer())
 
 
 def test_a_camera_sees_up_to_what_the_model_calls_occupied() -> None:

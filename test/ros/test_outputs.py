@@ -231,6 +231,12 @@ def test_a_cell_lies_where_its_column_does(
     )
 
 
+def test_labels_of_another_grid_are_refused() -> None:
+    labels = np.ones((*GRID.shape[:2], 2 * GRID.shape[2]), np.uint8)
+    with pytest.raises(ValueError, match=r"must be of shape \(8, 4, \d\), got \(8, 4, 16\)"):
+        voxel_points(labels, np.ones(labels.shape, np.float32), GRID)
+
+
 def test_an_empty_grid_is_unknown() -> None:
     cells, road_height_m = drivable_map(np.zeros(GRID.shape, np.uint8), GRID, 2.0)
     assert (cells == -1).all() and road_height_m == -1.0

@@ -264,14 +264,14 @@ def readme_table(results: Path) -> str:
 
 
 def _soak_row(soak: dict[str, Any]) -> list[str]:
-    """A row of the README: the live node under faults, where a quick engine answers; only the
-    SIGINTs are sent to a node with the shipped model.
+    """A row of the README: the live node under faults, where a quick engine answers, and SIGINTs to
+    a node with the shipped model.
     """
     growth, sigint = soak["memory_mib"]["growth_percent"], soak["interrupts"]
     return [
         "soak: growth of memory; clean SIGINTs; failed checks",
         f"{growth:.2f} %; {sigint['clean']} of {sigint['number']}; {len(soak['failures'])}",
-        f"live node, stand-in engine, {soak['frames']} faulty frames",
+        f"live node; {soak['frames']} frames, stand-in engine",
     ]
 
 
