@@ -13,8 +13,8 @@ import numpy as np
 from occ_core.ops.cpu.kernel import kernel
 
 MAX_REPEATS = 24
-"""Coefficients of a block that are equal in turn. Lost data, filled with zeros, have more; a camera's
-pictures have not, though some artificial textures do.
+"""Coefficients of a block that are equal in turn. Lost data, filled with zeros, have more; pictures
+of a camera have not, though some artificial textures do.
 """
 DAMAGED = -1
 """What stands for the marker behind damaged codes."""

@@ -182,8 +182,8 @@ def real_streets() -> TrainConfig:
 
 
 def everyday_streets() -> TrainConfig:
-    """The shipped checkpoint: ``real_streets``, trained further on drives whose weather, pavements
-    and vehicles are nearly as frequent as on real streets; WeathFusion's gate starts anew.
+    """``real_streets``, trained further on drives whose weather, pavements and vehicles are nearly
+    as frequent as on real streets; WeathFusion's gate starts anew.
     """
     return replace(
         real_streets(),
@@ -192,6 +192,20 @@ def everyday_streets() -> TrainConfig:
         steps=1500,
         start_from=Path("training/checkpoints/real_streets.safetensors"),
         start_without=("weather_fusion",),
+    )
+
+
+def paved_streets() -> TrainConfig:
+    """The shipped checkpoint: ``everyday_streets``, trained further on drives with wide pavements,
+    posts along them, few people, and streets that fork at any angle.
+    """
+    return replace(
+        everyday_streets(),
+        data=Path("data/mixed_paved"),
+        out=Path("out/train/paved_streets"),
+        steps=3000,
+        start_from=Path("training/checkpoints/everyday_streets.safetensors"),
+        start_without=(),
     )
 
 
@@ -274,6 +288,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     frozen_streets,
     real_streets,
     everyday_streets,
+    paved_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,

@@ -1,12 +1,17 @@
-"""Streets that leave the main road at an angle, and the things along the edges of pavements."""
+"""Streets that leave the main road at an angle, and what stands on pavements and at their edges."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from training.world.places.districts import DISTRICTS, PLAIN, District
 from training.world.places.ego import ego_route
+from training.world.places.kerbside import use_kerb
 from training.world.places.land_use import fill_plots
 from training.world.places.oblique_streets import (
     ObliqueStreet,
@@ -16,20 +21,22 @@ from training.world.places.oblique_streets import (
 from training.world.places.pavement_edges import line_pavement
 from training.world.places.plots import Plot
 from training.world.places.road.ground import Ground
-from training.world.places.road.layout import plan_roads
+from training.world.places.road.layout import RoadSide, plan_roads
 from training.world.places.road.paving import pave
 from training.world.places.stage import Stage
-from training.world.places.trajectories import RouteMotion
+from training.world.places.trajectories import RouteMotion, StaticPose
 from training.world.style import HARD, TOWN
 from training.world.things.meshes import CATEGORY_ID
 
 OLD_TOWN = next(each for each in DISTRICTS if each.name == "old town")
 
 
-def stage_of(seed: int, district: District = OLD_TOWN) -> Stage:
+def stage_of(seed: int, district: District = OLD_TOWN, side: RoadSide | None = None) -> Stage:
     """A street of 90 m along which the ego vehicle drives 60 m."""
     rng = np.random.default_rng(seed)
     plan = plan_roads(rng, "boston-seaport", 90.0, [140.0], (0.0, 0.0))
+    if side is not None:
+        plan = replace(plan, sides={-1: side, 1: side})
     ground = Ground(plan)
     pave(plan, ground)
     route = ego_route(plan, 0, 0, None)
@@ -120,3 +127,48 @@ def test_narrow_things_line_both_edges_of_the_pavement(monkeypatch: pytest.Monke
     assert ((d >= outer - 0.2) & (d <= outer + 0.4) | at_inner).all()
     # Two in five at the inner edge: of some 100, 40 with a deviation of sqrt(100 x 0.24) = 5.
     assert 0.2 < at_inner.mean() < 0.6
+
+
+@pytest.mark.parametrize("pavement_m", [2.0, 4.0])
+def test_cars_stand_on_pavements_where_there_is_no_bay(
+    pavement_m: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a car's width, at most 2.2 m, at least three tenths are on the pavement: its middle is
+    then 0.2 x 2.2 = 0.44 m before the kerb, and half its width behind it where all of it is. Places
+    vary by 0.08 m: half a metre is beyond all of them. It is lifted by the same share of the
+    pavement's level of 0.14 m.
+    """
+    side = RoadSide(bay_m=0.0, verge_m=0.0, pavement_m=pavement_m, forecourt_m=0.0)
+    district = replace(OLD_TOWN, pavement_parking=1.0, parked=(1.0, 1.0))
+    parked = list[tuple[float, float]]()
+
+    def record(
+        place: Callable[..., StaticPose],
+        kerb_m: float,
+        s: float,
+        d: float,
+        turn: float,
+        level_m: float = 0.0,
+    ) -> StaticPose:
+        parked.append((d - kerb_m, level_m))
+        return place(s, d, turn, level_m)
+
+    for seed in range(6):
+        stage = stage_of(seed, district, side)
+        recording = partial(record, stage.on_road, stage.plan.kerb_m(1))
+        monkeypatch.setattr(stage, "on_road", recording)
+        use_kerb(stage, 1)
+    middle_m, level_m = np.array(parked).T
+    on_pavement = level_m > 0  # all but the machines of road works
+    assert on_pavement.sum() > 30
+    assert middle_m[on_pavement].min() > -0.44 - 0.5 and middle_m[on_pavement].max() < 1.1 + 0.5
+    assert level_m.max() <= 0.14 + 1e-9
+    # With all four wheels on the wide pavement alone.
+    assert (level_m > 0.7 * 0.14 + 1e-9).any() == (pavement_m == 4.0)
+
+
+def test_no_car_stands_on_a_pavement_of_the_plain_town() -> None:
+    side = RoadSide(bay_m=0.0, verge_m=0.0, pavement_m=4.0, forecourt_m=0.0)
+    stage = stage_of(0, PLAIN, side)
+    use_kerb(stage, 1)
+    assert not any(actor.category == "vehicle.car" for actor in stage.actors)

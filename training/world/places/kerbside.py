@@ -57,6 +57,9 @@ class _Slot:
     """The d of the middle of the parking bay, or of the kerb where there is none."""
     turn: float
     """Yaw from the road's direction of a vehicle that parks in driving direction."""
+    on_pavement: float = 0.0
+    """Where there is no bay: the fraction of a car's width that is on the pavement; 0 if none park.
+    """
 
 
 def use_kerb(stage: Stage, side: int) -> None:
@@ -69,6 +72,7 @@ def use_kerb(stage: Stage, side: int) -> None:
     if stage.district is not PLAIN:
         required = required[: int(rng.random() < _SEEN_TO)]
         frequencies = _vary_uses(stage)
+    on_pavement = _pavement_parking(stage, side)
     shares = np.array(list(frequencies.values()))
     near_start, near_end = stage.ego_sd[0, 0] - 10, stage.ego_sd[-1, 0] + 35
     for start, end in stage.stretches(margin_m=6.0):
@@ -78,7 +82,17 @@ def use_kerb(stage: Stage, side: int) -> None:
                 use = required.pop()
             else:
                 use = str(rng.choice(list(frequencies), p=shares / shares.sum()))
-            s += _use(stage, use, _Slot(side, s, end, middle_d, turn))
+            s += _use(stage, use, _Slot(side, s, end, middle_d, turn, on_pavement))
+
+
+def _pavement_parking(stage: Stage, side: int) -> float:
+    """``_Slot.on_pavement`` of one side of the road, as frequent as it is in the district."""
+    rng, parts = stage.rng, stage.plan.sides[side]
+    share = stage.district.pavement_parking
+    # without a draw of a random number where no car may: the plain town stays what it is
+    if not share or parts.bay_m or parts.verge_m or rng.random() >= share:
+        return 0.0
+    return 1.0 if parts.pavement_m >= 3.0 and rng.random() < 0.5 else float(rng.uniform(0.3, 0.7))
 
 
 def _vary_uses(stage: Stage) -> dict[str, float]:
@@ -125,7 +139,7 @@ def _use(stage: Stage, use: str, slot: _Slot) -> float:
 
 
 def _park(stage: Stage, slot: _Slot, mesh: Mesh, attribute: str = "vehicle.parked") -> float:
-    """Parks a vehicle if there is a bay and no driveway; returns the length that it takes."""
+    """Parks a vehicle, if there is room and no driveway; returns the length that it takes."""
     rng, side = stage.rng, slot.side
     parts = stage.plan.sides[side]
     length, width = footprint_size(mesh)
@@ -133,11 +147,14 @@ def _park(stage: Stage, slot: _Slot, mesh: Mesh, attribute: str = "vehicle.parke
     if parts.bay_m > 4.0 and length < parts.bay_m + 0.5:
         across, length = rng.choice([-np.pi / 2, np.pi / 2]), width
     s = slot.s + length / 2
-    has_bay = parts.bay_m > 0
-    if has_bay and stage.no_driveway(s, side * (stage.plan.kerb_m(side) + 0.75), length / 2):
+    has_room = parts.bay_m > 0 or (slot.on_pavement and width < 2.2)
+    if has_room and stage.no_driveway(s, side * (stage.plan.kerb_m(side) + 0.75), length / 2):
         d = slot.middle_d + rng.normal(0, 0.08)
         turn = slot.turn + across + rng.normal(0, 0.015)
         level_m = stage.ground.level_m(parts.bay)
+        if not parts.bay_m:
+            d += side * width * (slot.on_pavement - 0.5)
+            level_m = slot.on_pavement * stage.ground.level_m(parts.pavement)
         stage.add_actor(mesh, stage.on_road(s, d, turn, level_m), attribute)
     return length + float(rng.uniform(0.7, 2.5))
 

@@ -71,7 +71,7 @@ def plan_oblique_streets(stage: Stage) -> list[ObliqueStreet]:
         way = np.arange(0.0, _LENGTH_M, CELL_M)
         heading = angle + float(rng.normal(0.0, 0.006)) * way
         steps = CELL_M * np.stack([np.cos(heading), np.sin(heading)], axis=1)
-        half, pavement = rng.choice([2.5, 3.0, 3.5]), rng.choice([0.0, 1.5, 2.0, 3.0])
+        half, pavement = rng.choice([2.5, 3.0, 3.5]), rng.choice([0.0, 2.0, 3.0, 4.0])
         streets.append(
             ObliqueStreet(
                 side, start + np.cumsum(steps, axis=0), heading, float(half), float(pavement)
