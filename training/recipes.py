@@ -197,13 +197,13 @@ def everyday_streets() -> TrainConfig:
 
 def paved_streets() -> TrainConfig:
     """The shipped checkpoint: ``everyday_streets``, trained further on drives with wide pavements,
-    posts along them, few people, and streets that fork at any angle.
+    posts and parked cars on them, few people, and streets that fork at any angle.
     """
     return replace(
         everyday_streets(),
         data=Path("data/mixed_paved"),
         out=Path("out/train/paved_streets"),
-        steps=3000,
+        steps=2400,
         start_from=Path("training/checkpoints/everyday_streets.safetensors"),
         start_without=(),
     )

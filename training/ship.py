@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.config import OccupancyConfig
@@ -46,6 +46,11 @@ class ShipConfig:
     """
     class_balance: float = 0.25
     """``LossWeights.class_balance`` of the training."""
+    average_with: Path | None = None
+    """Checkpoint of the same model, such as the one that the training started from: the mean of
+    both weights is shipped. What the training forgot comes back, most of what it learnt stays
+    (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+    """
     note: str = ""
     """What else users should know about how the model was trained."""
 
@@ -53,6 +58,8 @@ class ShipConfig:
 def ship(config: ShipConfig) -> dict[str, Any]:
     """Writes the shipped checkpoint and returns its scores, by data set."""
     model, _ = load_checkpoint(config.checkpoint)
+    if config.average_with is not None:
+        _average(model, config.average_with)
     if config.trained_on is not None:
         take_out_class_weights(model, _class_weights(config.trained_on, config, model.config))
     weights = {
@@ -74,8 +81,27 @@ def ship(config: ShipConfig) -> dict[str, Any]:
     made_by = {key: value for key, value in description["made_by"].items() if key in shipped_keys}
     if config.trained_on is not None:
         made_by["class_weights"] = f"taken out (class_balance {config.class_balance})"
+    if config.average_with is not None:
+        made_by["averaged_with"] = config.average_with.name
     _write(config.to, description | {"made_by": made_by | {"note": config.note, "scores": scores}})
     return scores
+
+
+def _average(model: nn.Module, path: Path) -> None:
+    """Replaces the model's weights by the mean of them and those of a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint is one of another model.
+    """
+    other, _ = load_checkpoint(path)
+    own, others = model.state_dict(), other.state_dict()
+    if {name: each.shape for name, each in own.items()} != {
+        name: each.shape for name, each in others.items()
+    }:
+        raise ValueError(f"{path} is a checkpoint of another model: its weights differ")
+    for name, tensor in own.items():
+        if tensor.is_floating_point():
+            tensor.lerp_(others[name], 0.5)
 
 
 def _class_weights(root: Path, config: ShipConfig, model: OccupancyConfig) -> Tensor:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,29 @@ def test_shipped_weights_are_half_as_large_and_load(trained: Path, box_town: Pat
     # As text, since the scores of classes that never occur are NaN, which equals nothing.
     assert json.dumps(description["made_by"]) == json.dumps(expected)
     assert scores["unseen_towns"]["frames"] == 6
+
+
+def test_the_mean_of_two_trainings_is_shipped(trained: Path, box_town: Path, tmp_path: Path):
+    other, to = tmp_path / "start.safetensors", tmp_path / "shipped.safetensors"
+    torch.manual_seed(1)
+    save_checkpoint(other, build_model(debug()), {})
+    ship(ShipConfig(trained, data=box_town, to=to, average_with=other))
+    first, second, shipped = load_file(trained), load_file(other), load_file(to)
+    assert not torch.equal(first["head.coarse.weight"], second["head.coarse.weight"])
+    for name in shipped:
+        mean = (first[name] + second[name]) / 2
+        torch.testing.assert_close(shipped[name].float(), mean.float(), atol=1e-3, rtol=1e-3)
+    _, description = load_checkpoint(to)
+    assert description["made_by"]["averaged_with"] == "start.safetensors"
+
+
+def test_another_model_is_not_averaged(trained: Path, box_town: Path, tmp_path: Path):
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, build_model(replace(debug(), channels=16)), {})
+    to = tmp_path / "shipped.safetensors"
+    with pytest.raises(ValueError, match="checkpoint of another model"):
+        ship(ShipConfig(trained, data=box_town, to=to, average_with=other))
+    assert not to.exists()
 
 
 def test_class_weights_are_taken_out_of_the_answers(trained: Path, box_town: Path, tmp_path: Path):
