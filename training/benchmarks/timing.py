@@ -32,10 +32,11 @@ def medians_ms(
 
 
 def describe_machine() -> str:
-    """Processor, number of cores, and versions of Python and torch."""
+    """Processor, the vector instructions that torch uses, number of cores, and versions."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     processor = next(models, platform.processor())
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{processor}, {os.cpu_count()} cores; {versions}"
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return f"{processor} ({vectors}), {os.cpu_count()} cores; {versions}"
