@@ -16,13 +16,18 @@ import numpy as np
 
 from occ_core.datasets.sensors import CameraSample, frame_from_sensors
 from occ_core.geometry.png import decode_png, is_png
-from occ_core.geometry.points import NO_BOX_M, accumulate_sweeps
+from occ_core.geometry.points import accumulate_sweeps
 from occ_core.geometry.poses import invert_pose
 from occ_core.taxonomy import DriveContext
 from occ_core.types import Frame
 
 INTENSITY_SCALE = 255.0
 """KITTI's remission is 0..1, nuScenes' intensity 0..255."""
+EGO_BOX_M = (-2.0, -1.6, -1.3, 2.8, 1.6, 0.3)
+"""The recording car in the frame of its scanner, in the form of ``geometry.points.EGO_BOX_M``. Some
+35 returns a scan, without a class, are from its roof: -1.5 < x < 2.6, |y| < 1.5, -0.94 < z < -0.5;
+the ground is at -1.7.
+"""
 _ODOMETRY = "it is part of the download 'odometry data set' of KITTI"
 
 
@@ -139,8 +144,7 @@ class KittiSequence:
         pose = grid_from_velodyne @ self.velodyne_from_camera
         return frame_from_sensors(
             [png_sample(path, self.intrinsics, pose, image_size)],
-            # The scanner stands on the roof's edge: the released scans hold no returns of the car.
-            accumulate_sweeps(sweeps, grid_from_velodyne, NO_BOX_M),
+            accumulate_sweeps(sweeps, grid_from_velodyne, EGO_BOX_M, np.eye(4)),
             self.world_from_velodyne[scan] @ invert_pose(grid_from_velodyne),
             self.stamps_ns[scan],
             DriveContext("clear", "unknown"),

@@ -21,11 +21,12 @@ from occ_core.datasets.benchmark_data import KeyframeOccupancy
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.keyframe_labels import KeyframeBenchmark, keyframe_label_path
 from occ_core.datasets.kitti_360 import Kitti360Occupancy
+from occ_core.datasets.kitti_sequence import EGO_BOX_M as KITTI_EGO_BOX_M
 from occ_core.datasets.kitti_sequence import KittiSequence
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe
 from occ_core.datasets.samples import OccupancySample
 from occ_core.datasets.semantic_kitti_voxels import SemanticKittiOccupancy
-from occ_core.geometry.points import EGO_BOX_M, NO_BOX_M
+from occ_core.geometry.points import EGO_BOX_M
 from occ_core.labels.benchmarks import BENCHMARKS, KITTI_GRID
 from occ_core.labels.raw_ids import SEMANTIC_KITTI_RAW
 from training.benchmarks.definition import Benchmark
@@ -211,7 +212,7 @@ def _plain_kitti(root: Path) -> Plain:
         points = scan.reshape(-1, 4) * [1, 1, 1, 255]
         clouds.append((points, sequence.world_from_velodyne[number], sequence.stamps_ns[number]))
     image = _plain_image(sequence.folder / "image_2" / "000004.png")
-    return labels, [image], _plain_join(clouds, np.eye(4), NO_BOX_M)
+    return labels, [image], _plain_join(clouds, np.eye(4), KITTI_EGO_BOX_M)
 
 
 @contextmanager

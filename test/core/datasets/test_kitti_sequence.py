@@ -25,6 +25,17 @@ def test_a_part_of_a_sequence_keeps_its_numbers(tmp_path: Path) -> None:
     np.testing.assert_allclose(sequence.world_from_velodyne[0] @ [0, 0, 0, 1], [0, 0, 8, 1])
 
 
+def test_returns_of_the_recording_car_are_left_out(tmp_path: Path) -> None:
+    """A point on its roof, one on the road beside it, and one 10 m ahead; the grid is turned by 90
+    degrees, and the box with the scanner's frame, not with the grid's.
+    """
+    scan = np.array([[2.5, 0.5, -0.9, 0.2], [2.5, 0.5, -1.7, 0.2], [10.0, 2.0, -1.0, 0.2]], "f4")
+    sequence = KittiSequence.read(write_kitti_scan(tmp_path, 0, scan))
+    turned = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    points = sequence.frame(0, (32, 64), 0.0, turned).points[0].numpy()
+    np.testing.assert_allclose(points[:, :3], [[-0.5, 2.5, -1.7], [-2.0, 10.0, -1.0]], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("points", "words"),
     [
