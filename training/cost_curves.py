@@ -178,7 +178,8 @@ def measure(config: CostCurvesConfig) -> Cost:
     quantity, value = config.quantities[0], config.values[0]
     engine = OccupancyEngine(changed_model(config.checkpoint, quantity, value))
     shape = engine.model.config
-    frame, _ = NuScenesFrames(config.data, None, None, shape.image_size, 9, shape.grid)[0]
+    # labels, which are not looked at, exist for the usual grid alone; a frame is that of any grid
+    frame, _ = NuScenesFrames(config.data, image_size=shape.image_size)[0]
     frame = fitted(frame, quantity, value)
     filling = shape.temporal.frames if shape.temporal is not None else 1
     clock = Clock([], [])

@@ -19,6 +19,7 @@ import tyro
 
 from training.results import code_tables, yardstick_tables
 from training.results import result_tables as tables
+from training.results.costs_table import costs_table
 from training.results.labels_table import labels_table
 from training.results.plan_table import stored_plan_table
 from training.results.real_voxels_table import real_voxels_table
@@ -187,6 +188,14 @@ SECTIONS = (
         tables.profile_table,
     ),
     Section(
+        "What time and memory grow with",
+        "cost_curves.json",
+        "An answer of the shipped model, of which one thing at a time is changed. Processor time "
+        "is the sum over the threads. *Knee*: the value at which an answer takes twice as long as "
+        "at the cheapest one.",
+        costs_table,
+    ),
+    Section(
         "Time and memory",
         "efficiency.json",
         "A keyframe, batch 1, with TACOcc's fuser and memory except in *base alone*; random "
@@ -316,23 +325,17 @@ MODEL_ROWS = (
     "TPVFormer + GaussRender",
     "SurroundOcc + GaussRender",
 )
+_tacocc = partial(tables.ablation_table, "tacocc", tables.TACOCC)
+_gaussrender = partial(tables.ablation_table, "gaussrender", tables.GAUSSRENDER)
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "results": tables.readme_table,
-    "tacocc fusion": partial(tables.ablation_table, "tacocc", tables.TACOCC, chosen=FUSION_ROWS),
-    "tacocc memory": partial(tables.ablation_table, "tacocc", tables.TACOCC, chosen=MEMORY_ROWS),
-    "tacocc renderer": partial(
-        tables.ablation_table, "tacocc", tables.TACOCC, chosen=RENDERER_ROWS
-    ),
+    "tacocc fusion": partial(_tacocc, chosen=FUSION_ROWS),
+    "tacocc memory": partial(_tacocc, chosen=MEMORY_ROWS),
+    "tacocc renderer": partial(_tacocc, chosen=RENDERER_ROWS),
     "vlmfusion": partial(tables.ablation_table, "vlmfusion", tables.VLMFUSION),
-    "gaussrender terms": partial(
-        tables.ablation_table, "gaussrender", tables.GAUSSRENDER, chosen=TERM_ROWS
-    ),
-    "gaussrender cameras": partial(
-        tables.ablation_table, "gaussrender", tables.GAUSSRENDER, chosen=CAMERA_ROWS
-    ),
-    "gaussrender models": partial(
-        tables.ablation_table, "gaussrender", tables.GAUSSRENDER, chosen=MODEL_ROWS
-    ),
+    "gaussrender terms": partial(_gaussrender, chosen=TERM_ROWS),
+    "gaussrender cameras": partial(_gaussrender, chosen=CAMERA_ROWS),
+    "gaussrender models": partial(_gaussrender, chosen=MODEL_ROWS),
     "parameters": lambda _: code_tables.parameters_table(),
     "launch arguments": lambda _: code_tables.launch_table(ROOT / "launch" / "bringup.launch.py"),
     "presets": lambda _: code_tables.presets_table(),
