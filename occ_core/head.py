@@ -128,10 +128,9 @@ class OccupancyHead(nn.Module):
         sample_heights: SamplePoints,
     ) -> ChildFeatures:
         """The function that computes the features of children at their own centres."""
-        rows = self.lidar_rows(lidar)
+        rows, dtype = self.lidar_rows(lidar), volume.dtype
         # channels last: the channels of a voxel are then gathered as one row; and in float32, in
         # which ``interpolate`` adds, or every chunk of children would convert the volume anew
-        dtype = volume.dtype
         volume = volume.float().contiguous(memory_format=torch.channels_last_3d)
         one_hot = torch.eye(self.ratio**3, dtype=dtype, device=volume.device)
 

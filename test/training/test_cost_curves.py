@@ -89,34 +89,40 @@ def test_the_knee_is_where_the_time_has_doubled():
     assert knee(costs[:2]) is None
 
 
-def test_a_grid_that_has_no_labels_is_measured_too(box_town: Path, tmp_path: Path):
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A checkpoint of the smallest model."""
+    path = tmp_path / "small.safetensors"
+    save_checkpoint(path, build_model(debug()), {})
+    return path
+
+
+def test_a_grid_that_has_no_labels_is_measured_too(box_town: Path, small: Path):
     """Labels are those of SurroundOcc's range alone, and no answer needs them."""
-    checkpoint = tmp_path / "small.safetensors"
-    save_checkpoint(checkpoint, build_model(debug()), {})
     config = CostCurvesConfig(
         quantities=("range_m",),
         values=(32.0,),
         data=box_town,
-        checkpoint=checkpoint,
+        checkpoint=small,
         repeats=1,
         here=True,
     )
     assert measure(config).cpu_ms > 0
 
 
-def test_curves_are_measured_written_and_drawn(box_town: Path, tmp_path: Path, monkeypatch, capfd):
+def test_curves_are_measured_written_and_drawn(
+    box_town: Path, small: Path, tmp_path: Path, monkeypatch, capfd
+):
     def here(program: str, name: str, options: list[str]) -> dict[str, float]:
         assert program == "training.cost_curves"
         return asdict(measure(tyro.cli(CostCurvesConfig, args=["--here", *options])))
 
     monkeypatch.setattr(module, "measure_in_own_process", here)
-    checkpoint = tmp_path / "small.safetensors"
-    save_checkpoint(checkpoint, build_model(debug()), {})
     config = CostCurvesConfig(
         quantities=("points",),
         values=(10.0,),
         data=box_town,
-        checkpoint=checkpoint,
+        checkpoint=small,
         repeats=1,
         out=tmp_path / "curves.json",
         picture=tmp_path / "curves.png",

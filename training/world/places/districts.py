@@ -62,6 +62,10 @@ class District:
     is_rural: bool = False
     """Whether the horizon is woods instead of high blocks."""
 
+    def fewer(self, usual: int) -> int:
+        """As many people as the plain town's ``usual``, or fewer where the district has fewer."""
+        return round(usual * min(self.people, 1.0))
+
 
 PLAIN = District()
 

@@ -28,11 +28,9 @@ def put_look_alike(stage: Stage, s: float, d: float, side: int) -> None:
     match kind:
         case "post":
             for step in np.arange(int(rng.integers(1, 6))) * rng.uniform(0.9, 2.0):
-                stage.put(
-                    f"post {variant}", lambda: draw_post(rng), s + step, d, turn, blocks_m=0.3
-                )
+                put_post(stage, variant, s + step, d, turn)
         case "pole":
-            stage.put(f"pole {variant}", lambda: draw_utility_pole(rng), s, d, turn, blocks_m=0.3)
+            put_pole(stage, variant, s, d, turn)
         case "column":
             name = f"column {variant}"
             stage.put(name, lambda: draw_advertising_column(rng), s, d, turn, blocks_m=0.9)
@@ -49,3 +47,13 @@ def put_look_alike(stage: Stage, s: float, d: float, side: int) -> None:
             stage.put_once(draw_container(rng), s, behind, along)
             xy = stage.plan.world(s + np.array([-2.0, 0.0, 2.0]), np.full(3, behind))
             stage.clearance.block(xy, 1.5)
+
+
+def put_post(stage: Stage, variant: int, s: float, d: float, turn: float) -> None:
+    """Puts one of three posts."""
+    stage.put(f"post {variant}", lambda: draw_post(stage.rng), s, d, turn, blocks_m=0.3)
+
+
+def put_pole(stage: Stage, variant: int, s: float, d: float, turn: float) -> None:
+    """Puts one of three utility poles."""
+    stage.put(f"pole {variant}", lambda: draw_utility_pole(stage.rng), s, d, turn, blocks_m=0.3)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from training.world.places.look_alikes import put_pole, put_post
 from training.world.places.planting import plant_shrub
 from training.world.places.stage import Stage
-from training.world.things.props.boxes import draw_post, draw_utility_pole
 from training.world.things.props.signals import draw_sign
 
 _KINDS = ("post", "sign", "pole", "tree", "shrub")
@@ -37,14 +37,12 @@ def _put(stage: Stage, s: float, d: float) -> None:
     kind, turn = str(rng.choice(_KINDS, p=_SHARES)), rng.uniform(0, 6.28)
     match kind:
         case "post":
-            name = f"post {int(rng.integers(3))}"
-            stage.put(name, lambda: draw_post(rng), s, d, turn, blocks_m=0.3)
+            put_post(stage, int(rng.integers(3)), s, d, turn)
         case "sign":
             name, turn = f"sign {int(rng.integers(5))}", rng.choice([0.0, np.pi])
             stage.put(name, lambda: draw_sign(rng), s, d, turn, blocks_m=0.4)
         case "pole":
-            name = f"pole {int(rng.integers(3))}"
-            stage.put(name, lambda: draw_utility_pole(rng), s, d, turn, blocks_m=0.3)
+            put_pole(stage, int(rng.integers(3)), s, d, turn)
         case "tree":
             stage.tree(s, d, ("young", "sapling", "columnar"))
         case "shrub":

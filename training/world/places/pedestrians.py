@@ -40,14 +40,9 @@ def _pavements_of_main_road(stage: Stage) -> None:
         _walk(stage, kind, (s - step, d), (s + step, d), 20.0)
 
 
-def _fewer(stage: Stage, usual: int) -> int:
-    """The usual number of people, or fewer where the district has fewer."""
-    return round(usual * min(stage.district.people, 1.0))
-
-
 def _pavements_of_cross_street(stage: Stage, cross: CrossStreet) -> None:
     rng = stage.rng
-    for _ in range(_fewer(stage, 8)):
+    for _ in range(stage.district.fewer(8)):
         side = int(rng.choice(cross.sides))
         along = int(rng.choice([-1, 1]))
         s = cross.s_m + along * (cross.half_m + cross.pavement_m * rng.uniform(0.3, 0.8))
@@ -59,7 +54,7 @@ def _pavements_of_cross_street(stage: Stage, cross: CrossStreet) -> None:
 def _zebra_crossings(stage: Stage, cross: CrossStreet) -> None:
     """People who cross the main road while its traffic waits."""
     rng, plan = stage.rng, stage.plan
-    for _ in range(_fewer(stage, 12)):
+    for _ in range(stage.district.fewer(12)):
         along, direction = int(rng.choice([-1, 1])), int(rng.choice([-1, 1]))
         s = cross.s_m + along * (cross.half_m + cross.corner_m + 1.5 + rng.uniform(-1.1, 1.1))
         start_d, end_d = (

@@ -195,7 +195,7 @@ def _cyclists(stage: Stage) -> None:
     rng, plan = stage.rng, stage.plan
     reach = 150.0
     usual = _PLAIN_CYCLISTS if stage.district is PLAIN else _CYCLISTS
-    for _ in range(round(usual * min(stage.district.people, 1.0))):
+    for _ in range(stage.district.fewer(usual)):
         side = int(rng.choice([-1, 1]))
         direction = 1 if side == plan.driving_side else -1
         on_pavement = rng.random() < 0.5
