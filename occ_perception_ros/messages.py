@@ -138,16 +138,16 @@ def points_from_message(
             row[:] = cloud[name]
     kinds = np.empty(len(cloud), np.uint8)
     classify_points(rows, MAX_COORDINATE_M, kinds)
-    counts["not_finite"] = int(np.count_nonzero(kinds == NOT_FINITE))
-    counts["zero"] = int(np.count_nonzero(kinds == ZERO))
-    if far := int(np.count_nonzero(kinds == FAR)):
-        counts["out_of_range"] = far
-    kept = np.flatnonzero(kinds == KEPT)
-    if max_points is not None and len(kept) > max_points:
-        counts["over_limit"] = len(kept)
-        kept = kept[:: -(-len(kept) // max_points)]
-        counts["over_limit"] -= len(kept)
-    points = rows if len(kept) == len(cloud) else np.take(rows, kept, axis=1)
+    points = rows
+    if kinds.any():  # something else than KEPT, which is rare
+        counts["not_finite"] = int(np.count_nonzero(kinds == NOT_FINITE))
+        counts["zero"] = int(np.count_nonzero(kinds == ZERO))
+        if far := int(np.count_nonzero(kinds == FAR)):
+            counts["out_of_range"] = far
+        points = np.compress(kinds == KEPT, rows, axis=1)
+    if max_points is not None and (kept := points.shape[1]) > max_points:
+        points = np.ascontiguousarray(points[:, :: -(-kept // max_points)])
+        counts["over_limit"] = kept - points.shape[1]
     _scale_intensity(points[3], intensity_max, counts)
     return points.T, counts
 

@@ -21,7 +21,7 @@ from occ_perception_ros.voxel_loops import (
     cell_centres,
     check_shape,
     road_levels,
-    write_centres,
+    write_records,
 )
 
 FREE, OCCUPIED, UNKNOWN = 0, 100, -1
@@ -110,9 +110,9 @@ def _records(
     check_shape(labels, grid)
     records = np.zeros(len(chosen), dtype)
     words = records.view(np.float32).reshape(len(chosen), dtype.itemsize // 4)
-    write_centres(chosen, words, *cell_centres(grid))
-    records["label"] = labels.reshape(-1)[chosen]
-    records["probability"] = probability.reshape(-1)[chosen]
+    octets = records.view(np.uint8).reshape(len(chosen), dtype.itemsize)
+    values = labels.reshape(-1), probability.reshape(-1)
+    write_records(chosen, *values, words, octets, *cell_centres(grid))
     return records
 
 

@@ -53,6 +53,34 @@ def write_centres(
 
 
 @kernel
+def write_records(
+    voxels: np.ndarray,
+    labels: np.ndarray,
+    probability: np.ndarray,
+    words: np.ndarray,
+    octets: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+) -> None:
+    """Writes the centres of voxels, their labels and probabilities into records of 20 bytes.
+
+    Args:
+        voxels: int ``[N]``, their numbers in the flattened grid.
+        labels: uint8 ``[X * Y * Z]``.
+        probability: float32 ``[X * Y * Z]``.
+        words: float32 ``[N, 5]``, the records: 0 to 2 become the centre, 4 the probability.
+        octets: uint8 ``[N, 20]``, the same memory: 12 becomes the label.
+        x: see ``write_centres``, as ``y`` and ``z``.
+    """
+    write_centres(voxels, words, x, y, z)
+    for number in range(len(voxels)):
+        voxel = voxels[number]
+        octets[number, 12] = labels[voxel]
+        words[number, 4] = probability[voxel]
+
+
+@kernel
 def road_levels(labels: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     """The lowest driveable voxel of each column: its level, int64 ``[X, Y]``, or -1.
 

@@ -60,7 +60,7 @@ FLOORS = {
     "occ_perception_ros": (
         "ranges cdr topics rviz_config worker process transforms clouds grid_info lenses jpeg_scan "
         "jpeg_codes jpeg_runs pixel_formats image_files image_stream yaml_files throttled_log "
-        "truth_scores parameter_fields launch_parameters voxel_loops can",
+        "truth_scores parameter_fields launch_parameters voxel_loops lidar_lines can",
         "sensor_health",
         "sync_config",
         "synchronizer diagnostics calibration context",

@@ -258,7 +258,7 @@ def _gaussrender_baselines() -> list[Row]:
         "whole model": (whole, 1),
         "TPVFormer": (camera_only | {"tpvformer": tpvformer}, 4),
         "SurroundOcc": (camera_only | {"surroundocc": surroundocc}, 4),
-        "Symphonies": (camera_only | {"symphonies": symphonies}, 4),
+        "Symphonies": (camera_only | {"symphonies": symphonies}, 2),
     }
     return [
         Row(name, (name,), model, steps_factor=steps_factor)

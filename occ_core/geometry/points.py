@@ -95,9 +95,8 @@ def accumulate_sweeps(
         grid_from_sensor = (
             grid_from_newest if stamp_ns == newest_ns else grid_from_world @ world_from_sensor
         )
-        start = filled
-        filled += _fill(joined[start:], points, grid_from_sensor, box_from_newest, box_m)
-        joined[start:filled, 4] = (newest_ns - stamp_ns) * 1e-9
+        age_s = (newest_ns - stamp_ns) * 1e-9
+        filled += _fill(joined[filled:], points, grid_from_sensor, box_from_newest, box_m, age_s)
     return joined[:filled]
 
 
@@ -107,6 +106,7 @@ def _fill(
     grid_from_sensor: np.ndarray,
     box_from_sensor: np.ndarray,
     box_m: np.ndarray,
+    age_s: float,
 ) -> int:
     """Moves the returns of a sweep into the first rows of ``joined``; returns their number."""
     # Always in this layout, writable: the loop is compiled anew for any other.
@@ -115,7 +115,7 @@ def _fill(
     grid_from_sensor, box_from_sensor = (
         pose.astype(np.float32, order="C") for pose in (grid_from_sensor, box_from_sensor)
     )
-    return move_returns(rows, grid_from_sensor, box_from_sensor, box_m, joined)
+    return move_returns(rows, grid_from_sensor, box_from_sensor, box_m, age_s, joined)
 
 
 def project_points(

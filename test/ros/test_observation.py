@@ -13,13 +13,7 @@ from occ_core.ops.line_of_sight import CROSSED, ENDED, UNSEEN
 from occ_core.types import DriveContext, Frame, Occupancy
 from occ_core.voxel_grid import VoxelGrid
 from occ_perception_ros.frame_parts import FrameParts, NoSweep, PlacedSweep
-from occ_perception_ros.observation import (
-    _flat_voxels,
-    _last_of_each,
-    _where_lines_leave,
-    grid_info,
-    seen_voxels,
-)
+from occ_perception_ros.observation import grid_info, seen_voxels
 
 GRID = VoxelGrid((-4.0, -4.0, -1.0, 4.0, 4.0, 1.0), 0.5)  # 16 x 16 x 4; (0.25,) * 3 is in (8, 8, 2)
 STAMP, NS = 10_000_000_000, 1_000_000_000
@@ -143,46 +137,3 @@ def test_the_grid_info_is_of_the_answer() -> None:
     assert info.class_names[CAR] == "car" and info.colours[CAR] == (255, 158, 0)
     assert info.checkpoint == "a sha256:0"
     assert grid_info(replace(answer(), checkpoint=""), "lidar_top") != info
-
-
-def test_of_the_points_in_a_voxel_the_last_one_is_chosen() -> None:
-    voxels = np.random.default_rng(0).integers(-2, 40, 200).astype(np.int32)
-    last_of_voxel = {voxel: position for position, voxel in enumerate(voxels.tolist())}
-    last = {position for voxel, position in last_of_voxel.items() if voxel >= 0}
-    assert _last_of_each(voxels, 40).tolist() == sorted(last, reverse=True)
-    assert not len(_last_of_each(voxels[:0], 40))
-
-
-def test_lines_leave_where_the_plain_formula_says() -> None:
-    low, high = np.array(GRID.range_m[:3]), np.array(GRID.range_m[3:])
-    random = np.random.default_rng(0)
-    origins = random.uniform(low, high, (3000, 3))
-    ends = (4 * random.uniform(low, high, (3000, 3))).astype(np.float32)
-    origins[:9] = 0.25
-    ends[:9] = [[9, 0.25, 0.25], [0.25, -9, 0.25], [0.25, 0.25, 9]] * 3  # along an axis
-    ends = ends[~((ends >= low) & (ends < high)).all(axis=1)]
-    origins = origins[: len(ends)]
-    each = np.arange(len(ends))
-    lines = origins, each, ends[::-1].copy(), each[::-1].copy()
-    found = _where_lines_leave(*lines, low, high, GRID.voxel_size_m, GRID.shape)
-    ways = ends - origins
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = (np.where(ways > 0, high, low) - origins) / ways
-    leaves = np.where(ways == 0, np.inf, shares).min(axis=1)
-    cells = np.floor((origins + leaves[:, None] * ways - low) / GRID.voxel_size_m)
-    cells = np.clip(cells, 0, np.array(GRID.shape) - 1).astype(np.int64)
-    assert np.array_equal(found, np.ravel_multi_index(tuple(cells.T), GRID.shape))
-
-
-def test_points_are_in_the_voxels_of_the_plain_formula() -> None:
-    random = np.random.default_rng(0)
-    grid = VoxelGrid((-4.1, -4.2, -1.3, 4.1, 4.2, 1.3), 0.1)  # 82 x 84 x 26
-    points = random.uniform(-5, 5, (5000, 5)).astype(np.float32)
-    points[:3, :3] = [grid.min_m, grid.range_m[3:], (np.nan, 0, 0)]
-    min_m = np.array(grid.min_m, np.float32)
-    found = _flat_voxels(points, min_m, np.float32(1 / grid.voxel_size_m), grid.shape)
-    cells = np.floor((points[:, :3] - min_m) * np.float32(1 / grid.voxel_size_m))
-    inside = ((cells >= 0) & (cells < grid.shape)).all(axis=1)
-    assert found.dtype == np.int32 and (found[~inside] == -1).all() and not inside[2]
-    expected = np.ravel_multi_index(tuple(cells[inside].astype(np.int64).T), grid.shape)
-    assert inside[0] and np.array_equal(found[inside], expected)

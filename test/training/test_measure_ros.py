@@ -38,6 +38,8 @@ def test_a_frame_has_its_stages(box_town: Path, tmp_path: Path) -> None:
     assert found["overhead"] == pytest.approx(others / stages["model"])
     # Of two frames the second alone counts, so that its stages add up to the total.
     assert found["frames"] == 2 and found["total_ms"] == pytest.approx(sum(stages.values()))
+    files = [path.stat().st_size for path in box_town.glob("samples/CAM_*/*.jpg")]
+    assert 0 < found["image_kb"] < sum(files) / len(files) / 1000  # coarser than the town's own
     assert 0 < found["occupied"] < SURROUNDOCC_GRID.shape[0] ** 2 * 4
 
 

@@ -57,8 +57,9 @@ def _frame_rows(frame: dict[str, Any]) -> list[tuple[str, str]]:
     if not frame:
         return []
     stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in frame["cpu_ms"].items())
+    size = f"{frame['occupied']:.0f} voxels are occupied, an image has {frame['image_kb']:.0f} kB"
     return [
-        ("a frame, ms of processor time", f"{stages}; {frame['occupied']:.0f} voxels are occupied"),
+        ("a frame, ms of processor time", f"{stages}; {size}"),
         ("a frame, all but the model over the model", f"{frame['overhead']:.0%}"),
         (
             "first frame, ms of processor time",

@@ -16,10 +16,11 @@ def move_returns(
     a_from_sensor: np.ndarray,
     box_from_sensor: np.ndarray,
     box_m: np.ndarray,
+    age_s: float,
     moved: np.ndarray,
 ) -> int:
-    """Writes x, y, z in frame a, and the intensity, of the returns of a sweep into the first rows
-    of ``moved``; returns their number.
+    """Writes x, y, z in frame a, the intensity and the age of the returns of a sweep into the first
+    rows of ``moved``; returns their number.
 
     Points that are not finite, that lie at the sensor's origin or inside the box are left out.
 
@@ -28,7 +29,8 @@ def move_returns(
         a_from_sensor: float32 [4, 4].
         box_from_sensor: float32 [4, 4], to the frame of the box.
         box_m: float32 [6], in the form of ``geometry.points.EGO_BOX_M``.
-        moved: float32 [>=N, >=4]; the row behind the last return may be written to as well.
+        age_s: the age of all points.
+        moved: float32 [>=N, 5]; the row behind the last return may be written to as well.
     """
     kept = _are_returns(rows, box_from_sensor, box_m)
     number = 0
@@ -37,6 +39,7 @@ def move_returns(
         for axis in range(3):
             moved[number, axis] = _place(a_from_sensor, axis, x, y, z)
         moved[number, 3] = rows[3, point]
+        moved[number, 4] = age_s
         number += kept[point]  # instead of a branch: a point that is left out is overwritten
     return number
 

@@ -45,10 +45,10 @@ def test_returns_are_those_of_numpy():
     box_m = np.array(EGO_BOX_M, np.float32)
     expected = moved_by_numpy(points, pose, box_pose, box_m)
     moved = np.full((len(points), 5), 7.0, np.float32)
-    number = move_returns(points.T.copy(), pose, box_pose, box_m, moved)
+    number = move_returns(points.T.copy(), pose, box_pose, box_m, 0.5, moved)
     assert number == len(expected) and 2000 < number < 2938
     np.testing.assert_array_equal(moved[:number, :4], expected)
-    assert (moved[:, 4] == 7.0).all()
+    assert (moved[:number, 4] == 0.5).all() and (moved[number + 1 :] == 7.0).all()
 
 
 def test_points_on_the_faces_of_the_box_stay():
@@ -57,7 +57,7 @@ def test_points_on_the_faces_of_the_box_stay():
     pose = np.eye(4, dtype=np.float32)
     moved = np.zeros((2, 5), np.float32)
     box_m = np.array([-1, -1, -1, 1, 1, 1], np.float32)
-    assert move_returns(points.T.copy(), pose, pose, box_m, moved) == 1
+    assert move_returns(points.T.copy(), pose, pose, box_m, 0.0, moved) == 1
     assert moved[0].tolist() == [1.0, 0.0, 0.0, 5.0, 0.0]
 
 

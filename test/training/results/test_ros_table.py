@@ -18,6 +18,7 @@ def test_each_part_has_its_rows(tmp_path: Path) -> None:
                 },
                 "frame": {
                     "occupied": 7.0,
+                    "image_kb": 205.6,
                     "cpu_ms": {"decode": 10.0, "model": 40.0},
                     "overhead": 0.25,
                     "first_ms": 55.0,
@@ -33,7 +34,8 @@ def test_each_part_has_its_rows(tmp_path: Path) -> None:
         "| sets of 3 sweeps in three passes, all | ours 3 / 3, 10.0 us a message; "
         "message_filters 3 / 1, 250.0 us a message |",
         "| sets of 3 sweeps in three passes, one | ours 3 / 3, 10.0 us a message |",
-        "| a frame, ms of processor time | decode 10, model 40; 7 voxels are occupied |",
+        "| a frame, ms of processor time | decode 10, model 40; 7 voxels are occupied, an image "
+        "has 206 kB |",
         "| a frame, all but the model over the model | 25% |",
         "| first frame, ms of processor time | 55, later ones 50 |",
         "| nuscenes_to_bag, a scene of 20 s | 2.0 s of processor time, 100 MB |",
