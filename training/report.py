@@ -251,9 +251,9 @@ SECTIONS = (
         "Labels made from drives",
         "labels.json",
         "`training.make_labels` on drives whose labels are known exactly (`training.make_world "
-        "--scenes 3 --seed 5 --keyframes 10 --image-size 64 176`; in two of the three the car "
-        "stands still throughout), and on twenty real scans, where the truth is a vote of the same "
-        "scans' points without any filling. [What counts](data.md#labels-of-your-own-drives). "
+        "--scenes 6 --seed 5 --keyframes 40 --image-size 64 176`, each as long as one of nuScenes; "
+        "in three the car moves 7 m at most), and on twenty real scans, where the truth is a vote "
+        "of their points without any filling. [What counts](data.md#labels-of-your-own-drives). "
         "*Found*: share of the true voxels that are occupied at all; *agreement*: of these, where "
         "a class was given, the share that has the right one. Filled ground between two classes "
         "has none: in the towns it counts as occupied, on SemanticKITTI, whose layout calls it "

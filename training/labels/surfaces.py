@@ -28,6 +28,10 @@ _OBJECT_KINDS = 1 << 20
 _GROUND_PITCH = 2
 """Cells between two points of the ground that is filled in."""
 _MAX_RANGE_M = 120.0
+_STILL_M = 10.0
+"""Where the LiDAR moves further, its rings sweep over what lies between them, and what they leave
+out is mostly empty; a car that stands sees the same rings again and again.
+"""
 _CLASS_REACH_M = 1.5
 """Sweeps between keyframes have no classes: a point of theirs takes that of the nearest point that
 has one. The rings of nuScenes' LiDAR meet the ground up to a few metres apart.
@@ -58,7 +62,8 @@ def gather(drive: LabelDrive, cell_m: float, *, dense: bool = True) -> DriveSurf
     Args:
         drive: the sweeps, tracks and keyframes.
         cell_m: edge length of the cells in which points are gathered.
-        dense: whether to add what lies between the LiDAR's rings, and unseen sides of objects.
+        dense: whether to add what lies between the LiDAR's rings, on objects and, if it stands, on
+            all else, and unseen sides of objects.
     """
     world_from_map = np.eye(4)
     world_from_map[:3, 3] = drive.sweeps[0].world_from_lidar[:3, 3]
@@ -66,6 +71,7 @@ def gather(drive: LabelDrive, cell_m: float, *, dense: bool = True) -> DriveSurf
     static, objects = CellMap(cell_m), [CellMap(cell_m) for _ in drive.tracks]
     keyframes = {keyframe.sweep for keyframe in drive.keyframes}
     boxes = _Boxes(drive)
+    stands = _way_m(drive.sweeps) < _STILL_M
     moments = {}
     for number, sweep in enumerate(drive.sweeps):
         owner, local = boxes.owners(number)
@@ -82,7 +88,8 @@ def gather(drive: LabelDrive, cell_m: float, *, dense: bool = True) -> DriveSurf
         if dense and sweep.rings is not None:
             added, like = _between_rings(sweep, sweep.rings, owner, moves, drive.ground, cell_m)
             stays = owner[like] < 0
-            static.add(transform_points(map_from_lidar, added[stays]), classes[like[stays]])
+            if stands:
+                static.add(transform_points(map_from_lidar, added[stays]), classes[like[stays]])
             for index in np.unique(owner[like[~stays]]).tolist():
                 chosen = owner[like] == index
                 own = boxes.in_box(index, number, added[chosen])
@@ -100,6 +107,12 @@ def gather(drive: LabelDrive, cell_m: float, *, dense: bool = True) -> DriveSurf
         ground_area=_GROUND_PITCH**2,
         moments=moments,
     )
+
+
+def _way_m(sweeps: Sequence[LabelSweep]) -> float:
+    """Diagonal of the rectangle that holds all places of the LiDAR, in metres."""
+    places = np.array([sweep.world_from_lidar[:2, 3] for sweep in sweeps])
+    return float(np.linalg.norm(np.ptp(places, axis=0)))
 
 
 def _between_rings(
