@@ -63,7 +63,8 @@ class Section:
         about = [self.text]
         if stored:
             machines = stored.get("machines") or [stored.get("machine", "")]
-            about += [f"Measured on: {machine}." for machine in machines if machine]
+            known = [machine for machine in machines if machine]
+            about += [f"Measured on: {' and '.join(known)}."] if known else []
         place = f"[`{self.file}`](results/{self.file})" if stored else f"`{self.file}`"
         source = f"Stored in {place}, written by `{command}`."
         table = self.table(results) if stored else "*Not stored yet.*"
@@ -217,7 +218,7 @@ SECTIONS = (
     Section(
         "GaussRender's cameras, terms and models",
         "gaussrender.json",
-        f"{PAIRED} TPVFormer and SurroundOcc: 3200 steps. The loss takes part in the second half.",
+        f"{PAIRED} TPVFormer, SurroundOcc: 3200 steps; Symphonies: 1600. The loss sets in halfway.",
         partial(tables.ablation_table, "gaussrender", tables.GAUSSRENDER),
     ),
     Section(
