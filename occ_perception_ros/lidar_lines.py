@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from occ_core.ops.cpu.grid import KernelGrid, voxel_at
 from occ_core.ops.cpu.kernel import kernel
 from occ_core.voxel_grid import VoxelGrid
 
@@ -28,7 +29,9 @@ def newest_lines(
         Positions of the chosen points, the last one first, and of their sweeps; int64 ``[M]`` each.
     """
     low_m, high_m = np.array(grid.range_m[:3]), np.array(grid.range_m[3:])
-    return _newest_lines(points, origins, ages_s, low_m, high_m, grid.voxel_size_m, grid.shape)
+    return _newest_lines(
+        points, origins, ages_s, KernelGrid.of(grid), low_m, high_m, grid.voxel_size_m
+    )
 
 
 @kernel
@@ -36,21 +39,19 @@ def _newest_lines(
     points: np.ndarray,
     origins: np.ndarray,
     ages_s: np.ndarray,
+    grid: KernelGrid,
     low_m: np.ndarray,
     high_m: np.ndarray,
     voxel_size_m: float,
-    shape: tuple[int, int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
+    shape = grid.shape
     taken = np.zeros(shape[0] * shape[1] * shape[2], np.uint8)
     chosen, sweeps = np.empty(len(points), np.int64), np.empty(len(points), np.int64)
-    # Points are float32, and so is the model's arithmetic that says which voxel they are in.
-    low = low_m.astype(np.float32)
-    voxels_per_m = np.float32(1 / voxel_size_m)
     number, sweep = 0, 0
     for point in range(len(points) - 1, -1, -1):
         sweep = _sweep_of(points[point, 4], ages_s, sweep)
         mark = _RETURN
-        voxel = _voxel_of(points, point, low, voxels_per_m, shape)
+        voxel = voxel_at(points[point, 0], points[point, 1], points[point, 2], 0, grid)
         if voxel < 0:
             mark = _BEYOND
             voxel = _leaves_through(
@@ -71,23 +72,6 @@ def _sweep_of(age_s: np.float32, ages_s: np.ndarray, guess: int) -> int:
     while guess > 0 and ages_s[guess - 1] >= age_s:
         guess -= 1
     return guess
-
-
-@kernel(inline="always")
-def _voxel_of(
-    points: np.ndarray,
-    point: int,
-    low_m: np.ndarray,
-    voxels_per_m: np.float32,
-    shape: tuple[int, int, int],
-) -> int:
-    """The voxel of a point as its number in the flattened grid; -1 outside."""
-    x = np.floor((points[point, 0] - low_m[0]) * voxels_per_m)
-    y = np.floor((points[point, 1] - low_m[1]) * voxels_per_m)
-    z = np.floor((points[point, 2] - low_m[2]) * voxels_per_m)
-    if 0 <= x < shape[0] and 0 <= y < shape[1] and 0 <= z < shape[2]:
-        return (int(x) * shape[1] + int(y)) * shape[2] + int(z)
-    return -1
 
 
 @kernel(inline="always")

@@ -139,7 +139,7 @@ def points_from_message(
     kinds = np.empty(len(cloud), np.uint8)
     classify_points(rows, MAX_COORDINATE_M, kinds)
     points = rows
-    if kinds.any():  # something else than KEPT, which is rare
+    if kinds.any():  # anything but KEPT, which is rare
         counts["not_finite"] = int(np.count_nonzero(kinds == NOT_FINITE))
         counts["zero"] = int(np.count_nonzero(kinds == ZERO))
         if far := int(np.count_nonzero(kinds == FAR)):

@@ -253,7 +253,8 @@ def _gaussrender_baselines() -> list[Row]:
     )
     surroundocc = SurroundOccConfig(channels=(32, 64), layers=(1, 3), samples=(2, 4), heads=4)
     symphonies = SymphoniesConfig(channels=32, heads=4, layers=2, instances=20, levels=2)
-    # camera-only models take longer to recognise more than the ground
+    # camera-only models take longer to recognise more than the ground; Symphonies has half as many
+    # steps as the others, since one takes about a second on a core
     baselines: dict[str, tuple[dict[str, object], int]] = {
         "whole model": (whole, 1),
         "TPVFormer": (camera_only | {"tpvformer": tpvformer}, 4),

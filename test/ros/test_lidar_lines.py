@@ -20,8 +20,8 @@ def plain_lines(
     last = {}
     for position, point in enumerate(points):
         sweep = int(np.flatnonzero(ages_s >= point[4])[0])
-        steps = np.float32(1 / grid.voxel_size_m)
-        cell = np.floor((point[:3] - low_m.astype(np.float32)) * steps)
+        # in single precision, as the model computes it
+        cell = np.floor((point[:3] - low_m.astype(np.float32)) / np.float32(grid.voxel_size_m))
         ends_inside = bool(((cell >= 0) & (cell < grid.shape)).all())
         if not ends_inside:
             way = point[:3] - origins[sweep]

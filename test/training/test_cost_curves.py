@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -97,17 +97,17 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
+def one_point(quantity: str, value: float, data: Path, checkpoint: Path) -> CostCurvesConfig:
+    """One value of one quantity, measured once."""
+    return CostCurvesConfig(
+        quantities=(quantity,), values=(value,), data=data, checkpoint=checkpoint, repeats=1
+    )
+
+
 def test_a_grid_that_has_no_labels_is_measured_too(box_town: Path, small: Path):
     """Labels are those of SurroundOcc's range alone, and no answer needs them."""
-    config = CostCurvesConfig(
-        quantities=("range_m",),
-        values=(32.0,),
-        data=box_town,
-        checkpoint=small,
-        repeats=1,
-        here=True,
-    )
-    assert measure(config).cpu_ms > 0
+    config = one_point("range_m", 32.0, box_town, small)
+    assert measure(replace(config, here=True)).cpu_ms > 0
 
 
 def test_curves_are_measured_written_and_drawn(
@@ -118,12 +118,8 @@ def test_curves_are_measured_written_and_drawn(
         return asdict(measure(tyro.cli(CostCurvesConfig, args=["--here", *options])))
 
     monkeypatch.setattr(module, "measure_in_own_process", here)
-    config = CostCurvesConfig(
-        quantities=("points",),
-        values=(10.0,),
-        data=box_town,
-        checkpoint=small,
-        repeats=1,
+    config = replace(
+        one_point("points", 10.0, box_town, small),
         out=tmp_path / "curves.json",
         picture=tmp_path / "curves.png",
     )

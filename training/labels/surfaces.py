@@ -86,10 +86,10 @@ def gather(drive: LabelDrive, cell_m: float, *, dense: bool = True) -> DriveSurf
         moment.add(points[moves], classes[moves])
         moments[number] = moment.cells()
         if dense and sweep.rings is not None:
-            added, like = _between_rings(sweep, sweep.rings, owner, moves, drive.ground, cell_m)
+            alone = moves if stands else owner < 0
+            added, like = _between_rings(sweep, sweep.rings, owner, alone, drive.ground, cell_m)
             stays = owner[like] < 0
-            if stands:
-                static.add(transform_points(map_from_lidar, added[stays]), classes[like[stays]])
+            static.add(transform_points(map_from_lidar, added[stays]), classes[like[stays]])
             for index in np.unique(owner[like[~stays]]).tolist():
                 chosen = owner[like] == index
                 own = boxes.in_box(index, number, added[chosen])
@@ -119,13 +119,13 @@ def _between_rings(
     sweep: LabelSweep,
     rings: np.ndarray,
     owner: np.ndarray,
-    moves: np.ndarray,
+    alone: np.ndarray,
     ground: frozenset[int],
     cell_m: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``between_rings`` of a sweep; what moves without a box joins nothing."""
+    """``between_rings`` of a sweep; the points that are ``alone``, bool [N], join nothing."""
     kinds = np.where(owner >= 0, _OBJECT_KINDS + owner, sweep.classes - NOISE)
-    kinds[moves | (sweep.classes == NOISE)] = -1
+    kinds[alone | (sweep.classes == NOISE)] = -1
     is_ground = (owner < 0) & np.isin(sweep.classes, [*ground])
     return between_rings(sweep.points, rings, kinds, is_ground, 1.5 * cell_m)
 
