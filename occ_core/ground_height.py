@@ -40,10 +40,11 @@ class GroundMap(NamedTuple):
     """False for a sample without points on the ground."""
 
 
-class Grounded(NamedTuple):
-    """A volume that knows heights above the ground, and the same for single points."""
+class HeightFeatures(NamedTuple):
+    """What heights above the ground tell voxels, and single points."""
 
     volume: Float[Tensor, "batch channel x y z"]
+    """What is added to a volume."""
     sampler: SamplePoints
     """Features of the height of points, for the head."""
 
@@ -64,23 +65,22 @@ class GroundHeight(nn.Module):
         self.embed = nn.Linear(self.features, channels, bias=False)
         nn.init.zeros_(self.embed.weight)  # at first the volume stays as it is
 
-    def forward(
-        self, volume: Float[Tensor, "batch channel x y z"], points: tuple[Float[Tensor, "_ 5"], ...]
-    ) -> Grounded:
-        """Adds an embedding of every voxel's height above the ground to the volume.
+    def forward(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> HeightFeatures:
+        """An embedding of every voxel's height above the ground, and the heights of points.
 
         Args:
             points: as in ``Frame.points``.
         """
         ground = estimate_ground(points, self.grid)
-        centres = self.grid.all_centres(volume.device)  # [X, Y, Z, 3]
+        device, batch_size = points[0].device, len(points)
+        centres = self.grid.all_centres(device)  # [X, Y, Z, 3]
         columns = centres[:, :, 0].reshape(-1, 3)
-        samples = torch.arange(len(volume), device=volume.device).repeat_interleave(len(columns))
-        below = sample_ground(ground, self.grid, columns.repeat(len(volume), 1), samples)
+        samples = torch.arange(batch_size, device=device).repeat_interleave(len(columns))
+        below = sample_ground(ground, self.grid, columns.repeat(batch_size, 1), samples)
         above = centres[..., 2] - below.view(-1, *self.grid.shape[:2], 1)  # [B, X, Y, Z]
         features = height_features(above) * ground.is_known.view(-1, 1, 1, 1, 1)
         embedded = self.embed(features).permute(0, 4, 1, 2, 3)
-        return Grounded(volume + embedded.to(volume.dtype), partial(self.at_points, ground))
+        return HeightFeatures(embedded, partial(self.at_points, ground))
 
     @torch.autocast("cpu", enabled=False)  # bfloat16 would move heights by centimetres
     @torch.autocast("cuda", enabled=False)
@@ -110,11 +110,9 @@ class NoGroundHeight(nn.Module):
 
     features = 0
 
-    def forward(
-        self, volume: Float[Tensor, "batch channel x y z"], points: tuple[Tensor, ...]
-    ) -> Grounded:
-        """The volume as it is."""
-        return Grounded(volume, no_features)
+    def forward(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> HeightFeatures:
+        """Nothing: a zero for all voxels, and no features of points."""
+        return HeightFeatures(points[0].new_zeros(1, 1, 1, 1, 1), no_features)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from occ_core.config import OccupancyConfig
-from occ_core.ground_height import GroundHeight, NoGroundHeight
+from occ_core.ground_height import GroundHeight, HeightFeatures, NoGroundHeight
 from occ_core.head import OccupancyHead
 from occ_core.image_encoder import ImageEncoder, NoImageEncoder
 from occ_core.instance_attention import InstanceAttention, NoInstanceAttention
@@ -83,7 +83,7 @@ class OccupancyModel(VoxelModel):
         self.check(frame)
         past = memory_if_continuous(memory, frame, self.config.memory_rules)
         classes = past.classes if prompted_classes is None else prompted_classes
-        image, lidar = self.sensor_branches(frame)
+        image, lidar, heights = self.sensor_branches(frame)
         prompts = self.prompts(frame.context, classes)
         image_volume = self.image_attention(image.volume, prompts.embeddings, prompts.mask)
         lidar_volume = self.lidar_attention(lidar.volume, prompts.embeddings, prompts.mask)
@@ -95,11 +95,11 @@ class OccupancyModel(VoxelModel):
             frame.sensors_with_data(),
         )
         fused = self.fusion(weighted.image_volume, weighted.lidar_volume)
-        grounded = self.ground_height(fused.volume, frame.points)
-        encoded = self.volume_encoder(grounded.volume)  # [B, C, X, Y, Z], as every volume
+        # [B, C, X, Y, Z], as every volume
+        encoded = self.volume_encoder(fused.volume + heights.volume.to(fused.volume.dtype))
         volume, state = self.temporal(encoded, frame, past)
         head = self.head(
-            volume, lidar.fine, image.sampler, grounded.sampler, self.previous_logits(past, frame)
+            volume, lidar.fine, image.sampler, heights.sampler, self.previous_logits(past, frame)
         )
         return Prediction(
             head,
@@ -113,13 +113,17 @@ class OccupancyModel(VoxelModel):
             memory=self.remember(frame, past, state, head),
         )
 
-    def sensor_branches(self, frame: Frame) -> tuple[ImageFeatures, LidarFeatures]:
-        """Both sensors' features; on a CPU that only answers, the branches run side by side."""
-        return side_by_side(
-            partial(self.image_branch, frame),
+    def sensor_branches(self, frame: Frame) -> tuple[ImageFeatures, LidarFeatures, HeightFeatures]:
+        """Both sensors' features, and those of heights above the ground, which the LiDAR shows; on
+        a CPU that only answers, they are computed side by side.
+        """
+        lidar, image, heights = side_by_side(  # the longest first
             partial(self.lidar_encoder, frame.points),
-            frame.points[0].device,
+            partial(self.image_branch, frame),
+            partial(self.ground_height, frame.points),
+            device=frame.points[0].device,
         )
+        return image, lidar, heights
 
     def image_branch(self, frame: Frame) -> ImageFeatures:
         """Encodes the images and lifts their features into a volume."""

@@ -93,8 +93,8 @@ class ExportedStep(nn.Module):
             torch.stack([frame.camera_mask.any(), (frame.points[0][:, 0] < FAR_M).any()])[None],
         )
         fused = model.fusion(weighted.image_volume, weighted.lidar_volume)
-        grounded = model.ground_height(fused.volume, frame.points)
-        encoded = model.volume_encoder(grounded.volume)
+        heights = model.ground_height(frame.points)
+        encoded = model.volume_encoder(fused.volume + heights.volume.to(fused.volume.dtype))
         volume, state = model.temporal(encoded, frame, temporal_memory(memory))
 
         head, previous = model.head, None
@@ -103,7 +103,7 @@ class ExportedStep(nn.Module):
         coarse = head.coarse(volume)
         children, corner = head.split(choose_parents(head, coarse, lidar.fine))
         features = head.child_features(
-            volume, lidar.fine, model.view_transform.sampler(*cameras), grounded.sampler
+            volume, lidar.fine, model.view_transform.sampler(*cameras), heights.sampler
         )(children, corner)
         output = HeadOutput(coarse, head.classify_children(features, children, previous), children)
 

@@ -16,6 +16,7 @@ import torch
 
 First = TypeVar("First")
 Second = TypeVar("Second")
+Third = TypeVar("Third")
 Result = TypeVar("Result")
 
 
@@ -35,16 +36,20 @@ def in_parallel(work: Iterable[Callable[[], Result]], device: torch.device) -> l
 
 
 def side_by_side(
-    first: Callable[[], First], second: Callable[[], Second], device: torch.device
-) -> tuple[First, Second]:
-    """The results of two functions, which run as those of ``in_parallel``.
+    first: Callable[[], First],
+    second: Callable[[], Second],
+    third: Callable[[], Third],
+    *,
+    device: torch.device,
+) -> tuple[First, Second, Third]:
+    """The results of three functions, which run as those of ``in_parallel``.
 
     Raises:
         Exception: what the first of them that fails raises.
     """
-    work: list[Callable[[], Any]] = [first, second]
-    one, two = in_parallel(work, device)
-    return one, two
+    work: list[Callable[[], Any]] = [first, second, third]
+    one, two, three = in_parallel(work, device)
+    return one, two, three
 
 
 def in_one_thread(work: Callable[[], Result], device: torch.device) -> Result:

@@ -40,8 +40,8 @@ def test_results_are_those_of_one_after_the_other_in_order() -> None:
     assert all(torch.equal(a, each()) for a, each in zip(parallel, work, strict=True))
 
 
-def test_two_functions_of_different_kinds_run_side_by_side() -> None:
-    """Each waits for the other, so that they end only if they run at the same time."""
+def test_functions_of_different_kinds_run_side_by_side() -> None:
+    """Two wait for each other, so that they end only if they run at the same time."""
     meeting = threading.Barrier(2)
 
     def first() -> str:
@@ -53,8 +53,10 @@ def test_two_functions_of_different_kinds_run_side_by_side() -> None:
         return 2
 
     with torch.inference_mode():
-        assert side_by_side(first, second, CPU) == ("a", 2)
-    assert side_by_side(lambda: "a", torch.is_grad_enabled, CPU) == ("a", True)
+        found = side_by_side(first, second, lambda: (), device=CPU)
+    assert found == ("a", 2, ())
+    found = side_by_side(lambda: "a", torch.is_grad_enabled, lambda: (), device=CPU)
+    assert found == ("a", True, ())
 
 
 @torch.inference_mode()
