@@ -94,7 +94,11 @@ def build_lidar_encoder(config: OccupancyConfig) -> LidarEncoder | NoLidarEncode
     if not config.lidar:
         return NoLidarEncoder(config.grid, config.coarse_grid)
     return LidarEncoder(
-        config.channels, config.lidar_grid, fine=config.grid, coarse=config.coarse_grid
+        config.channels,
+        config.lidar_grid,
+        fine=config.grid,
+        coarse=config.coarse_grid,
+        intensity_ranks=config.intensity_ranks,
     )
 
 

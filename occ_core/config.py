@@ -156,6 +156,10 @@ class OccupancyConfig:
     """Largest edge length of the voxels that points are gathered in before the sparse convolutions;
     see ``lidar_grid``.
     """
+    intensity_ranks: bool = False
+    """Tell the LiDAR encoder which points are brighter than which, not how bright they are: the
+    same for every scale and response of a sensor; see ``with_intensity_ranks``.
+    """
     ground_height: bool = False
     """Tell every voxel its height above the local ground."""
     fusion: Literal["add", "concat", "conv"] = "concat"

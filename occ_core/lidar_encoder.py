@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from occ_core.ops.intensity_ranks import with_intensity_ranks
 from occ_core.ops.linear_index import unravel_index
 from occ_core.ops.parallel import in_one_thread
 from occ_core.ops.sparse import SparseBlock, SparseVolume, sparse_volume, to_dense
@@ -36,16 +37,23 @@ class LidarEncoder(nn.Module):
         voxels: grid into which points are voxelised.
         fine: grid of the labels, reached from ``voxels`` by halving the resolution.
         coarse: grid of the resulting volume, reached from ``fine`` in the same way.
+        intensity_ranks: whether intensities count by their ranks; see ``with_intensity_ranks``.
 
     Raises:
         ValueError: a grid cannot be reached by halving.
     """
 
     def __init__(
-        self, channels: int, voxels: VoxelGrid, fine: VoxelGrid, coarse: VoxelGrid
+        self,
+        channels: int,
+        voxels: VoxelGrid,
+        fine: VoxelGrid,
+        coarse: VoxelGrid,
+        *,
+        intensity_ranks: bool = False,
     ) -> None:
         super().__init__()
-        self.voxels, self.coarse = voxels, coarse
+        self.voxels, self.coarse, self.intensity_ranks = voxels, coarse, intensity_ranks
         downs = _halvings(voxels, coarse)
         self.fine_stage = _halvings(voxels, fine)
         widths = [min(channels, max(16, channels >> (downs - stage))) for stage in range(downs + 1)]
@@ -87,6 +95,8 @@ class LidarEncoder(nn.Module):
 
     def voxelise(self, points: tuple[Float[Tensor, "_ 5"], ...]) -> SparseVolume:
         """The non-empty voxels, with a feature made of the mean of their points' features."""
+        if self.intensity_ranks:
+            points = tuple(with_intensity_ranks(cloud, self.voxels) for cloud in points)
         linear = cast(nn.Linear, self.point[0])
         mean, occupied = voxelise(points, self.voxels, linear.weight, linear.bias)
         index = unravel_index(occupied, self.voxels.shape)

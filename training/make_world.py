@@ -142,7 +142,7 @@ def part_path(out: Path, index: int) -> Path:
     return out / ".parts" / f"{index:05d}.json"
 
 
-_HARD_GENERATION = 4
+_HARD_GENERATION = 5
 """Counts the changes of the hard world after which the same seed gives other towns."""
 
 

@@ -196,8 +196,8 @@ def everyday_streets() -> TrainConfig:
 
 
 def paved_streets() -> TrainConfig:
-    """The shipped checkpoint: ``everyday_streets``, trained further on drives with wide pavements,
-    posts and parked cars on them, few people, and streets that fork at any angle.
+    """``everyday_streets``, trained further on drives with wide pavements, posts and parked cars on
+    them, few people, and streets that fork at any angle.
     """
     return replace(
         everyday_streets(),
@@ -206,6 +206,25 @@ def paved_streets() -> TrainConfig:
         steps=2400,
         start_from=Path("training/checkpoints/everyday_streets.safetensors"),
         start_without=(),
+    )
+
+
+def infrared_streets() -> TrainConfig:
+    """The shipped checkpoint: ``paved_streets`` and two more blocks of its volume encoder, trained
+    further on drives whose surfaces reflect a LiDAR's light as real ones do; of intensities it sees
+    which are higher than which.
+    """
+    paved = paved_streets()
+    return replace(
+        paved,
+        model=replace(paved.model, intensity_ranks=True, volume_blocks=(1, 2, 3)),
+        data=Path("data/mixed_infrared"),
+        out=Path("out/train/infrared_streets"),
+        steps=4000,
+        epoch_steps=500,
+        learning_rate=1e-3,
+        ema_decay=0.999,
+        start_from=Path("training/checkpoints/paved_streets.safetensors"),
     )
 
 
@@ -289,6 +308,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     real_streets,
     everyday_streets,
     paved_streets,
+    infrared_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,

@@ -80,3 +80,16 @@ def test_inference_computes_with_one_thread_what_training_does(
     with torch.inference_mode():
         torch.testing.assert_close(encoder(points).volume, expected)
     assert threads == [1]
+
+
+def test_ranked_intensities_have_no_scale():
+    torch.manual_seed(0)
+    ranked = LidarEncoder(16, voxels=FINE, fine=FINE, coarse=COARSE, intensity_ranks=True)
+    plain = LidarEncoder(16, voxels=FINE, fine=FINE, coarse=COARSE)
+    plain.load_state_dict(ranked.state_dict())
+    points = torch.rand(400, 5, generator=torch.Generator().manual_seed(0)) * 2
+    points[:, 3] *= 100
+    brighter = points.clone()
+    brighter[:, 3] /= 255  # as a sensor reports it that counts from 0 to 1
+    torch.testing.assert_close(ranked((points,)).volume, ranked((brighter,)).volume)
+    assert (plain((points,)).volume - plain((brighter,)).volume).abs().max() > 0.1

@@ -138,7 +138,7 @@ def import_memory_mb() -> dict[str, float]:
 
 
 def _run(program: str, *arguments: str) -> tuple[float, float, float]:
-    """Processor time and wall time in seconds, and largest memory in MB, of a Python program."""
+    """Processor time and wall time in seconds, and largest memory in MiB, of a Python program."""
     # The kernel's count of a child begins with the memory of its parent, that of /proc does not.
     program += "\nprint(open('/proc/self/status').read())"
     started_s = time.perf_counter()

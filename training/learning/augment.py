@@ -84,7 +84,7 @@ def other_sensors() -> AugmentConfig:
         fewer_sweeps=0,  # LidarAugmentConfig does these three
         drop_points=0,
         range_noise_m=0,
-        drop_intensity=0.3,
+        drop_intensity=0.15,
         drop_lidar=0.1,
         quarter_turn=0.75,
         lift_voxels=1,

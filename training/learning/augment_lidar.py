@@ -37,7 +37,7 @@ DRIFT_DEG_S = 1.0
 GAIN_SIGMA = 0.5
 """Standard deviation of the logarithm of the gain."""
 MAX_GAMMA = 2.0
-BITS = (3, 8)
+BITS = (5, 8)
 """Numbers of bits that an intensity may have."""
 
 _SAME_AGE_S = 1e-4

@@ -18,7 +18,7 @@ def ros_table(results: Path) -> str:
     ]
     if memory := stored.get("memory_mb"):
         text = ", ".join(f"{program} {mb:.0f}" for program, mb in memory.items())
-        rows.append(("memory after the imports, MB", text))
+        rows.append(("memory after the imports, MiB", text))
     return "\n".join(
         ["| measured | result |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in rows)]
     )
@@ -74,7 +74,7 @@ def _conversion_rows(conversion: dict[str, float]) -> list[tuple[str, str]]:
         (
             f"nuscenes_to_bag, a scene of {each} s",
             f"{conversion[f'cpu_s_of_{each}_s']:.1f} s of processor time, "
-            f"{conversion[f'memory_mb_of_{each}_s']:.0f} MB",
+            f"{conversion[f'memory_mb_of_{each}_s']:.0f} MiB",
         )
         for each in seconds
     ]

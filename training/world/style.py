@@ -58,7 +58,7 @@ HARD = WorldStyle(
     places=PlaceStyle(
         districts=True,
         flush_share=0.55,
-        reflectance_spread=0.42,
+        reflectance_spread=0.34,
         colour_spread=0.22,
         max_grade=0.06,
     ),

@@ -89,7 +89,7 @@ def test_nothing_of_a_masked_camera_counts(small_model, drive):
         replace(debug(), adaptive_fusion=AdaptiveFusionConfig()),
         replace(debug(), camera=False),
         replace(debug(), lidar=False, temporal=TemporalConfig(filter_voxels=False)),
-        replace(debug(), cascade_ratio=1, fusion="add"),
+        replace(debug(), cascade_ratio=1, fusion="add", intensity_ranks=True),
     ],
     ids=["adaptive_fusion", "lidar", "camera", "no_cascade"],
 )

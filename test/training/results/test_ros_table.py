@@ -38,8 +38,8 @@ def test_each_part_has_its_rows(tmp_path: Path) -> None:
         "has 206 kB |",
         "| a frame, all but the model over the model | 25% |",
         "| first frame, ms of processor time | 55, later ones 50 |",
-        "| nuscenes_to_bag, a scene of 20 s | 2.0 s of processor time, 100 MB |",
-        "| memory after the imports, MB | bag_play 32 |",
+        "| nuscenes_to_bag, a scene of 20 s | 2.0 s of processor time, 100 MiB |",
+        "| memory after the imports, MiB | bag_play 32 |",
     ]
 
 

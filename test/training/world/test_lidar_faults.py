@@ -10,9 +10,11 @@ import pytest
 from training.world.box_world import CAR_WLH_M, box, box_drive, plane, pose_at
 from training.world.scene import Actor, Drive, Mesh
 from training.world.sensors.lidar import SimulatedSweep, actors_during_sweep, scan
+from training.world.sensors.lidar_losses import dimming
 from training.world.sensors.lidar_traits import IntensityResponse, LidarLosses
-from training.world.sensors.raycast import RayCaster
+from training.world.sensors.raycast import Hits, RayCaster
 from training.world.sensors.rig import LIDAR, LidarSpec
+from training.world.things.materials import MATERIAL_ID
 from training.world.things.meshes import CATEGORY_ID, join
 from training.world.weather import Weather, harsh_settings, weather_settings
 
@@ -224,6 +226,40 @@ def test_intensity_follows_gain_gamma_falloff_and_ceiling() -> None:
     # Half the strength at 20 m: (5 / 20)^0.5.
     assert IntensityResponse(falloff=0.5).intensity(strength, far) == pytest.approx(25.5)
     assert IntensityResponse(gain=9.0, ceiling=120.0).intensity(strength, near) == 120.0
+    assert IntensityResponse(floor=50.0).intensity(strength, near) == 1.0
+    assert IntensityResponse(floor=60.0).intensity(strength, near) == 0.0
+
+
+def test_paint_sends_light_back_only_where_it_is_met_head_on() -> None:
+    """White paint of gloss 1, whose clear coat mirrors 0.95 of what comes at a right angle to the
+    normal: at 60 degrees 1 - 0.95 x (1 - 0.5^4) = 0.109.
+    """
+    paint, wall = (MATERIAL_ID[name] for name in ("paint", "plaster"))
+    hits = Hits(
+        range_m=np.full(3, 10.0),
+        normal=np.zeros((3, 3)),
+        material=np.array([paint, paint, wall]),
+        category=np.array([CAR, CAR, CAR]),
+        tint=np.ones((3, 3), np.float32),
+        reflectance=np.ones(3, np.float32),
+        actor=np.zeros(3, np.int32),
+    )
+    factors = dimming(hits, np.array([1.0, 0.5, 0.5]), LidarLosses(gloss=1.0))
+    np.testing.assert_allclose(factors, [1.0, 0.109375, 1.0])
+
+
+def test_plants_are_brighter_in_the_infrared() -> None:
+    def intensity(material: str, infrared: float) -> float:
+        ground = plane(75.0, "flat.terrain", material)
+        drive = dataclasses.replace(box_drive(speed_mps=0.0), static=ground, actors=())
+        response = dataclasses.replace(LIDAR.response, infrared=infrared)
+        sweep = sweep_of(drive, dataclasses.replace(LIDAR, response=response))
+        on_ground = sweep.is_return & (sweep.category == CATEGORY_ID["flat.terrain"])
+        return float(sweep.points[on_ground, 3].mean())
+
+    # 255 x 0.13 x (0.35 + 0.65 cosine) is far below the ceiling; intensities are whole numbers
+    assert intensity("grass", 2.0) == pytest.approx(2.0 * intensity("grass", 1.0), rel=0.05)
+    assert intensity("soil", 2.0) == intensity("soil", 1.0)
 
 
 def test_the_roof_turns_with_the_car_and_not_with_the_lidar() -> None:

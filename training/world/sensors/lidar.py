@@ -27,6 +27,9 @@ EGO_CATEGORY = 31
 _FLAT_CATEGORIES = (24, 25, 26, 27)
 
 _REFLECTIVITY = np.array([material.reflectivity for material in MATERIALS])
+_BRIGHT_IN_INFRARED = np.isin(
+    [material.name for material in MATERIALS], ("grass", "tall_grass", "foliage", "cloth")
+)
 _TRANSMISSION = np.array([material.lidar_transmission for material in MATERIALS])
 _MAX_PANES = 2
 """Panes of glass that a beam may pass; then the next surface counts."""
@@ -160,6 +163,7 @@ def _surface_returns(
     count = len(cosine)
     flat = np.isin(hits.category, _FLAT_CATEGORIES)
     reflectivity = _REFLECTIVITY[hits.material] * hits.reflectance
+    reflectivity *= np.where(_BRIGHT_IN_INFRARED[hits.material], lidar.response.infrared, 1.0)
     reflectivity *= np.where(flat, 1.0 - 0.65 * weather.wetness, 1.0)
     reflectivity *= dimming(hits, cosine, lidar.losses)
     distance = np.where(hits.is_hit, hits.range_m, 1e6).astype(np.float64)

@@ -15,6 +15,8 @@ _SPECULAR = np.array([material.specular for material in MATERIALS])
 _IS_GLASS = np.array([material.lidar_transmission > 0 for material in MATERIALS])
 _IS_RETROREFLECTOR = np.array([material.reflectivity > 0.55 for material in MATERIALS])
 _LUMINANCE = np.array([0.3, 0.6, 0.1])
+_CLEAR_COAT = 0.95
+"""``_SPECULAR``, doubled, of car paint: its clear coat mirrors what hits it at an angle."""
 _DARK_PAINT = 0.25
 """Paint of less luminance swallows beams."""
 _GLASS_IN, _THROUGH_GLASS = 0.85, 0.5
@@ -36,8 +38,8 @@ def dimming(hits: Hits, cosine: np.ndarray, losses: LidarLosses) -> np.ndarray |
     """Factor [N] on the reflectivity of surfaces that shine, and of paint by its colour."""
     if not losses.gloss:
         return 1.0
-    shine = np.minimum(2.0 * _SPECULAR[hits.material], 1.0)
     is_paint = hits.material == MATERIAL_ID["paint"]
+    shine = np.where(is_paint, _CLEAR_COAT, np.minimum(2.0 * _SPECULAR[hits.material], 1.0))
     bright = np.where(is_paint, np.clip(hits.tint @ _LUMINANCE, 0.05, 1.0), 1.0)
     return (1.0 - losses.gloss * shine * (1.0 - cosine**4)) * (1.0 - losses.gloss * (1.0 - bright))
 

@@ -22,10 +22,17 @@ class IntensityResponse:
     speckle: float = 0.35
     """Standard deviation of the logarithm of repeated measurements."""
     ceiling: float = 255.0
+    floor: float = 0.0
+    """Strength that is taken off every return: what is no stronger has intensity 0."""
+    infrared: float = 1.0
+    """Factor on the reflectivity of green plants and clothes, which are far brighter in the near
+    infrared than they look; how much depends on the laser's wavelength.
+    """
 
     def intensity(self, strength: np.ndarray, distance_m: np.ndarray) -> np.ndarray:
         """The intensity float64 [N], not rounded, for ``strength`` [N], nuScenes' in 0..255."""
-        level = self.gain * strength**self.gamma * 255.0 ** (1.0 - self.gamma)
+        above = np.maximum(strength - self.floor, 0.0)
+        level = self.gain * above**self.gamma * 255.0 ** (1.0 - self.gamma)
         if self.falloff:
             level = level * (_FALLOFF_M / np.maximum(distance_m, _FALLOFF_M)) ** self.falloff
         return np.minimum(level, self.ceiling)

@@ -99,15 +99,17 @@ def _response(rng: np.random.Generator) -> IntensityResponse:
         gain=float(np.exp(rng.uniform(np.log(0.6), np.log(3.0)))),
         gamma=float(rng.uniform(0.5, 1.2)),
         falloff=float(rng.uniform(0.3, 1.2)) if rng.random() < 0.4 else 0.0,
-        speckle=float(rng.uniform(0.15, 0.9)),
+        speckle=float(rng.uniform(0.15, 0.6)),
         ceiling=float(rng.choice([255.0, 255.0, 200.0, 120.0])),
+        floor=float(rng.uniform(0.0, 6.0)) if rng.random() < 0.6 else 0.0,
+        infrared=float(rng.uniform(1.5, 2.6)),
     )
 
 
 def _losses(rng: np.random.Generator) -> LidarLosses:
     return LidarLosses(
         dark_paint=float(rng.uniform(0.3, 0.95)),
-        gloss=float(rng.uniform(0.4, 1.0)),
+        gloss=float(rng.uniform(0.6, 1.0)),
         mirrors=float(rng.uniform(0.4, 1.0)),
         grazing=float(rng.uniform(0.1, 0.7)),
         bloom=float(rng.uniform(0.2, 0.9)) if rng.random() < 0.5 else 0.0,

@@ -29,6 +29,17 @@ _PAVINGS: tuple[_Choice, ...] = (
     (0.10, "concrete", (1.0, 1.0, 1.0)),
     (0.10, "cobbles", (1.0, 1.0, 1.0)),
 )
+_PAVED_WITH_ASPHALT: tuple[_Choice, ...] = (
+    (0.10, "asphalt_worn", (1.0, 1.0, 1.0)),
+    (0.08, "asphalt", (1.0, 1.0, 1.0)),
+    (0.04, "asphalt_worn", (1.18, 0.96, 0.88)),
+)
+_GROUND_SPREAD = 0.5
+"""Share of the spread of reflectivities: one asphalt is more like another than two objects are."""
+_BRIGHTER = {"paving": 1.5, "concrete": 1.3, "cobbles": 1.2}
+"""Factors on the reflectivity of what pavements are made of: slabs and concrete return two to three
+times as much infrared light as asphalt.
+"""
 _GREENS: tuple[_Choice, ...] = (
     (0.40, "grass", (1.0, 1.0, 1.0)),
     (0.20, "grass", (0.75, 0.85, 0.75)),
@@ -44,8 +55,8 @@ _EARTHS: tuple[_Choice, ...] = (
 _LOOKS: dict[str, tuple[_Choice, ...]] = {
     "road": (*_ASPHALTS, (0.06, "cobbles", (0.9, 0.9, 0.9)), (0.06, "concrete", (1.0, 1.0, 1.0))),
     "parking": (*_ASPHALTS, (0.25, "cobbles", (1.0, 0.97, 0.93)), (0.2, "paving", (0.8, 0.8, 0.8))),
-    "pavement": (*_PAVINGS, *_ASPHALTS),
-    "dropped": (*_PAVINGS, *_ASPHALTS),
+    "pavement": (*_PAVINGS, *_PAVED_WITH_ASPHALT),
+    "dropped": (*_PAVINGS, *_PAVED_WITH_ASPHALT),
     "grass": _GREENS,
     "soil": _EARTHS,
     "yard": (*_PAVINGS, *_ASPHALTS, (0.15, "gravel", (1.0, 1.0, 1.0))),
@@ -93,14 +104,14 @@ def _draw_look(name: str, style: PlaceStyle, rng: np.random.Generator) -> Look:
     choices = _LOOKS[name]
     shares = np.array([choice[0] for choice in choices])
     _, material, tint = choices[int(rng.choice(len(choices), p=shares / shares.sum()))]
-    return _vary(Look(material, np.array(tint), 1.0), style, rng)
+    return _vary(Look(material, np.array(tint), _BRIGHTER.get(material, 1.0)), style, rng)
 
 
 def _vary(look: Look, style: PlaceStyle, rng: np.random.Generator, share: float = 1.0) -> Look:
     """The look with another shade and reflectivity, by ``share`` of the style's spreads."""
     shade = np.exp(rng.normal(0.0, share * style.colour_spread))
     hue = np.exp(rng.normal(0.0, 0.2 * share * style.colour_spread, 3))
-    reflectance = np.exp(rng.normal(0.0, share * style.reflectance_spread))
+    reflectance = np.exp(rng.normal(0.0, share * _GROUND_SPREAD * style.reflectance_spread))
     return Look(look.material, look.tint * shade * hue, float(look.reflectance * reflectance))
 
 
