@@ -124,11 +124,12 @@ def test_samples_are_pooled_by_quantity() -> None:
 
 
 def kitti(root: Path) -> None:
-    """A SemanticKITTI folder with one scan: a ring of road."""
+    """A SemanticKITTI folder with one scan: a ring of road, and the car that it stands on."""
     folder = root / "sequences" / "00"
     for name in ("velodyne", "labels", "image_2"):
         (folder / name).mkdir(parents=True)
     points = ring(-10.0, 10.0).astype(np.float32)
+    points[0, :3] = 1.5, 0.0, -0.5  # a return of the recording car, which frames leave out
     points[:, 3] = 0.3
     points.tofile(folder / "velodyne" / "000000.bin")
     np.full(len(points), 40, np.uint32).tofile(folder / "labels" / "000000.label")

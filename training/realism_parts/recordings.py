@@ -46,8 +46,9 @@ def semantic_kitti_drives(root: Path) -> list[Samples]:
     frames = SemanticKittiFrames(root, history_s=0.0)
     drives: dict[Path, list[Samples]] = {}
     for index, (sequence, scan) in enumerate(frames.scans):
-        frame, labelled = frames[index]
-        points = frame.points[0].numpy()
+        _, labelled = frames[index]
+        # as the classes, with the recording car's own returns, which ``Frame`` leaves out
+        points = np.column_stack([labelled.xyz_m, sequence.read_scan(scan)[:, 3]])
         drive = drives.setdefault(sequence.folder, [])
         drive.append(lidar_samples(points, labelled.classes))
         image = cv2.imread(str(sequence.folder / "image_2" / f"{sequence.names[scan]}.png"))
