@@ -210,9 +210,9 @@ def paved_streets() -> TrainConfig:
 
 
 def infrared_streets() -> TrainConfig:
-    """The shipped checkpoint: ``paved_streets`` and two more blocks of its volume encoder, trained
-    further on drives whose surfaces reflect a LiDAR's light as real ones do; of intensities it sees
-    which are higher than which.
+    """``paved_streets`` and two more blocks of its volume encoder, trained further on drives whose
+    surfaces reflect a LiDAR's light as real ones do; of intensities it sees which are higher than
+    which.
     """
     paved = paved_streets()
     return replace(
@@ -225,6 +225,19 @@ def infrared_streets() -> TrainConfig:
         learning_rate=1e-3,
         ema_decay=0.999,
         start_from=Path("training/checkpoints/paved_streets.safetensors"),
+    )
+
+
+def falloff_streets() -> TrainConfig:
+    """The shipped checkpoint: ``infrared_streets``, trained further on the same and 160 more
+    drives, with intensities that fall with the range in many ways.
+    """
+    return replace(
+        infrared_streets(),
+        data=Path("data/mixed_falloff"),
+        out=Path("out/train/falloff_streets"),
+        steps=6000,
+        start_from=Path("training/checkpoints/infrared_streets.safetensors"),
     )
 
 
@@ -309,6 +322,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     everyday_streets,
     paved_streets,
     infrared_streets,
+    falloff_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,

@@ -1,5 +1,5 @@
 """LiDAR of other sensors: fewer beams, sweeps and points, blocked sectors, another range, wrong ego
-motion, another intensity.
+motion, intensities of another scale or that fall with the range.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ DRIFT_MPS = (0.3, 0.3, 0.1)
 """Standard deviations of the error of the ego velocity, along x, y, z."""
 DRIFT_DEG_S = 1.0
 """Standard deviation of the error of the turn rate."""
+FALLOFF_FROM_M = (3.0, 25.0)
+"""Ranges up to which a sensor's intensities do not depend on the range."""
+FALLOFF_POWER = (-0.5, 2.0)
+"""Powers of the range by which intensities fall beyond; the received light falls by 2, and a sensor
+that corrects too much has a negative one.
+"""
 GAIN_SIGMA = 0.5
 """Standard deviation of the logarithm of the gain."""
 MAX_GAMMA = 2.0
@@ -76,6 +82,8 @@ class LidarAugmentConfig:
     """The ego motion between the sweeps is slightly wrong, so that earlier sweeps drift away from
     the newest.
     """
+    falloff: float = 0.5
+    """Intensities fall with the range, or grow, from a range of 3 to 25 m on."""
     response: float = 0.5
     """Intensities have another gain, gamma and number of bits."""
     wrong_scale: float = 0.1
@@ -134,6 +142,8 @@ def vary_lidar(
         # uniform, since normal numbers take five times as long
         uniform = 2 * rng.random((len(cloud), 3), dtype=np.float32) - 1
         cloud[:, :3] += np.float32(rng.uniform(0, MAX_NOISE_M)) * uniform
+    if rng.random() < config.falloff:
+        cloud[:, 3] = _fall_off(cloud, rng)
     if rng.random() < config.response:
         cloud[:, 3] = _respond(cloud[:, 3], rng)
     if rng.random() < config.wrong_scale:
@@ -214,6 +224,17 @@ def _drift_m(cloud: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     turning = np.stack([-y, x, np.zeros_like(x)], axis=1) * turn_rate
     drift: np.ndarray = cloud[:, 4:] * (velocity + turning)
     return drift
+
+
+def _fall_off(cloud: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Intensities float32 ``[N]`` of a sensor that corrects them for the range in another way."""
+    from_m = np.float32(rng.uniform(*FALLOFF_FROM_M))
+    power = np.float32(rng.uniform(*FALLOFF_POWER))
+    # from the origin, where the newest sweep was measured, also for the earlier ones
+    range_m = np.linalg.norm(cloud[:, :3], axis=1)
+    factor = (np.maximum(range_m, from_m) / from_m) ** -power
+    intensity: np.ndarray = np.minimum(cloud[:, 3] * factor, 255)
+    return intensity
 
 
 def _respond(intensity: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -166,6 +166,29 @@ def test_a_response_keeps_the_order_of_intensities(seed: int):
     assert (response.diff() >= 0).all() and response[0] == 0 and 0 < response.max() <= 255
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_intensities_fall_with_a_power_of_the_range_beyond_a_distance(seed: int):
+    range_m = torch.tensor([1.0, 3.0, 30.0, 60.0, 60.0])
+    points = torch.zeros(5, 5)
+    points[:, 0] = range_m * 0.6
+    points[:, 1] = range_m * -0.8
+    points[:, 3] = torch.tensor([10.0, 10, 10, 10, 20])
+    near, at_3_m, at_30_m, at_60_m, brighter = vary(seed, points, falloff=1.0)[:, 3].tolist()
+    assert near == at_3_m == 10  # it begins at 3 m or later
+    assert brighter == pytest.approx(2 * at_60_m, rel=1e-5)
+    # I = 10 (r / from)^-power; from 30 to 60 m it changes by 2^-power
+    power = np.log2(at_30_m / at_60_m)
+    assert -0.5 <= power <= 2
+    from_m = 30 * (at_30_m / 10) ** (1 / power)
+    assert 3 * 0.99 <= from_m <= 25 * 1.01
+
+
+def test_intensities_that_grow_with_the_range_end_at_the_scale():
+    points = torch.tensor([[200.0, 0, 0, 250, 0]])  # grown by (200 / 25)^0.5 or so in some frames
+    found = [vary(seed, points, falloff=1.0)[0, 3].item() for seed in range(40)]
+    assert max(found) == 255 and min(found) < 250
+
+
 def test_wrong_scales_divide_or_saturate():
     points = torch.tensor([[0.0, 0, 0, 51.0, 0], [0, 0, 0, 0.0, 0]])
     found = {tuple(vary(seed, points, wrong_scale=1.0)[:, 3].tolist()) for seed in range(20)}
