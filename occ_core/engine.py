@@ -68,6 +68,26 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and HAS_CUDA else "cpu")
 
 
+def checked_device(device: torch.device | str) -> torch.device:
+    """The device that is asked for, such as ``cuda:1``.
+
+    Raises:
+        ValueError: it is neither the CPU nor a CUDA device that torch sees.
+    """
+    kind, colon, number = str(device).partition(":")
+    if kind == "cpu" and not colon:
+        return torch.device("cpu")
+    if kind != "cuda" or (colon and not number.isdecimal()):
+        raise ValueError(f"device must be cpu, cuda or cuda:N, got '{device}'")
+    count = torch.cuda.device_count()
+    if int(number or 0) >= count:
+        raise ValueError(
+            f"device is '{device}', but torch {torch.__version__} sees {count} CUDA devices; "
+            "choose the device cpu, or install a torch that is built for CUDA"
+        )
+    return torch.device(str(device))
+
+
 def bf16_is_fast(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 natively; emulated, it is slower than float32."""
     if device.type == "cuda":
@@ -93,6 +113,9 @@ class OccupancyEngine:
     Args:
         frame_id: name of the grid frame, copied to every ``Occupancy``.
         checkpoint: which weights the model has, likewise.
+
+    Raises:
+        ValueError: see ``checked_device``.
     """
 
     def __init__(
@@ -103,7 +126,7 @@ class OccupancyEngine:
         frame_id: str = "lidar",
         checkpoint: str = "",
     ) -> None:
-        self.device = torch.device(device)
+        self.device = checked_device(device)
         self.model = model.to(self.device).eval()
         self.precision = precision
         self.frame_id = frame_id
@@ -138,7 +161,9 @@ class OccupancyEngine:
 
         Raises:
             CheckpointError: see ``load_checkpoint``.
+            ValueError: see ``checked_device``.
         """
+        device = checked_device(device)
         model, description = load_checkpoint(path)
         model.image_encoder.fold()
         return cls(

@@ -144,26 +144,20 @@ def _spin(node: OccupancyNode, stopping: threading.Event) -> int:
 
 
 def _load_engine(config: NodeConfig) -> tuple[Engine, tuple[int, int]]:
-    import torch
     from rclpy.logging import get_logger
 
     from occ_core.checkpoint import SHIPPED
-    from occ_core.engine import AnswerError, OccupancyEngine, best_device
+    from occ_core.engine import AnswerError, OccupancyEngine, best_device, checked_device
     from occ_core.export.engine import ExportedEngine
     from occ_perception_ros.assembler_config import check_sensors
     from occ_perception_ros.exported import load_exported
     from occ_perception_ros.parameters import ParameterError
     from occ_perception_ros.warm_up import warm_up
 
-    device = config.device
-    if device == "auto":
-        device = best_device().type
-    elif device.startswith("cuda"):
-        count = torch.cuda.device_count()
-        if (torch.device(device).index or 0) >= count:
-            raise ParameterError(
-                f"device is '{device}', but torch sees {count} CUDA devices; use device:=cpu"
-            )
+    try:
+        device = str(best_device() if config.device == "auto" else checked_device(config.device))
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
     engine: OccupancyEngine | ExportedEngine
     if config.exported_model:
         engine = load_exported(config)

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint, start_from
 from occ_core.datasets.samples import LabelledFrames
-from occ_core.engine import OccupancyEngine, best_device, bf16_is_fast
+from occ_core.engine import OccupancyEngine, best_device, bf16_is_fast, checked_device
 from occ_core.interface import VoxelModel
 from occ_core.losses.cross_entropy import class_weights
 from occ_core.losses.gauss_render.loss import GaussRenderLoss
@@ -115,7 +115,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
 def _launch(config: TrainConfig) -> Fabric:
     """Devices and precision."""
-    device = best_device() if config.device == "auto" else torch.device(config.device)
+    device = best_device() if config.device == "auto" else checked_device(config.device)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast(device))
     processes = config.processes or 1
     several = processes > 1 or (device.type != "cpu" and torch.cuda.device_count() > 1)

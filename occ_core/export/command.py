@@ -16,13 +16,14 @@ import torch
 import tyro
 
 from occ_core.checkpoint import SHIPPED, CheckpointError, checkpoint_id, load_checkpoint
+from occ_core.config import OccupancyConfig
 from occ_core.datasets.frames import NuScenesFrames
-from occ_core.engine import OccupancyEngine
+from occ_core.engine import OccupancyEngine, checked_device
 from occ_core.export.compare import MAX_DIFFERING, compare
 from occ_core.export.engine import ExportedEngine, sensor_tensors
 from occ_core.export.memory import first_memory
 from occ_core.export.onnx_parts import export_onnx
-from occ_core.export.package import Description, ExportedModel, Kind, save_package
+from occ_core.export.package import Description, ExportedModel, Kind, check_path, save_package
 from occ_core.export.program import example_sensors, export_step, tensor_names
 from occ_core.export.step import ExportedStep, ExportError
 from occ_core.types import Frame
@@ -69,12 +70,15 @@ def export(config: ExportConfig) -> None:
 
     Raises:
         CheckpointError: the checkpoint is not usable.
-        ExportError: the model cannot be exported, or its answers differ.
+        ExportError: the model cannot be exported, the data have other cameras, or its answers
+            differ.
         ExportedModelError: ``config.out`` is no .pt2 file.
     """
+    check_path(config.out)
     model, described = load_checkpoint(config.checkpoint)
+    frames = [] if config.data is None else keyframes(config, model.config, config.data)
     model.image_encoder.fold()
-    step = ExportedStep(model.to(config.device), config.precision)
+    step = ExportedStep(model.to(checked_device(config.device)), config.precision)
     if config.onnx is not None:
         for file in export_onnx(step.model, config.cameras, config.onnx):
             print(f"wrote {file}")
@@ -94,7 +98,6 @@ def export(config: ExportConfig) -> None:
     )
     save_package(config.out, program, description)
     print(f"wrote {config.out} ({config.out.stat().st_size / 2**20:.1f} MiB)")
-    frames = [] if config.data is None else keyframes(config, config.data)
     tensors = sensor_tensors(frames[0]) if frames else example_sensors(model.config, config.cameras)
     tensors |= first_memory(model.config)
     torch.save([tensors[name] for name in inputs], config.out.with_suffix(".inputs.pt"))
@@ -102,11 +105,22 @@ def export(config: ExportConfig) -> None:
         check(config, OccupancyEngine(model, config.device, config.precision), frames)
 
 
-def keyframes(config: ExportConfig, data: Path) -> list[Frame]:
-    """The first keyframes of a nuScenes data root."""
-    shape = load_checkpoint(config.checkpoint)[0].config
+def keyframes(config: ExportConfig, shape: OccupancyConfig, data: Path) -> list[Frame]:
+    """The first keyframes of a nuScenes data root.
+
+    Raises:
+        ExportError: they have another number of cameras than the exported model.
+        FileNotFoundError, ValueError: see ``NuScenesFrames``.
+    """
     found = NuScenesFrames(data, None, None, shape.image_size, SWEEPS, shape.grid)
-    return [found[number][0] for number in range(min(config.frames, len(found)))]
+    frames = [found[number][0] for number in range(min(config.frames, len(found)))]
+    for frame in frames:
+        if (cameras := frame.images.shape[1]) != config.cameras:
+            raise ExportError(
+                f"the keyframes of '{data}' have {cameras} cameras, but the exported model is to "
+                f"take {config.cameras}; use --cameras {cameras}, or leave out --data"
+            )
+    return frames
 
 
 def check(config: ExportConfig, engine: OccupancyEngine, frames: list[Frame]) -> None:
@@ -121,6 +135,10 @@ def check(config: ExportConfig, engine: OccupancyEngine, frames: list[Frame]) ->
     if found.differing > tolerated:
         raise ExportError(f"in a frame {text}")
     print(f"{found.frames} frames compared: at most {text}")
+    print(
+        f"a frame takes {found.exported_ms:.0f} ms, the model itself {found.model_ms:.0f} ms "
+        f"({found.exported_ms / found.model_ms:.2f}x; medians)"
+    )
 
 
 def main() -> None:

@@ -1,9 +1,13 @@
-"""How far an exported model's answers lie from those of the model itself."""
+"""How far an exported model's answers lie from those of the model itself, and how long both
+take.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import median
 
 from occ_core.engine import OccupancyEngine
 from occ_core.export.engine import ExportedEngine
@@ -18,26 +22,48 @@ equally probable, and whether a voxel is refined whose probability is the thresh
 
 
 @dataclass(frozen=True)
-class Differences:
-    """Differences over several frames."""
+class Comparison:
+    """Both answers to several frames."""
 
     frames: int
     differing: float
     """Largest fraction of a frame's voxels that have another class, or a probability more than
     ``MAX_PROBABILITY`` apart.
     """
+    model_ms: float
+    """Median time of the model's own answers."""
+    exported_ms: float
+    """Median time of the exported model's."""
 
 
 def compare(
     engine: OccupancyEngine, exported: ExportedEngine, frames: Iterable[Frame]
-) -> Differences:
-    """Lets both answer the frames of a drive, each with its own memory."""
-    shares = [differing(engine.step(frame), exported.step(frame)) for frame in frames]
-    return Differences(len(shares), max(shares, default=0.0))
+) -> Comparison:
+    """Lets both answer the frames of a drive, in turns, each with its own memory.
+
+    Raises:
+        ValueError: there are no frames.
+    """
+    shares, model_ms, exported_ms = [], [], []
+    for frame in frames:
+        expected, ms = _timed(engine.step, frame)
+        model_ms.append(ms)
+        answer, ms = _timed(exported.step, frame)
+        exported_ms.append(ms)
+        shares.append(differing(expected, answer))
+    if not shares:
+        raise ValueError("there are no frames to compare answers to")
+    return Comparison(len(shares), max(shares), median(model_ms), median(exported_ms))
+
+
+def _timed(step: Callable[[Frame], Occupancy], frame: Frame) -> tuple[Occupancy, float]:
+    started_s = time.perf_counter()
+    answer = step(frame)  # an ``Occupancy`` lies in the CPU's memory: a GPU has finished it
+    return answer, (time.perf_counter() - started_s) * 1e3
 
 
 def differing(first: Occupancy, second: Occupancy) -> float:
-    """The fraction of voxels in which two answers differ, see ``Differences``."""
+    """The fraction of voxels in which two answers differ, see ``Comparison``."""
     other_class = first.labels != second.labels
     apart = (first.probability - second.probability).abs() > MAX_PROBABILITY
     return float((other_class | apart).float().mean())

@@ -57,17 +57,26 @@ def save_package(path: Path, program: ExportedProgram, description: Description)
     """Writes both files.
 
     Raises:
-        ExportedModelError: ``path`` does not end in ``.pt2``.
+        ExportedModelError: see ``check_path``.
         RuntimeError: the compiler failed, or there is none.
     """
-    if path.suffix != ".pt2":
-        raise ExportedModelError(f"an exported model is a .pt2 file, got '{path}'")
+    check_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if description.kind == "compiled":
         torch._inductor.aoti_compile_and_package(program, package_path=str(path))
     else:
         torch.export.save(program, path)
     path.with_suffix(".json").write_text(json.dumps(asdict(description), indent=2) + "\n")
+
+
+def check_path(path: Path) -> None:
+    """Checks the name of the file that is to hold a program.
+
+    Raises:
+        ExportedModelError: it does not end in ``.pt2``.
+    """
+    if path.suffix != ".pt2":
+        raise ExportedModelError(f"an exported model is a .pt2 file, got '{path}'")
 
 
 class ExportedModel:

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -60,13 +61,17 @@ int run(const std::string& model, std::vector<at::Tensor> inputs, int frames, co
 }
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
+  const int frames = argc > 3 ? std::atoi(argv[3]) : 1;
+  if (argc < 3 || frames < 1) {
     std::cerr << "usage: run_package MODEL.pt2 MODEL.inputs.pt [FRAMES] [ANSWER.pt]" << std::endl;
     return 2;
   }
   try {
-    const int frames = argc > 3 ? std::stoi(argv[3]) : 1;
     return run(argv[1], read_tensors(argv[2]), frames, argc > 4 ? argv[4] : nullptr);
+  } catch (const c10::Error& error) {
+    std::cerr << "run_package: " << error.what_without_backtrace() << "\nMODEL.pt2 must be of "
+              << "occ_export --kind compiled, for this processor and version of torch" << std::endl;
+    return 1;
   } catch (const std::exception& error) {
     std::cerr << "run_package: " << error.what() << std::endl;
     return 1;

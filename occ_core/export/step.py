@@ -18,6 +18,7 @@ from occ_core.head import classify
 from occ_core.interface import CameraFeatures, VoxelModel
 from occ_core.model import OccupancyModel
 from occ_core.ops import backend
+from occ_core.ops.intensity_ranks import STRIDE
 from occ_core.prompts import NoPrompts, Prompts
 from occ_core.types import DriveContext, Frame, HeadOutput
 
@@ -32,8 +33,10 @@ AnswerTensors = dict[str, Tensor]
 ``WeatherFusion``, ``sensor_weights`` [1, 2].
 """
 
-MIN_POINTS = 2
-"""Sizes 0 and 1 are special cases to torch.export."""
+MIN_POINTS = STRIDE + 1
+"""Sizes 0 and 1 are special cases to torch.export, also that of the points whose intensities are
+compared.
+"""
 FAR_M = 1e6
 """Where a point stands for none, outside of any grid."""
 

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from occ_core.build import build_model
 from occ_core.config import debug
-from occ_core.engine import AnswerError, OccupancyEngine, autocast, bf16_is_fast, check_answer
+from occ_core.engine import (
+    AnswerError,
+    OccupancyEngine,
+    autocast,
+    bf16_is_fast,
+    check_answer,
+    checked_device,
+)
 from occ_core.interface import VoxelModel
 from occ_core.temporal import TemporalConfig
 from occ_core.types import Occupancy, TemporalMemory
@@ -34,6 +41,20 @@ def test_two_steps_on_one_frame_are_equal(make_frame):
     first, second = engine.step(frame), engine.step(frame)
     assert torch.equal(first.labels, second.labels)
     assert torch.equal(first.probability, second.probability)
+
+
+def test_a_device_is_the_cpu_or_one_that_torch_sees(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name in ("cpu", "cuda", "cuda:0", "cuda:1"):
+        assert checked_device(name) == checked_device(torch.device(name)) == torch.device(name)
+    with pytest.raises(ValueError, match="device is 'cuda:2', but torch .* sees 2 CUDA devices"):
+        checked_device("cuda:2")
+    for name in ("foo", "", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "cudas", "meta", "CPU"):
+        with pytest.raises(ValueError, match=f"must be cpu, cuda or cuda:N, got '{name}'"):
+            checked_device(name)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ValueError, match="sees 0 CUDA devices; choose the device cpu"):
+        OccupancyEngine(build_model(debug()), "cuda")
 
 
 def test_bf16_is_used_only_where_the_processor_has_it():

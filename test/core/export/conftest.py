@@ -22,11 +22,19 @@ CAMERAS = 2
 
 @pytest.fixture(scope="session")
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The debug model with memory and prompts. Its weights are random and none is zero, so that
-    parts which start without influence have some.
+    """The debug model with all options of the shipped one. Its weights are random and none is zero,
+    so that parts which start without influence have some.
     """
     torch.manual_seed(0)
-    config = replace(debug(), language=LanguageConfig(width=8), temporal=TemporalConfig(stride=2))
+    config = replace(
+        debug(),
+        language=LanguageConfig(width=8),
+        temporal=TemporalConfig(stride=2),
+        image_classes=True,
+        normalised_lift=True,
+        ground_height=True,
+        intensity_ranks=True,
+    )
     model = build_model(config)
     for weight in model.parameters():
         if not weight.any():

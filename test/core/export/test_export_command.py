@@ -2,17 +2,20 @@
 
 import shutil
 import subprocess
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils import cpp_extension
 
+from occ_core.checkpoint import SHIPPED, load_checkpoint
 from occ_core.engine import AnswerError, OccupancyEngine
+from occ_core.export.command import ExportConfig, export
 from occ_core.export.compare import compare
 from occ_core.export.engine import ExportedEngine
-from occ_core.export.package import ExportedModel
+from occ_core.export.package import ExportedModel, ExportedModelError
+from occ_core.export.step import ExportError
 
 FEW = 1e-3
 """Fraction of voxels that may differ, see test_export_step.py."""
@@ -32,6 +35,14 @@ def compiled(small_checkpoint, occ_export, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("compiled") / "small.pt2"
     occ_export("--checkpoint", small_checkpoint, "--out", path, "--cameras", 2)
     return path
+
+
+def test_the_exported_model_has_all_options_of_the_shipped_one(small_checkpoint):
+    """Else it shows nothing of whether that one can be exported."""
+    small, shipped = (load_checkpoint(path)[0].config for path in (small_checkpoint, SHIPPED))
+    options = [each.name for each in fields(shipped) if getattr(shipped, each.name) is not None]
+    off = [name for name in options if getattr(small, name) in (None, False)]
+    assert [name for name in off if getattr(shipped, name) is not False] == []
 
 
 def test_a_graph_answers_as_the_model(graph, small_checkpoint, drive):
@@ -83,6 +94,27 @@ def test_a_frame_that_the_program_does_not_take_is_refused(graph, drive, make_fr
         exported.step(make_frame(cameras=3))
 
 
+def test_what_cannot_be_made_or_compared_is_refused_before_the_long_export(
+    small_checkpoint, make_frame, tmp_path, monkeypatch
+):
+    def too_late(*_: object) -> None:
+        raise AssertionError("exported")
+
+    monkeypatch.setattr("occ_core.export.command.export_step", too_late)
+    config = ExportConfig(checkpoint=small_checkpoint, out=tmp_path / "small.pt2", cameras=3)
+    with pytest.raises(ExportedModelError, match=r"is a .pt2 file, got '.*small.onnx'"):
+        export(replace(config, out=tmp_path / "small.onnx"))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        export(replace(config, data=tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="device must be cpu, cuda or cuda:N, got 'gpu'"):
+        export(replace(config, device="gpu"))
+    keyframes = [(make_frame(cameras=6), None)]
+    monkeypatch.setattr("occ_core.export.command.NuScenesFrames", lambda *_: keyframes)
+    with pytest.raises(ExportError, match=r"have 6 cameras.*take 3; use --cameras 6"):
+        export(replace(config, data=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 @needs_compiler
 def test_machine_code_answers_as_the_model(compiled, small_checkpoint, drive):
     engine = OccupancyEngine.from_checkpoint(small_checkpoint, precision="fp32")
@@ -121,3 +153,7 @@ def test_a_program_in_cpp_gives_the_same_answer(compiled, repository, tmp_path):
         torch.testing.assert_close(by_name[name], tensor)
     missing = subprocess.run([program, compiled, "/nowhere.pt"], capture_output=True, text=True)
     assert missing.returncode == 1 and "cannot read '/nowhere.pt'" in missing.stderr
+    none = subprocess.run([program, compiled, inputs, "abc"], capture_output=True, text=True)
+    assert none.returncode == 2 and none.stderr.startswith("usage: run_package MODEL.pt2")
+    other = subprocess.run([program, inputs, inputs], capture_output=True, text=True)
+    assert other.returncode == 1 and "must be of occ_export --kind compiled" in other.stderr
