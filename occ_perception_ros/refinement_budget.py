@@ -34,12 +34,15 @@ class RefinementBudget:
     """Adapts how many voxels an engine refines to the time that frames take.
 
     Args:
-        engine: one that is no ``RefiningEngine`` always takes its own time.
+        engine: one that is no ``RefiningEngine``, as an exported model, always takes its own time.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine if isinstance(engine, RefiningEngine) else None
         self._most = self._engine.max_refined if self._engine else 0
+        self._least = max(int(LEAST * self._most), 1)
+        self._late_at_least = False
+        """Whether the last frame missed the goal, and no fewer voxels can be refined."""
 
     def adapt(self, took_ms: float, goal_ms: float) -> None:
         """Sets the limit of the next frame.
@@ -48,6 +51,8 @@ class RefinementBudget:
             took_ms: time of the frame that was just answered.
             goal_ms: time that frames are to take; 0: any.
         """
+        limit = self._engine.max_refined if self._engine else 0
+        self._late_at_least = 0 < goal_ms < took_ms and limit <= self._least
         if self._engine is None or self._most == 0:
             return
         if goal_ms == 0:
@@ -56,16 +61,23 @@ class RefinementBudget:
             # a limit above what was refined would change nothing
             voxels = min(self._engine.refined, self._engine.max_refined)
             cut = max(LARGEST_CUT, goal_ms / took_ms)
-            self._engine.max_refined = max(int(LEAST * self._most), int(cut * voxels), 1)
+            self._engine.max_refined = max(self._least, int(cut * voxels))
         elif took_ms < SLACK * goal_ms:
             more = int(GROWTH * self._engine.max_refined) + 1
             self._engine.max_refined = min(self._most, more)
 
     def text(self, goal_ms: float) -> str:
-        """What the next answer lacks, and why; empty if nothing."""
-        if self._engine is None or self._engine.max_refined >= self._most:
+        """What the next answer lacks, and why, or that the goal is out of reach; empty if
+        neither.
+        """
+        if self._engine is None or self._most == 0:
+            if not self._late_at_least:
+                return ""
+            late = f"frames take longer than {goal_ms:.0f} ms"
+            return f"{late}, and this model cannot refine fewer voxels"
+        if self._engine.max_refined >= self._most:
             return ""
-        return (
-            f"at most {self._engine.max_refined} instead of {self._most} voxels are refined, to "
-            f"answer within {goal_ms:.0f} ms"
-        )
+        reduced = f"at most {self._engine.max_refined} instead of {self._most} voxels are refined"
+        if self._late_at_least:
+            return f"frames take longer than {goal_ms:.0f} ms, although {reduced}"
+        return f"{reduced}, to answer within {goal_ms:.0f} ms"

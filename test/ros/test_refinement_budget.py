@@ -77,10 +77,19 @@ def test_one_late_frame_halves_the_limit_and_time_left_gives_it_back():
     assert budget.text(200.0) == ""
 
 
-def test_an_impossible_goal_leaves_a_sixteenth():
+def test_an_impossible_goal_leaves_a_sixteenth_and_is_called_so():
     engine = TimedEngine()
-    frames(engine, RefinementBudget(engine), goal_ms=10, count=20)
+    budget = RefinementBudget(engine)
+    # 12,000 -> 6000 -> 3000 -> 1500 -> 1000: the fourth frame still refined more
+    frames(engine, budget, goal_ms=10, count=4)
     assert engine.max_refined == LEAST * 16_000 == 1000
+    reduced = "at most 1000 instead of 16000 voxels are refined"
+    assert budget.text(10.0) == f"{reduced}, to answer within 10 ms"
+    frames(engine, budget, goal_ms=10, count=16)
+    assert engine.max_refined == 1000
+    assert budget.text(10.0) == f"frames take longer than 10 ms, although {reduced}"
+    frames(engine, budget, goal_ms=100, count=1)  # 50 + 0.01 * 1000 = 60 ms
+    assert "although" not in budget.text(100.0)
 
 
 def test_without_its_goal_the_limit_is_the_models_again():
@@ -93,7 +102,16 @@ def test_without_its_goal_the_limit_is_the_models_again():
     assert budget.text(0.0) == ""
 
 
-def test_an_engine_that_refines_nothing_is_left_alone():
-    budget = RefinementBudget(PlainEngine())
-    budget.adapt(took_ms=500.0, goal_ms=100.0)
-    assert budget.text(100.0) == ""
+def test_an_engine_that_refines_nothing_is_left_alone_and_called_late():
+    coarse = TimedEngine()
+    coarse.max_refined = 0  # a model without a cascade
+    for engine in (PlainEngine(), coarse):
+        budget = RefinementBudget(engine)
+        budget.adapt(took_ms=500.0, goal_ms=100.0)
+        assert budget.text(100.0) == (
+            "frames take longer than 100 ms, and this model cannot refine fewer voxels"
+        )
+        budget.adapt(took_ms=90.0, goal_ms=100.0)
+        assert budget.text(100.0) == ""
+        budget.adapt(took_ms=500.0, goal_ms=0.0)
+        assert budget.text(0.0) == ""
