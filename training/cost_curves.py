@@ -8,6 +8,7 @@ Every value is measured in a process of its own. To measure on a machine that do
 from __future__ import annotations
 
 import json
+import math
 import resource
 import shlex
 import sys
@@ -75,9 +76,9 @@ class CostCurvesConfig:
     """The model from which everything starts."""
     repeats: int = 5
     """Number of measured answers; medians count."""
-    out: Path = Path("docs/results/cost_curves.json")
+    out: Path = Path("out/cost_curves.json")
     """JSON file of the figures."""
-    picture: Path = Path("docs/images/cost_curves.png")
+    picture: Path = Path("out/cost_curves.png")
     """Picture of the curves."""
     here: bool = False
     """Measures a single value in this process and prints JSON."""
@@ -89,6 +90,8 @@ class CostCurvesConfig:
             raise ValueError(
                 f"CostCurvesConfig.values are those of one quantity, got {self.quantities}"
             )
+        for value in self.values or ():
+            _check_value(self.quantities[0], value)
         if self.here and (self.values is None or len(self.values) != 1):
             raise ValueError("--here measures exactly one value of one quantity")
 
@@ -103,6 +106,17 @@ class Cost:
     """Median duration."""
     memory_mib: float
     """Peak of the process, of which torch itself takes several hundred."""
+
+
+def _check_value(quantity: Quantity, value: float) -> None:
+    if quantity in ("range_m", "voxel_m"):
+        fits, expected = 0 < value < math.inf, "positive"
+    else:
+        least = 0 if quantity == "cameras" else 1
+        fits = value >= least and float(value).is_integer()
+        expected = f"whole numbers from {least} on"
+    if not fits:
+        raise ValueError(f"CostCurvesConfig.values of {quantity} must be {expected}, got {value:g}")
 
 
 def changed(config: OccupancyConfig, quantity: Quantity, value: float) -> OccupancyConfig:

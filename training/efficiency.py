@@ -1,7 +1,7 @@
 """Time and memory by image size and backbone (TACOcc, Table VII).
 
 ``python -m training.efficiency [--rows tiny ...]`` measures each row in a process of its own and
-writes ``docs/results/efficiency.json``. Weights are random, since time and memory hardly depend on
+writes ``out/efficiency.json``. Weights are random, since time and memory hardly depend on
 them; ``training.profile`` measures the shipped ones.
 """
 
@@ -61,7 +61,7 @@ class EfficiencyConfig:
     rows: tuple[str, ...] = tuple(ROWS)
     repeats: int = 5
     """How many steps are timed; the median counts."""
-    out: Path = Path("docs/results/efficiency.json")
+    out: Path = Path("out/efficiency.json")
     here: bool = False
     """Measures a single row in this process and prints it."""
 

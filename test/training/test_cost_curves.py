@@ -136,6 +136,12 @@ def test_curves_are_measured_written_and_drawn(
         ({"repeats": 0}, "repeats must be at least 1"),
         ({"values": (1.0,)}, "those of one quantity"),
         ({"here": True}, "exactly one value"),
+        ({"quantities": ("cameras",), "values": (6.0, -1.0)}, "whole numbers from 0 on, got -1"),
+        ({"quantities": ("points",), "values": (10.5,)}, "whole numbers from 1 on, got 10.5"),
+        ({"quantities": ("batch",), "values": (0.0,)}, "whole numbers from 1 on, got 0"),
+        ({"quantities": ("frames",), "values": (float("nan"),)}, "from 1 on, got nan"),
+        ({"quantities": ("voxel_m",), "values": (0.0,)}, "must be positive, got 0"),
+        ({"quantities": ("range_m",), "values": (float("inf"),)}, "must be positive, got inf"),
     ],
 )
 def test_nonsense_is_refused(fields, message):

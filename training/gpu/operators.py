@@ -1,8 +1,9 @@
 """Every operator on some device against its twin on the CPU.
 
 A case computes one operator on made-up inputs, with its gradients where it has any. The twin is the
-loop compiled for the CPU. On the CPU itself the torch form takes the device's place, so that the
-cases can be tried without a GPU.
+loop compiled for the CPU, or the torch form of an operator without one. On the CPU itself the torch
+form takes the device's place, so that the cases can be tried without a GPU; an operator that has no
+other form is then only compared with itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from occ_core.ops import backend
 from occ_core.ops.height_histogram import height_histogram
+from occ_core.ops.intensity_ranks import with_intensity_ranks
 from occ_core.ops.interpolate import interpolate
 from occ_core.ops.line_of_sight import see_through
 from occ_core.ops.linear_index import unravel_index
@@ -132,6 +134,11 @@ def _voxelise(device: torch.device) -> list[Tensor]:
     return [*_with_gradients(mean, [weight, bias]), occupied]
 
 
+def _intensity_ranks(device: torch.device) -> list[Tensor]:
+    rest = _random(2000, 2, seed=2).to(device) * torch.tensor([255.0, 0.5], device=device)
+    return [with_intensity_ranks(torch.cat([_points(2000, device), rest], dim=1), GRID)]
+
+
 def _height_histogram(device: torch.device) -> list[Tensor]:
     cloud = torch.cat([_points(2000, device), torch.zeros(2000, 2, device=device)], dim=1)
     return list(height_histogram(cloud, GRID, cell_m=2.0, bin_m=0.25))
@@ -230,6 +237,7 @@ def _rasterize(device: torch.device) -> list[Tensor]:
 CASES: dict[str, Case] = {
     "splat": _splat,
     "voxelise": _voxelise,
+    "intensity_ranks": _intensity_ranks,
     "height_histogram": _height_histogram,
     "interpolate": _interpolate,
     "sample_images": _sample_images,
