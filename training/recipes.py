@@ -236,7 +236,7 @@ def falloff_streets() -> TrainConfig:
         infrared_streets(),
         data=Path("data/mixed_falloff"),
         out=Path("out/train/falloff_streets"),
-        steps=6000,
+        steps=4500,
         start_from=Path("training/checkpoints/infrared_streets.safetensors"),
     )
 
