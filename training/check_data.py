@@ -33,8 +33,8 @@ class CheckConfig:
     version: str | None = None
     """Folder of nuScenes' tables; None takes the only v1.0-* folder."""
     open: int = 50
-    """How many labelled instants have their files opened, evenly spread; 0 opens all. That all
-    files exist is always checked.
+    """How many labelled instants have their files opened, with the LiDAR sweeps before them, evenly
+    spread; 0 opens all, and all sweeps and scans. That all files exist is always checked.
     """
 
     def __post_init__(self) -> None:

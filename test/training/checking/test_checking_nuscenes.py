@@ -8,10 +8,14 @@ import pytest
 from faulty_folders import Fault, assert_named, cut, drop, edit, remove
 
 
-def four_columns(root: Path) -> None:
+def four_columns(root: Path, name: str = "samples/LIDAR_TOP/key0.pcd.bin") -> None:
     points = np.random.default_rng(0).uniform(-40, 40, (40, 4)).astype(np.float32)
     points[:, 3] = 7.0  # intensity; 40 x 16 bytes are 32 x 20 bytes
-    points.tofile(root / "samples" / "LIDAR_TOP" / "key0.pcd.bin")
+    points.tofile(root / name)
+
+
+def header_alone(root: Path) -> None:
+    (root / "samples" / "CAM_FRONT" / "key0.jpg").write_bytes(b"\x89PNG\r\n\x1a\n")
 
 
 def cropped(root: Path) -> None:
@@ -82,7 +86,7 @@ FAULTS = {
     "sweep missing": Fault(
         "surroundocc",
         remove("sweeps/LIDAR_TOP/sweep1.pcd.bin"),
-        r"sweeps/LIDAR_TOP: 1 of 2 files are missing, such as sweep1.pcd.bin",
+        r"sweeps/LIDAR_TOP: 1 of 3 files are missing, such as sweep1.pcd.bin",
     ),
     "table missing": Fault(
         "surroundocc",
@@ -164,6 +168,27 @@ FAULTS = {
         "surroundocc",
         lambda root: cut(root / "samples" / "LIDAR_TOP" / "key3.pcd.bin", -3),
         "key3.pcd.bin holds 77 bytes, expected a positive multiple of 20",
+    ),
+    "sweep between keyframes truncated": Fault(
+        "surroundocc",
+        lambda root: cut(root / "sweeps" / "LIDAR_TOP" / "sweep1.pcd.bin", -3),
+        "sweep1.pcd.bin holds 77 bytes, expected a positive multiple of 20",
+    ),
+    "last sweep of four columns": Fault(
+        "surroundocc",
+        lambda root: four_columns(root, "sweeps/LIDAR_TOP/sweep4.pcd.bin"),
+        "sweep4.pcd.bin: the fifth float32 .*it looks like 4 float32 per point: write",
+        {"open": 0},
+    ),
+    "empty image": Fault(
+        "surroundocc",
+        lambda root: cut(root / "samples" / "CAM_FRONT" / "key0.jpg", 0),
+        "CAM_FRONT/key0.jpg: not a JPEG: 0 bytes .*; extract the file again",
+    ),
+    "header of an image": Fault(
+        "surroundocc",
+        header_alone,
+        "CAM_FRONT/key0.jpg: the PNG of 8 bytes is truncated or damaged in its header; extract",
     ),
     "image truncated": Fault(
         "surroundocc",
