@@ -7,8 +7,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from occ_core.datasets.kitti_360 import DOWNLOAD, labelled_frames, read_flags, read_kitti_360
-from occ_core.datasets.kitti_sequence import KittiSequence, read_png, read_rows
+from occ_core.datasets.kitti_360 import (
+    check_image_size,
+    labelled_frames,
+    read_flags,
+    read_kitti_360,
+)
+from occ_core.datasets.kitti_360_poses import DOWNLOAD, Kitti360Poses
+from occ_core.datasets.kitti_sequence import KittiSequence, read_png
 from occ_core.datasets.semantic_kitti_voxels import SPLITS, VOXELS, read_kitti_voxels
 from occ_core.datasets.voxel_files import load_bits
 from occ_core.labels.benchmarks import KITTI_GRID
@@ -21,7 +27,6 @@ _MIN_OVERLAP = 0.9
 """IoU of a scan's voxels and its file; rounding on the borders of voxels costs less than 0.01."""
 _HISTORY_S = 0.45
 """Earlier scans up to this age, in seconds, are joined to a labelled one."""
-_KITTI_360_SIZE = (376, 1408)
 
 
 def check_semantic_kitti(root: Path, report: FolderReport, opened: int) -> None:
@@ -180,7 +185,9 @@ def check_kitti_360(root: Path, report: FolderReport, opened: int) -> None:
         folder = root / "data_2d_raw" / sequence
         names = [name for each, name in frames if each == sequence]
         with report.collecting("poses"):
-            read_rows(folder / "cam0_to_world.txt", 17, DOWNLOAD)
+            poses = Kitti360Poses(folder / "cam0_to_world.txt")
+            for name in names:
+                poses.at(int(name))
         for part, ending in (("image_00/data_rect", "png"), ("voxels", "bin")):
             missing = [name for name in names if not (folder / part / f"{name}.{ending}").is_file()]
             if missing:
@@ -198,15 +205,8 @@ def check_kitti_360(root: Path, report: FolderReport, opened: int) -> None:
         if (folder / "voxels" / f"{name}.bin").is_file():
             with report.collecting("scan"):
                 read_flags(folder / "voxels" / f"{name}.bin")
-        if (folder / "image_00" / "data_rect" / f"{name}.png").is_file():
-            _check_image(folder / "image_00" / "data_rect" / f"{name}.png", report)
-
-
-def _check_image(path: Path, report: FolderReport) -> None:
-    with report.collecting("image"):
-        height, width = read_png(path).shape[:2]
-        if (height, width) != _KITTI_360_SIZE:
-            raise ValueError(
-                f"{path} has {width}x{height} pixels, expected 1408x376, to which the intrinsics "
-                "belong; take data_rect, not data_rgb, at its full size"
-            )
+        image = folder / "image_00" / "data_rect" / f"{name}.png"
+        if image.is_file():
+            with report.collecting("image"):
+                read_png(image)
+                check_image_size(image)

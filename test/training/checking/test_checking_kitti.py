@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faulty_folders import Break, Fault, assert_named, cut, remove, semantic_kitti
-from official_layouts import DRIVE, KITTI_SHAPE, kitti_hits, write_kitti_scan, write_red_png
+from official_layouts import (
+    DRIVE,
+    KITTI_SHAPE,
+    P2,
+    kitti_hits,
+    random_labels,
+    write_kitti_360,
+    write_kitti_scan,
+    write_red_png,
+)
 
 from training.check_data import CheckConfig, check_data
 
@@ -59,6 +68,13 @@ def prepared(root: Path) -> Path:
     return root / "preprocess" / "labels" / DRIVE / "000000_1_1.npy"
 
 
+def cut_poses(root: Path) -> None:
+    """Frame 5 has no row, and frame 0, 5 m behind it, is too far away."""
+    folder = write_kitti_360(root, 5, random_labels(KITTI_SHAPE, 19))
+    path = folder / "cam0_to_world.txt"
+    path.write_text(path.read_text().splitlines()[0])
+
+
 def crop_360(root: Path) -> None:
     path = root / "data_2d_raw" / DRIVE / "image_00" / "data_rect" / "000000.png"
     write_red_png(path, (370, 1220))
@@ -105,6 +121,16 @@ FAULTS = {
         "semantic_kitti",
         kitti_text("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n"),
         "poses.txt has 1 rows, but there are 2 scans",
+    ),
+    "zero poses": Fault(
+        "semantic_kitti",
+        kitti_text("poses.txt", "0 0 0 0 0 0 0 0 0 0 0 0\n" * 2),
+        "poses.txt: 2 of 2 rows, the first of them row 1, are not poses",
+    ),
+    "zero Tr": Fault(
+        "semantic_kitti",
+        kitti_text("calib.txt", f"P2: {P2}\nTr: 0 0 0 0 0 0 0 0 0 0 0 0\n"),
+        "calib.txt: 'Tr' must be a rotation and a translation",
     ),
     "no Tr": Fault("semantic_kitti", kitti_text("calib.txt", ""), "calib.txt: 'P2' must have 12"),
     "time runs back": Fault(
@@ -164,6 +190,11 @@ FAULTS = {
         "kitti_360",
         remove(f"data_2d_raw/{DRIVE}/cam0_to_world.txt"),
         "cam0_to_world.txt is missing; take SSCBench-KITTI-360",
+    ),
+    "KITTI-360 poses cut": Fault(
+        "kitti_360",
+        cut_poses,
+        "cam0_to_world.txt has no pose of frame 5, nor one near it; its 1 rows are of frames 0 to",
     ),
     "KITTI-360 image cropped": Fault(
         "kitti_360", crop_360, "000000.png has 1220x370 pixels, expected 1408x376"
