@@ -94,12 +94,13 @@ def _scenes_of_split(
     try:
         return split_scenes(nuscenes.root, version, split)
     except ValueError as error:
-        cure = (
+        official = (
             "this is nuScenes mini: use mini_train or mini_val, or download v1.0-trainval"
             if mini
             else "download the release that holds the split"
         )
-        report.fault("split", f"{error}; {cure}")
+        custom = (nuscenes.folder / "splits.json").is_file()
+        report.fault("split", str(error) if custom else f"{error}; {official}")
         return present
 
 

@@ -151,7 +151,8 @@ FAULTS = {
     "dangling token": Fault(
         "surroundocc",
         lambda root: edit(root, "sample_data", "key0 CAM_BACK", ego_pose_token="lost"),
-        "ego_pose.json has no record with token 'lost'",
+        "sample_data.json: ego_pose_token of 1 of 17 records, such as 'key0 CAM_BACK', is a token "
+        "that .*ego_pose.json lacks, such as 'lost'; take all tables from one download",
     ),
     "token twice": Fault(
         "surroundocc",
