@@ -43,9 +43,16 @@ class CheckConfig:
 
 
 def check_data(config: CheckConfig) -> FolderReport:
-    """The findings about a folder."""
+    """The findings about a folder.
+
+    Raises:
+        ValueError: an option does not belong to this kind of folder.
+    """
     report = FolderReport(config.data)
-    match kind_of(config.data):
+    kind = kind_of(config.data)
+    if kind in ("semantic_kitti", "kitti360"):
+        _refuse_nuscenes_options(config)
+    match kind:
         case "nuscenes":
             check_nuscenes(
                 config.data, report, config.version, config.split, config.benchmark, config.open
@@ -57,6 +64,17 @@ def check_data(config: CheckConfig) -> FolderReport:
         case None:
             explain_unknown(config.data, report)
     return report
+
+
+def _refuse_nuscenes_options(config: CheckConfig) -> None:
+    given = [
+        name for name in ("benchmark", "split", "version") if getattr(config, name) is not None
+    ]
+    if given:
+        raise ValueError(
+            f"{config.data} is a folder of KITTI, but --{' and --'.join(given)} belong to "
+            "nuScenes; leave them out"
+        )
 
 
 def main() -> None:
