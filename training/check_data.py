@@ -33,8 +33,8 @@ class CheckConfig:
     version: str | None = None
     """Folder of nuScenes' tables; None takes the only v1.0-* folder."""
     open: int = 50
-    """How many labelled instants have their files opened, evenly spread; 0 opens all. That all
-    files exist is always checked.
+    """How many labelled instants have their files opened, with the LiDAR sweeps before them, evenly
+    spread; 0 opens all, and all sweeps and scans. That all files exist is always checked.
     """
 
     def __post_init__(self) -> None:
@@ -43,9 +43,16 @@ class CheckConfig:
 
 
 def check_data(config: CheckConfig) -> FolderReport:
-    """The findings about a folder."""
+    """The findings about a folder.
+
+    Raises:
+        ValueError: an option does not belong to this kind of folder.
+    """
     report = FolderReport(config.data)
-    match kind_of(config.data):
+    kind = kind_of(config.data)
+    if kind in ("semantic_kitti", "kitti360"):
+        _refuse_nuscenes_options(config)
+    match kind:
         case "nuscenes":
             check_nuscenes(
                 config.data, report, config.version, config.split, config.benchmark, config.open
@@ -57,6 +64,17 @@ def check_data(config: CheckConfig) -> FolderReport:
         case None:
             explain_unknown(config.data, report)
     return report
+
+
+def _refuse_nuscenes_options(config: CheckConfig) -> None:
+    given = [
+        name for name in ("benchmark", "split", "version") if getattr(config, name) is not None
+    ]
+    if given:
+        raise ValueError(
+            f"{config.data} is a folder of KITTI, but --{' and --'.join(given)} belong to "
+            "nuScenes; leave them out"
+        )
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from occ_core.datasets.keyframe_labels import VoxelTruth
-from occ_core.datasets.kitti_sequence import png_sample, read_rows
+from occ_core.datasets.kitti_360_poses import DOWNLOAD, Kitti360Poses
+from occ_core.datasets.kitti_sequence import png_sample
 from occ_core.datasets.samples import Damaged, SweepOrigin
 from occ_core.datasets.semantic_kitti_voxels import raw_labels
 from occ_core.datasets.sensors import frame_from_sensors
@@ -26,6 +27,7 @@ from occ_core.datasets.voxel_files import (
     whole_numbers,
 )
 from occ_core.datasets.voxel_sequences import VoxelSequences, check_sequences
+from occ_core.geometry.png import PNG_HEADER_BYTES, png_size
 from occ_core.geometry.poses import invert_pose
 from occ_core.labels.benchmarks import BENCHMARKS, KITTI_GRID
 from occ_core.labels.raw_ids import KITTI_360_RAW
@@ -33,17 +35,15 @@ from occ_core.taxonomy import IGNORE, DriveContext
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 
-DOWNLOAD = (
-    "take SSCBench-KITTI-360: join its parts (cat split_parts_* > combined.sqfs), then unsquashfs"
-)
-"""Where the files come from, for the texts of errors."""
 _DRIVES = {"train": (0, 2, 3, 4, 5, 7, 10), "val": (6,), "test": (9,)}
 _PERIOD_NS = 100_000_000
 """The sensors record ten times a second; the frames are numbered in the order of time."""
 INTRINSICS = np.array(
     [[552.554261, 0.0, 682.049453], [0.0, 552.554261, 238.769549], [0.0, 0.0, 1.0]]
 )
-"""Of the rectified left perspective camera, whose images have 1408x376 pixels."""
+"""Of the rectified left perspective camera, in pixels of an image of ``IMAGE_SIZE``."""
+IMAGE_SIZE = (376, 1408)
+"""``(height, width)``."""
 VELODYNE_FROM_CAMERA = np.array(
     [
         [0.04307104361, -0.08829286498, 0.995162929, 0.8043914418],
@@ -59,8 +59,8 @@ class Kitti360Occupancy(VoxelSequences):
     """The labelled frames of an SSCBench-KITTI-360 folder; see ``VoxelSequences``.
 
     The grid frame is the Velodyne's. The benchmark gives scans as voxels, so that the frame's
-    points are the centres of the occupied ones, with intensity 0. Frames without a pose have that
-    of the frame before: KITTI-360 leaves out those in which the car stood.
+    points are the centres of the occupied ones, with intensity 0. For frames without a pose see
+    ``Kitti360Poses``.
 
     Args:
         root: the folder that holds ``data_2d_raw/`` and ``preprocess/``.
@@ -102,7 +102,7 @@ class Kitti360Occupancy(VoxelSequences):
         if sequences is not None:
             check_sequences(self.root, sequences, (sequence for sequence, _ in self.frames))
             self.frames = [frame for frame in self.frames if frame[0] in sequences]
-        self._poses: dict[str, np.ndarray] = {}
+        self._poses: dict[str, Kitti360Poses] = {}
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -137,6 +137,7 @@ class Kitti360Occupancy(VoxelSequences):
         sequence, name = self.frames[index]
         folder = self.root / "data_2d_raw" / sequence
         image = folder / "image_00" / "data_rect" / f"{name}.png"
+        check_image_size(image)
         occupied = read_flags(folder / "voxels" / f"{name}.bin")
         cell = np.unravel_index(np.flatnonzero(occupied), occupied.shape)
         points = np.zeros((len(cell[0]), 5), dtype=np.float32)
@@ -155,11 +156,8 @@ class Kitti360Occupancy(VoxelSequences):
     def _world_from_velodyne(self, sequence: str, number: int) -> np.ndarray:
         if sequence not in self._poses:
             path = self.root / "data_2d_raw" / sequence / "cam0_to_world.txt"
-            self._poses[sequence] = read_rows(path, 17, DOWNLOAD)
-        rows = self._poses[sequence]
-        before = int(np.searchsorted(rows[:, 0], number, side="right")) - 1
-        world_from_camera = rows[max(before, 0), 1:].reshape(4, 4)
-        return world_from_camera @ invert_pose(VELODYNE_FROM_CAMERA)
+            self._poses[sequence] = Kitti360Poses(path)
+        return self._poses[sequence].at(number) @ invert_pose(VELODYNE_FROM_CAMERA)
 
 
 def sequence_name(number: int) -> str:
@@ -168,11 +166,22 @@ def sequence_name(number: int) -> str:
 
 
 def labelled_frames(root: Path) -> list[tuple[str, str]]:
-    """``(sequence, name)`` of every frame that has labels in one of the two forms, in order."""
+    """``(sequence, name)`` of every frame that has labels in one of the two forms, in order.
+
+    Raises:
+        ValueError: a file is not named by the number of its frame.
+    """
     prepared = root.glob("preprocess/labels/*/*_1_1.npy")
     raw = root.glob("data_2d_raw/*/voxels/*.label")
     found = {(path.parent.name, path.name.removesuffix("_1_1.npy")) for path in prepared}
-    return sorted(found | {(path.parents[1].name, path.stem) for path in raw})
+    found |= {(path.parents[1].name, path.stem) for path in raw}
+    strange = sorted("/".join(frame) for frame in found if not frame[1].isdecimal())
+    if strange:
+        raise ValueError(
+            f"{root} has labels {strange[0]}, which are not named by the number of a frame, as in "
+            "000005; take them away"
+        )
+    return sorted(found)
 
 
 def label_paths(root: Path, sequence: str, name: str) -> tuple[Path, Path]:
@@ -204,6 +213,26 @@ def read_kitti_360(root: Path, sequence: str, name: str) -> VoxelTruth:
     invalid = read_flags(path.with_suffix(".invalid"))
     np.putmask(labels, invalid & (labels == KITTI_360_RAW.labels.empty), IGNORE)
     return VoxelTruth(labels, {})
+
+
+def check_image_size(path: Path) -> None:
+    """Refuses an image of another size than that to which the intrinsics belong.
+
+    A file that is missing or damaged is left to those who read its pixels.
+
+    Raises:
+        ValueError: the size is another.
+    """
+    try:
+        with path.open("rb") as file:
+            height, width = png_size(file.read(PNG_HEADER_BYTES))
+    except (FileNotFoundError, ValueError):
+        return
+    if (height, width) != IMAGE_SIZE:
+        raise ValueError(
+            f"{path} has {width}x{height} pixels, expected 1408x376, to which the intrinsics "
+            "belong; take data_rect, not data_rgb, at its full size"
+        )
 
 
 def read_flags(path: Path) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from occ_core.datasets.sensors import CameraSample, frame_from_sensors
 from occ_core.geometry.png import decode_png, is_png
 from occ_core.geometry.points import accumulate_sweeps
-from occ_core.geometry.poses import invert_pose
+from occ_core.geometry.poses import invert_pose, is_rigid
 from occ_core.taxonomy import DriveContext
 from occ_core.types import Frame
 
@@ -78,6 +78,7 @@ class KittiSequence:
             )
         world_from_camera = np.tile(np.eye(4), (len(poses), 1, 1))
         world_from_camera[:, :3] = poses.reshape(-1, 3, 4)
+        check_rigid(folder / "poses.txt", world_from_camera)
         # P2 = K [I | t]: the colour camera stands t to the side of the grey one, which Tr is of
         intrinsics = projection[:, :3]
         colour_from_grey = np.eye(4)
@@ -194,18 +195,28 @@ def read_calibration(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it lacks a matrix of twelve numbers.
+        ValueError: it lacks a matrix of twelve numbers, or one cannot be a projection or a pose.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; {_ODOMETRY}")
-    entries = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    entries = dict(line.split(":", 1) for line in _lines(path, _ODOMETRY) if ":" in line)
     matrices = {}
     for name in ("P2", "Tr"):
         values = entries.get(name, "").split()
         if len(values) != 12:
             raise ValueError(f"{path}: '{name}' must have 12 numbers, got {len(values)}")
         matrices[name] = _floats(path, [values]).reshape(3, 4)
-    return matrices["P2"], np.vstack([matrices["Tr"], [0.0, 0.0, 0.0, 1.0]])
+    camera_from_velodyne = np.vstack([matrices["Tr"], [0.0, 0.0, 0.0, 1.0]])
+    if not is_rigid(camera_from_velodyne):
+        raise ValueError(
+            f"{path}: 'Tr' must be a rotation and a translation, got {entries['Tr'].strip()!r}; "
+            f"{_ODOMETRY}"
+        )
+    intrinsics = matrices["P2"][:, :3]
+    if min(np.diag(intrinsics)) <= 0 or np.tril(intrinsics, -1).any():
+        raise ValueError(
+            f"{path}: 'P2' must be a camera's projection with positive focal lengths, got "
+            f"{entries['P2'].strip()!r}; {_ODOMETRY}"
+        )
+    return matrices["P2"], camera_from_velodyne
 
 
 def read_rows(path: Path, columns: int, remedy: str) -> np.ndarray:
@@ -220,13 +231,39 @@ def read_rows(path: Path, columns: int, remedy: str) -> np.ndarray:
         FileNotFoundError: the file is missing.
         ValueError: a line has another number of numbers, or they are not finite.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; {remedy}")
-    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    rows = [line.split() for line in _lines(path, remedy) if line.strip()]
     wrong = [number for number, row in enumerate(rows, 1) if len(row) != columns]
     if wrong:
         raise ValueError(f"{path}: line {wrong[0]} must have {columns} numbers")
     return _floats(path, rows).reshape(-1, columns)
+
+
+def check_rigid(path: Path, poses: np.ndarray) -> None:
+    """Refuses poses that are no rigid transforms.
+
+    Args:
+        path: the file, of which each row is a pose.
+        poses: ``[row, 4, 4]``.
+
+    Raises:
+        ValueError: one of them is not.
+    """
+    bent = np.flatnonzero(~is_rigid(poses))
+    if len(bent):
+        raise ValueError(
+            f"{path}: {len(bent)} of {len(poses)} rows, the first of them row {bent[0] + 1}, are "
+            "not poses: the matrix of each must be a rotation and a translation; extract the file "
+            "again"
+        )
+
+
+def _lines(path: Path, remedy: str) -> list[str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; {remedy}")
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be a text file, but is none; extract it again") from None
 
 
 def _floats(path: Path, rows: list[list[str]]) -> np.ndarray:

@@ -98,8 +98,12 @@ class NuScenes:
         self.scenes: list[Record] = scenes.records
         for scene in self.scenes:
             values.plain_name(scenes.path, scene)
+        for category in self._categories.records:
+            values.name(self._categories.path, category, "name")
 
         self._sensors = Table(self.folder, "sensor")
+        for sensor in self._sensors.records:
+            values.name(self._sensors.path, sensor, "channel")
         self._recordings: dict[tuple[str, str], list[Record]] = defaultdict(list)
         used = {*NUSCENES_CAMERAS, NUSCENES_LIDAR}
         sample_data = Table(self.folder, "sample_data")
@@ -178,13 +182,12 @@ class NuScenes:
         """As ``read_lidarseg``, the indices of ``category.json`` themselves, which tell apart what
         belongs to no class: true noise, the ego vehicle, animals, debris and others.
         """
-        record = self._lidarseg.get(lidar.token)
+        record, table = self._lidarseg.get(lidar.token), self.folder / "lidarseg.json"
         if record is None:
-            table = self.folder / "lidarseg.json"
             raise FileNotFoundError(
                 f"{table} does not list {lidar.path.name}; only keyframes are labelled"
             )
-        path = self.root / record["filename"]
+        path = values.file_path(self.root, table, record)
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path} is missing; extract nuScenes-lidarseg into {self.root}"
@@ -209,7 +212,7 @@ class NuScenes:
         """The index that ``category.json`` gives a category, such as ``noise``; -1 without one."""
         for order, record in enumerate(self._categories.records):
             if record["name"] == category:
-                return int(record.get("index", order))
+                return values.category_index(self._categories.path, record, order)
         return -1
 
     def log_name(self, scene_name: str) -> str:
@@ -374,7 +377,7 @@ class NuScenes:
         """Class id of every raw index, int16 [256]; -1 where the table has no such index."""
         classes = np.full(256, -1, dtype=np.int16)
         for order, record in enumerate(self._categories.records):
-            index = record.get("index", order)
+            index = values.category_index(self._categories.path, record, order)
             if classes[index] >= 0:
                 raise ValueError(
                     f"{self._categories.path} gives the index {index} to two categories; "

@@ -49,7 +49,7 @@ _DOWNLOAD = (
 )
 
 
-class TableLookupError(LookupError):
+class TableLookupError(LookupError, ValueError):
     """A table lacks a record to which another table refers."""
 
 
@@ -82,10 +82,17 @@ def version_folder(root: Path, version: str | None) -> Path:
 
 
 def _other_root(folder: Path) -> str:
-    """A hint at the data root near a folder that is not one; empty if there is none."""
+    """A hint at the data root near a folder that is not one, or at that of SemanticKITTI; empty if
+    there is none.
+    """
     resolved = folder.resolve()
-    near = [resolved.parent, *sorted(child for child in resolved.iterdir() if child.is_dir())]
-    roots = [path for path in near if any(path.glob("v1.0-*/scene.json"))]
+    below = sorted(child for child in resolved.iterdir() if child.is_dir())
+    near = [resolved.parent, resolved.parent.parent, *below]
+    roots = [
+        path
+        for path in near
+        if any(path.glob("v1.0-*/scene.json")) or any(path.glob("sequences/*/velodyne"))
+    ]
     return f"Did you mean {roots[0]}?" if roots else ""
 
 
@@ -101,6 +108,9 @@ class Table:
         self.path = folder / f"{name}.json"
         self.records = _read(self.path, _FIELDS[name])
         self._by_token = {record["token"]: record for record in self.records}
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._by_token
 
     def __getitem__(self, token: str) -> Record:
         try:
@@ -139,5 +149,7 @@ def _read(path: Path, fields: tuple[str, ...]) -> list[Record]:
 
 
 def _is_unfit(name: str, value: Any) -> bool:
-    """Whether a field that refers to a record does not have text."""
+    """Whether a field that refers to a record does not have text; neighbours may be null."""
+    if name in ("prev", "next"):
+        return not isinstance(value, str | None)
     return (name == "token" or name.endswith("_token")) and not isinstance(value, str)

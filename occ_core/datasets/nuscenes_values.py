@@ -129,6 +129,36 @@ def text(table: Path, record: Record, name: str) -> str:
     return value or ""
 
 
+def name(table: Path, record: Record, field: str) -> str:
+    """A field that names something.
+
+    Raises:
+        ValueError: it is not text, or empty.
+    """
+    value = record[field]
+    if not isinstance(value, str) or not value:
+        raise _error(table, record, field, "text, and not empty")
+    return value
+
+
+def category_index(table: Path, record: Record, order: int) -> int:
+    """The field ``index`` of a category, by which files of a byte for each point refer to it.
+
+    Args:
+        table: path of the table.
+        record: the category.
+        order: its place in the table, which is its index where the table has none.
+
+    Raises:
+        ValueError: it is not a whole number of a byte.
+    """
+    numbered = {"index": order, **record}
+    index = whole_number(table, numbered, "index")
+    if index > 255:
+        raise _error(table, numbered, "index", "a whole number of 0 to 255")
+    return index
+
+
 def plain_name(table: Path, record: Record) -> str:
     """The field ``name``, of which files and folders are made.
 
@@ -145,10 +175,10 @@ def file_path(root: Path, table: Path, record: Record) -> Path:
     """The file of a recording, also where the table was written on Windows.
 
     Raises:
-        ValueError: the field ``filename`` is not text, or leads out of the data root.
+        ValueError: the field ``filename`` is not text, is empty, or leads out of the data root.
     """
-    path = PurePosixPath(text(table, record, "filename").replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or "\0" in str(path):
+    path = PurePosixPath(name(table, record, "filename").replace("\\", "/"))
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in str(path):
         raise _error(table, record, "filename", "a path within the data root")
     return root / path
 

@@ -35,7 +35,8 @@ def read_occ3d(path: Path | str, grid: VoxelGrid) -> tuple[np.ndarray, dict[str,
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: an array is missing, has another shape than ``grid``, or holds other values.
+        ValueError: an array is missing, has another shape than ``grid``, or holds other values or
+            the ids of another label set.
     """
     remedy = f"extract Occ3D-nuScenes' {FOLDER}.tar.gz into the data root"
     names = ("semantics", *MASKS)
@@ -48,9 +49,23 @@ def read_occ3d(path: Path | str, grid: VoxelGrid) -> tuple[np.ndarray, dict[str,
             )
         arrays[name] = whole_numbers(path, values, name)
     check_ids(path, arrays["semantics"], len(OCC3D.names))
+    _check_free(path, arrays["semantics"])
     for name in MASKS:
         if arrays[name].min() < 0 or arrays[name].max() > 1:
             found = np.unique(arrays[name])[:5].tolist()
             raise ValueError(f"{path}: {name} must be 0 or 1, got {found}; extract it again")
     masks = {name: arrays[name].astype(bool) for name in MASKS}
     return arrays["semantics"].astype(np.uint8, copy=False), masks
+
+
+def _check_free(path: Path | str, ids: np.ndarray) -> None:
+    """Refuses ids whose empty class is 0, as SurroundOcc's is: most voxels of a scene are free."""
+    if (ids == OCC3D.empty).any():
+        return
+    ids_present, counts = np.unique(ids, return_counts=True)
+    if ids_present[counts.argmax()] == 0:
+        raise ValueError(
+            f"{path}: no voxel of semantics is {OCC3D.empty}, free, and most are 0, "
+            f"{OCC3D.names[0]!r}; these look like the ids of another label set, such as "
+            f"SurroundOcc's: write {OCC3D.empty} where a voxel is empty"
+        )

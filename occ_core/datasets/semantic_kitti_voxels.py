@@ -25,11 +25,12 @@ from occ_core.voxel_grid import VoxelGrid
 
 VOXELS = "take the download 'SemanticKITTI voxel data' (data_odometry_voxels.zip)"
 """Where the voxels come from, for the texts of errors."""
-_SPLITS = {
+SPLITS = {
     "train": ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10"),
     "val": ("08",),
     "test": tuple(str(number) for number in range(11, 22)),
 }
+"""Sequences by split; the labels of test are hidden."""
 
 
 class SemanticKittiOccupancy(VoxelSequences):
@@ -66,14 +67,14 @@ class SemanticKittiOccupancy(VoxelSequences):
     ) -> None:
         super().__init__(root, image_size, grid, damaged)
         self.history_s = history_s
-        if split is not None and split not in _SPLITS:
-            raise ValueError(f"SemanticKITTI has no split {split!r}; it has {sorted(_SPLITS)}")
+        if split is not None and split not in SPLITS:
+            raise ValueError(f"SemanticKITTI has no split {split!r}; it has {sorted(SPLITS)}")
         ending = "bin" if split == "test" else "label"
         paths = sorted(self.root.glob(f"sequences/*/voxels/*.{ending}"))
         if split is not None:
-            paths = [path for path in paths if path.parents[1].name in _SPLITS[split]]
+            paths = [path for path in paths if path.parents[1].name in SPLITS[split]]
         if not paths:
-            where = "" if split is None else f" of the split {split!r}, {list(_SPLITS[split])}"
+            where = "" if split is None else f" of the split {split!r}, {list(SPLITS[split])}"
             raise FileNotFoundError(
                 f"{self.root} holds no sequences/NN/voxels/*.{ending}{where}; give the folder of "
                 f"SemanticKITTI that holds 'sequences', and {VOXELS}"

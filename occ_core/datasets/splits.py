@@ -34,13 +34,14 @@ def split_scenes(root: Path | str, version: str | None, split: str) -> list[str]
 
     Raises:
         FileNotFoundError: the version folder, or its table of scenes, is missing.
-        ValueError: the split is unknown, or the folder holds none of its scenes.
+        ValueError: the split is unknown, the folder holds none of its scenes, or ``splits.json`` is
+            malformed.
     """
     folder = version_folder(Path(root), version)
     present = [scene["name"] for scene in Table(folder, "scene").records]
     custom = folder / "splits.json"
     if custom.is_file():
-        splits = {name: set(scenes) for name, scenes in json.loads(custom.read_bytes()).items()}
+        splits = _read_splits(custom)
         source = str(custom)
     else:
         splits = {name: _scene_names(ranges) for name, ranges in _OFFICIAL.items()}
@@ -54,6 +55,25 @@ def split_scenes(root: Path | str, version: str | None, split: str) -> list[str]
             f"as {present[:3]}"
         )
     return chosen
+
+
+def _read_splits(path: Path) -> dict[str, set[str]]:
+    try:
+        splits = json.loads(path.read_bytes())
+        if isinstance(splits, dict) and all(map(_are_names, splits.values())):
+            return {name: set(scenes) for name, scenes in splits.items()}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not valid JSON ({error}); correct it or take it away"
+        ) from None
+    raise ValueError(
+        f'{path} must hold {{"name of a split": [names of its scenes], ...}}, as nuScenes-devkit '
+        "reads it; correct it or take it away"
+    )
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _scene_names(ranges: str) -> set[str]:

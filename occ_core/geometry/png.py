@@ -12,7 +12,7 @@ import numpy as np
 from occ_core.geometry.images import check_pixels
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER_BYTES = 33
+PNG_HEADER_BYTES = 33
 """Signature and header chunk."""
 _CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 """The chunks that pixels are made of; others may turn the image, or make libpng print warnings."""
@@ -64,9 +64,9 @@ def decode_png(data: bytes) -> np.ndarray:
 
 
 def _header(data: bytes) -> bytes:
-    if len(data) < _HEADER_BYTES or data[12:16] != b"IHDR":
+    if len(data) < PNG_HEADER_BYTES or data[12:16] != b"IHDR":
         raise ValueError(f"the PNG of {len(data)} bytes is truncated or damaged in its header")
-    return data[:_HEADER_BYTES]
+    return data[:PNG_HEADER_BYTES]
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:

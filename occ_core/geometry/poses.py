@@ -13,6 +13,9 @@ import numpy as np
 # voxel boundary a ray along an axis of the grid passes: stored RayIoU scores would change. They
 # also take 2 to 5 times as long for single rotations.
 
+_MAX_SKEW = 0.01
+"""How far products of a rotation's rows may be from 0 and 1: files round to few digits."""
+
 Numbers = Sequence[int | float] | np.ndarray
 """Both kinds of number, since JSON writes whole metres without a point."""
 
@@ -109,3 +112,15 @@ def invert_pose(a_from_b: np.ndarray) -> np.ndarray:
     b_from_a[:3, :3] = a_from_b[:3, :3].T
     b_from_a[:3, 3] = -a_from_b[:3, :3].T @ a_from_b[:3, 3]
     return b_from_a
+
+
+def is_rigid(a_from_b: np.ndarray) -> np.ndarray:
+    """Whether matrices are rigid transforms, as far as those in text files are, bool ``[...]``.
+
+    Args:
+        a_from_b: ``[..., 4, 4]``.
+    """
+    rotation = a_from_b[..., :3, :3]
+    error = np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max(axis=(-2, -1))
+    last_row = (a_from_b[..., 3, :] == (0.0, 0.0, 0.0, 1.0)).all(axis=-1)
+    return np.asarray((error < _MAX_SKEW) & (np.linalg.det(rotation) > 0) & last_row)

@@ -64,3 +64,12 @@ def test_many_faults_of_one_kind_are_counted(root: Path) -> None:
 def test_a_number_of_opened_files_below_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="open must be 0 or more, got -1"):
         CheckConfig(Path(), open=-1)
+
+
+@pytest.mark.parametrize("name", ["semantic_kitti", "kitti_360"])
+def test_options_of_nuscenes_are_refused_for_other_folders(name: str, root: Path) -> None:
+    FOLDERS[name](root)
+    with pytest.raises(ValueError, match="data is a folder of KITTI, but --split and --version be"):
+        check_data(CheckConfig(root, split="val", version="v9"))
+    with pytest.raises(ValueError, match="--benchmark belong to nuScenes; leave them out"):
+        check_data(CheckConfig(root, benchmark="occ3d"))

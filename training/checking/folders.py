@@ -38,6 +38,11 @@ def _reason(root: Path) -> str:
     below = sorted(path for path in root.iterdir() if path.is_dir())
     if (root / "scene.json").is_file():
         return f"is the folder of tables; give the data root that holds it, {near[0]}"
+    if (root / "image_00").is_dir() or (root / "cam0_to_world.txt").is_file():
+        return (
+            "is a single drive of KITTI-360; give the folder that holds 'data_2d_raw' and "
+            f"'preprocess', {near[1]}"
+        )
     if (root / "velodyne").is_dir() or (root / "voxels").is_dir():
         return f"is a single sequence of KITTI; give the folder that holds 'sequences', {near[1]}"
     roots = [str(folder) for folder in (*below, *near) if kind_of(folder) is not None]

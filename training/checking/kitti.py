@@ -7,9 +7,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from occ_core.datasets.kitti_360 import DOWNLOAD, labelled_frames, read_flags, read_kitti_360
-from occ_core.datasets.kitti_sequence import KittiSequence, read_png, read_rows
-from occ_core.datasets.semantic_kitti_voxels import VOXELS, read_kitti_voxels
+from occ_core.datasets.kitti_360 import (
+    check_image_size,
+    labelled_frames,
+    read_flags,
+    read_kitti_360,
+)
+from occ_core.datasets.kitti_360_poses import DOWNLOAD, Kitti360Poses
+from occ_core.datasets.kitti_sequence import KittiSequence, read_png
+from occ_core.datasets.semantic_kitti_voxels import SPLITS, VOXELS, read_kitti_voxels
 from occ_core.datasets.voxel_files import load_bits
 from occ_core.labels.benchmarks import KITTI_GRID
 from occ_core.voxel_grid import VoxelGrid
@@ -19,7 +25,8 @@ _LOWER = VoxelGrid((0.0, -25.6, -2.2, 51.2, 25.6, 4.2), 0.2)
 """The grid of the files made before August 2020, read as if it were today's."""
 _MIN_OVERLAP = 0.9
 """IoU of a scan's voxels and its file; rounding on the borders of voxels costs less than 0.01."""
-_KITTI_360_SIZE = (376, 1408)
+_HISTORY_S = 0.45
+"""Earlier scans up to this age, in seconds, are joined to a labelled one."""
 
 
 def check_semantic_kitti(root: Path, report: FolderReport, opened: int) -> None:
@@ -28,46 +35,95 @@ def check_semantic_kitti(root: Path, report: FolderReport, opened: int) -> None:
     Args:
         root: the folder that holds ``sequences/``.
         report: takes the findings.
-        opened: how many labelled scans are opened, evenly spread; 0 opens all.
+        opened: how many labelled scans are opened with those before them, evenly spread; 0 opens
+            all scans.
     """
     report.title = "SemanticKITTI"
     folders = sorted(path for path in (root / "sequences").iterdir() if path.is_dir())
-    labelled: list[tuple[Path, KittiSequence | None]] = []
-    scans = 0
+    sequences: list[KittiSequence] = []
+    labelled: list[Path] = []
     for folder in folders:
-        sequence = None
+        paths = _voxel_files(folder, report)
+        labelled += paths
         with report.collecting("sequence"):
             sequence = KittiSequence.read(folder)
-            scans += len(sequence.names)
+            sequences.append(sequence)
             _check_images(folder / "image_2", sequence.names, report)
-        paths = sorted((folder / "voxels").glob("*.label"))
-        labelled += [(path, sequence) for path in paths]
-        without = [path for path in paths if sequence and path.stem not in sequence.names]
-        if without:
-            report.fault(
-                "unmatched",
-                f"{folder / 'voxels'}: {len(without)} of {len(paths)} labels have no scan in "
-                f"velodyne/, such as {without[0].name}; take both of the same sequence",
-            )
+            _check_matches(sequence.names, paths, report)
+    scans = [(sequence, scan) for sequence in sequences for scan in range(len(sequence.names))]
     report.contents.append(
-        f"sequences: {len(folders)}, scans: {scans}, with voxels: {len(labelled)}"
+        f"sequences: {len(folders)}, scans: {len(scans)}, with voxels: {len(labelled)}"
     )
     if not labelled:
         report.fault("voxels", f"{root}/sequences holds no NN/voxels/*.label; {VOXELS}")
     chosen = [labelled[index] for index in evenly(len(labelled), opened)]
-    report.contents.append(f"scans whose files were opened: {len(chosen)}")
-    for path, sequence in tqdm(chosen, desc="voxels", unit="scan", leave=False):
+    if len(chosen) < len(labelled):
+        scans = _scans_of(chosen, sequences)
+    report.contents.append(
+        f"scans whose voxels were opened: {len(chosen)}, scans and images: {len(scans)}"
+    )
+    for path in tqdm(chosen, desc="voxels", unit="scan", leave=False):
         with report.collecting("voxels"):
-            read_kitti_voxels(path)
+            if path.suffix == ".label":
+                read_kitti_voxels(path)
+            else:
+                load_bits(path, KITTI_GRID.shape, VOXELS)
+    for sequence, scan in tqdm(scans, desc="scans", unit="scan", leave=False):
+        _open_scan(sequence, scan, report)
+
+
+def _voxel_files(folder: Path, report: FolderReport) -> list[Path]:
+    """The labels of a sequence; where they are hidden, the voxels of its scans."""
+    labels = sorted((folder / "voxels").glob("*.label"))
+    bits = sorted((folder / "voxels").glob("*.bin"))
+    if folder.name in SPLITS["test"] and not labels:
+        return bits
+    without = [path for path in bits if not path.with_suffix(".label").is_file()]
+    if without:
+        report.fault(
+            "voxels",
+            f"{folder / 'voxels'}: {len(without)} of {len(bits)} scans have no labels, such as "
+            f"{without[0].stem}.label; {VOXELS}",
+        )
+    return labels
+
+
+def _check_matches(names: tuple[str, ...], paths: list[Path], report: FolderReport) -> None:
+    without = [path for path in paths if path.stem not in names]
+    if without:
+        report.fault(
+            "unmatched",
+            f"{without[0].parent}: {len(without)} of {len(paths)} labels have no scan in "
+            f"velodyne/, such as {without[0].name}; take both of the same sequence",
+        )
+
+
+def _scans_of(
+    labelled: list[Path], sequences: list[KittiSequence]
+) -> list[tuple[KittiSequence, int]]:
+    """The scans that are joined in labelled ones, each once."""
+    sequence_of = {sequence.folder: sequence for sequence in sequences}
+    joined: dict[tuple[Path, int], tuple[KittiSequence, int]] = {}
+    for path in labelled:
+        sequence = sequence_of.get(path.parents[1])
         if sequence is not None and path.stem in sequence.names:
-            with report.collecting("scan"):
-                points = sequence.read_scan(sequence.names.index(path.stem))
-                if path.with_suffix(".bin").is_file():
-                    _check_height(path.with_suffix(".bin"), points, report)
-            image = sequence.folder / "image_2" / f"{path.stem}.png"
-            if image.is_file():
-                with report.collecting("image"):
-                    read_png(image)
+            for scan in sequence.recent(sequence.names.index(path.stem), _HISTORY_S):
+                joined[sequence.folder, scan] = sequence, scan
+    return list(joined.values())
+
+
+def _open_scan(sequence: KittiSequence, scan: int, report: FolderReport) -> None:
+    """Reads a scan and its image, and compares it with its voxels where there are any."""
+    name = sequence.names[scan]
+    with report.collecting("scan"):
+        points = sequence.read_scan(scan)
+        bits = sequence.folder / "voxels" / f"{name}.bin"
+        if bits.is_file():
+            _check_height(bits, points, report)
+    image = sequence.folder / "image_2" / f"{name}.png"
+    if image.is_file():  # missing images are counted elsewhere
+        with report.collecting("image"):
+            read_png(image)
 
 
 def _check_height(path: Path, points: np.ndarray, report: FolderReport) -> None:
@@ -129,7 +185,9 @@ def check_kitti_360(root: Path, report: FolderReport, opened: int) -> None:
         folder = root / "data_2d_raw" / sequence
         names = [name for each, name in frames if each == sequence]
         with report.collecting("poses"):
-            read_rows(folder / "cam0_to_world.txt", 17, DOWNLOAD)
+            poses = Kitti360Poses(folder / "cam0_to_world.txt")
+            for name in names:
+                poses.at(int(name))
         for part, ending in (("image_00/data_rect", "png"), ("voxels", "bin")):
             missing = [name for name in names if not (folder / part / f"{name}.{ending}").is_file()]
             if missing:
@@ -147,15 +205,8 @@ def check_kitti_360(root: Path, report: FolderReport, opened: int) -> None:
         if (folder / "voxels" / f"{name}.bin").is_file():
             with report.collecting("scan"):
                 read_flags(folder / "voxels" / f"{name}.bin")
-        if (folder / "image_00" / "data_rect" / f"{name}.png").is_file():
-            _check_image(folder / "image_00" / "data_rect" / f"{name}.png", report)
-
-
-def _check_image(path: Path, report: FolderReport) -> None:
-    with report.collecting("image"):
-        height, width = read_png(path).shape[:2]
-        if (height, width) != _KITTI_360_SIZE:
-            raise ValueError(
-                f"{path} has {width}x{height} pixels, expected 1408x376, to which the intrinsics "
-                "belong; take data_rect, not data_rgb, at its full size"
-            )
+        image = folder / "image_00" / "data_rect" / f"{name}.png"
+        if image.is_file():
+            with report.collecting("image"):
+                read_png(image)
+                check_image_size(image)

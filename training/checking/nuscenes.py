@@ -15,7 +15,7 @@ from occ_core.datasets.keyframe_labels import (
 )
 from occ_core.datasets.nuscenes import Keyframe, NuScenes
 from occ_core.datasets.nuscenes_tables import version_folder
-from occ_core.datasets.recordings import CameraImage
+from occ_core.datasets.recordings import CameraImage, LidarSweep
 from occ_core.datasets.splits import split_scenes
 from occ_core.geometry.images import jpeg_size
 from occ_core.geometry.png import is_png, png_size
@@ -65,9 +65,17 @@ def check_nuscenes(
                 "true for one record a sample",
             )
             return
-        _check_files(keyframes, report)
+        recorded = [sweep for scene in scenes for sweep in nuscenes.lidar_sweeps(scene)]
+        _check_files(keyframes, recorded, report)
         chosen = [keyframes[index] for index in evenly(len(keyframes), opened)]
-        report.contents.append(f"keyframes whose files were opened: {len(chosen)}")
+        sweeps = recorded if len(chosen) == len(keyframes) else _sweeps_of(chosen)
+        report.contents.append(
+            f"keyframes whose files were opened: {len(chosen)}, LiDAR sweeps: {len(sweeps)}"
+        )
+        for sweep in tqdm(sweeps, desc="LiDAR", unit="sweep", leave=False):
+            if sweep.path.is_file():  # missing files are counted elsewhere
+                with report.collecting("sweep"):
+                    sweep.read()
         for keyframe in tqdm(chosen, desc="sensors", unit="keyframe", leave=False):
             _open_sensors(keyframe, (folder / "lidarseg.json").is_file(), report)
         _check_labels(root, keyframes, chosen, benchmark, report)
@@ -86,23 +94,29 @@ def _scenes_of_split(
     try:
         return split_scenes(nuscenes.root, version, split)
     except ValueError as error:
-        cure = (
+        official = (
             "this is nuScenes mini: use mini_train or mini_val, or download v1.0-trainval"
             if mini
             else "download the release that holds the split"
         )
-        report.fault("split", f"{error}; {cure}")
+        custom = (nuscenes.folder / "splits.json").is_file()
+        report.fault("split", str(error) if custom else f"{error}; {official}")
         return present
 
 
-def _check_files(keyframes: list[Keyframe], report: FolderReport) -> None:
+def _sweeps_of(keyframes: list[Keyframe]) -> list[LidarSweep]:
+    """The sweeps that are joined in keyframes, each once."""
+    joined = (sweep for each in keyframes for sweep in (*reversed(each.sweeps), each.lidar))
+    return list({sweep.path: sweep for sweep in joined}.values())
+
+
+def _check_files(keyframes: list[Keyframe], sweeps: list[LidarSweep], report: FolderReport) -> None:
     """Counts the files that are missing, by folder: whole archives are forgotten more often."""
     paths: dict[Path, set[str]] = defaultdict(set)
-    for keyframe in keyframes:
-        images = [camera.path for camera in keyframe.cameras.values()]
-        scans = [sweep.path for sweep in (keyframe.lidar, *keyframe.sweeps)]
-        for path in images + scans:
-            paths[path.parent].add(path.name)
+    images = [camera for keyframe in keyframes for camera in keyframe.cameras.values()]
+    recordings: list[CameraImage | LidarSweep] = [*images, *sweeps]
+    for recording in recordings:
+        paths[recording.path.parent].add(recording.path.name)
     for folder, names in sorted(paths.items()):
         present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         missing = sorted(names - present)
@@ -123,14 +137,11 @@ def _open_sensors(keyframe: Keyframe, has_lidarseg: bool, report: FolderReport) 
     for camera in keyframe.cameras.values():
         if camera.path.is_file():  # missing files are counted elsewhere
             with report.collecting("image"):
+                camera.read(min_width=32)  # names a damaged file
                 _check_proportions(camera, report)
-                camera.read(min_width=32)
-    if keyframe.lidar.path.is_file():
-        with report.collecting("sweep"):
-            keyframe.lidar.read()
-        if has_lidarseg:
-            with report.collecting("lidarseg"):
-                keyframe.read_lidarseg()
+    if keyframe.lidar.path.is_file() and has_lidarseg:
+        with report.collecting("lidarseg"):
+            keyframe.read_lidarseg()
 
 
 def _check_proportions(camera: CameraImage, report: FolderReport) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from occ_core.datasets.nuscenes_tables import TableLookupError
-
 _SHOWN = 3
 """How many faults of a kind are printed; the rest are counted."""
 
@@ -43,7 +41,7 @@ class FolderReport:
         """An error of a reader inside the block becomes a fault."""
         try:
             yield
-        except (FileNotFoundError, ValueError, TableLookupError) as error:
+        except (FileNotFoundError, ValueError) as error:
             self.fault(kind, str(error))
 
     def text(self) -> str:

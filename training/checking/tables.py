@@ -11,12 +11,16 @@ from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, NUSCENES_LIDAR
 from occ_core.datasets.nuscenes_tables import Record, Table
 from occ_core.taxonomy import LIDARSEG_CATEGORIES
 from training.checking.report import FolderReport
+from training.checking.times import check_times
 
 _CHECKS: dict[str, tuple[Callable[[Path, Record], object], ...]] = {
     "log": (lambda table, record: values.text(table, record, "location"),),
     "scene": (values.plain_name, lambda table, record: values.text(table, record, "description")),
     "sample": (values.stamp_ns,),
-    "sensor": (),
+    "sensor": (
+        lambda table, record: values.name(table, record, "channel"),
+        lambda table, record: values.text(table, record, "modality"),
+    ),
     "calibrated_sensor": (values.pose,),
     "ego_pose": (values.pose,),
     "sample_data": (
@@ -25,7 +29,10 @@ _CHECKS: dict[str, tuple[Callable[[Path, Record], object], ...]] = {
         values.image_size,
         lambda table, record: values.file_path(Path(), table, record),
     ),
-    "category": (),
+    "category": (
+        lambda table, record: values.name(table, record, "name"),
+        lambda table, record: values.category_index(table, record, 0),
+    ),
     "instance": (),
     "sample_annotation": (
         values.pose,
@@ -34,6 +41,12 @@ _CHECKS: dict[str, tuple[Callable[[Path, Record], object], ...]] = {
     ),
 }
 _REFERENCES = (
+    ("sample", "prev", "sample"),
+    ("sample", "next", "sample"),
+    ("sample_data", "prev", "sample_data"),
+    ("sample_data", "next", "sample_data"),
+    ("sample_annotation", "prev", "sample_annotation"),
+    ("sample_annotation", "next", "sample_annotation"),
     ("scene", "log_token", "log"),
     ("sample", "scene_token", "scene"),
     ("sample_data", "sample_token", "sample"),
@@ -67,13 +80,33 @@ def check_tables(folder: Path, report: FolderReport) -> bool:
                     check(table.path, record)
         _check_tokens(table, report)
     for name, field, target in _REFERENCES:
-        with report.collecting("reference"):
-            for record in tables[name].records:
-                tables[target][record[field]]
-    if len(report.faults) == before:
+        _check_references(tables[name], field, tables[target], report)
+    sound = len(report.faults) == before
+    if sound:
         _check_channels(tables, report)
-    _check_categories(folder, tables["category"], report)
+    if len(report.faults) == before:
+        check_times(tables, report)
+    if sound:
+        _check_categories(tables["category"], report)
     return len(report.faults) == before
+
+
+def _check_references(table: Table, field: str, target: Table, report: FolderReport) -> None:
+    """Tokens that the other table lacks; the first and the last of a chain have no neighbour."""
+    chained = field in ("prev", "next")
+    lost = [
+        record
+        for record in table.records
+        if not (chained and not record.get(field))
+        and not (isinstance(record[field], str) and record[field] in target)
+    ]
+    if lost:
+        report.fault(
+            "reference",
+            f"{table.path}: {field} of {len(lost)} of {len(table.records)} records, such as "
+            f"{lost[0]['token']!r}, is a token that {target.path} lacks, such as "
+            f"{lost[0][field]!r}; {_SAME}",
+        )
 
 
 def _check_tokens(table: Table, report: FolderReport) -> None:
@@ -116,12 +149,13 @@ def _check_channels(tables: dict[str, Table], report: FolderReport) -> None:
             report.fault(
                 "stamps",
                 f"{recordings.path}: {record['token']!r} and {seen[key]!r} are of one sensor and "
-                f"have one timestamp, {record['timestamp']}; each recording needs its own",
+                f"have one timestamp, {record['timestamp']}; each recording needs its own, in "
+                "microseconds",
             )
         seen[key] = record["token"]
 
 
-def _check_categories(folder: Path, table: Table, report: FolderReport) -> None:
+def _check_categories(table: Table, report: FolderReport) -> None:
     unknown = sorted({record["name"] for record in table.records} - LIDARSEG_CATEGORIES.keys())
     if unknown:
         report.fault(
@@ -130,7 +164,7 @@ def _check_categories(folder: Path, table: Table, report: FolderReport) -> None:
             f"rename them to its own, such as {', '.join(list(LIDARSEG_CATEGORIES)[2:4])}",
         )
     numbered = [record for record in table.records if "index" in record]
-    if (folder / "lidarseg.json").is_file() and len(numbered) < len(table.records):
+    if table.path.with_name("lidarseg.json").is_file() and len(numbered) < len(table.records):
         report.fault(
             "category",
             f"{table.path} has no 'index' for {len(table.records) - len(numbered)} categories, so "

@@ -5,6 +5,7 @@ data root.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,48 @@ def test_files_that_are_no_tables(text: str, good: Path, tmp_path: Path) -> None
     (root / "v1.0-mini" / "log.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"log\.json"):
         NuScenes(root)
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "value"),
+    [
+        ("category", "name", ["vehicle.car"]),
+        ("category", "name", None),
+        ("sensor", "channel", []),
+        ("sensor", "channel", None),
+        ("sample_annotation", "prev", [1.5]),
+        ("sample_annotation", "next", 3),
+    ],
+)
+def test_names_and_tokens_that_are_no_text_are_refused(
+    table: str, field: str, value: Any, good: Path, tmp_path: Path
+) -> None:
+    tables = read_tables(good)
+    tables[table][0][field] = value
+    with pytest.raises(ValueError, match=rf"{table}.json: {field} of .* must be text"):
+        NuScenes(write(tmp_path, tables))
+
+
+@pytest.mark.parametrize("index", ["3", 256, 1.5, None, -1, []])
+def test_an_index_of_a_category_that_is_none_is_refused(
+    index: Any, good: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(good, tmp_path / "data")
+    tables = read_tables(good)
+    tables["category"][3]["index"] = index
+    nuscenes = NuScenes(write(root, tables))
+    words = "category.json: index of 'category3' must be a whole number"
+    with pytest.raises(ValueError, match=words):
+        nuscenes.read_lidarseg(nuscenes.keyframes()[0].lidar)
+    with pytest.raises(ValueError, match=words):
+        nuscenes.lidarseg_index(tables["category"][3]["name"])
+
+
+@pytest.mark.parametrize("name", [5, "../key0.bin", None, "", "."])
+def test_a_file_of_point_classes_is_named_by_a_path(name: Any, good: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(good, tmp_path / "data")
+    tables = read_tables(good)
+    tables["lidarseg"][0]["filename"] = name
+    nuscenes = NuScenes(write(root, tables))
+    with pytest.raises(ValueError, match="lidarseg.json: filename of 'key0' must be"):
+        nuscenes.read_lidarseg(nuscenes.keyframes()[0].lidar)

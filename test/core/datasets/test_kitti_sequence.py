@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from official_layouts import write_kitti_scan
+from official_layouts import P2, TR, write_kitti_scan
 
 from occ_core.datasets.kitti_sequence import KittiSequence
 from occ_core.datasets.semantic_kitti_voxels import VOXELS, read_kitti_voxels
@@ -61,6 +61,36 @@ def test_no_scans(tmp_path: Path) -> None:
     SCAN.tofile(folder / "velodyne" / "first.bin")
     with pytest.raises(ValueError, match="first.bin: the files of scans are named by their num"):
         KittiSequence.read(folder)
+
+
+ZEROS = "0 0 0 0 0 0 0 0 0 0 0 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("poses.txt", f"{ZEROS}\n", "1 of 1 rows, the first of them row 1, are not poses"),
+        (
+            "poses.txt",
+            "2 0 0 0 0 2 0 0 0 0 2 0\n",
+            "are not poses: the matrix of each must be a ro",
+        ),
+        ("poses.txt", "-1 0 0 0 0 1 0 0 0 0 1 0\n", "are not poses"),  # a mirror
+        ("poses.txt", b"\xff\xfe\x00" * 40, "must be a text file, but is none; extract it again"),
+        ("times.txt", b"\xff\xfe\x00" * 40, "must be a text file, but is none"),
+        ("calib.txt", b"\xff\xfe\x00" * 40, "must be a text file, but is none"),
+        ("calib.txt", f"P2: {P2}\nTr: {ZEROS}\n", "'Tr' must be a rotation and a translation"),
+        ("calib.txt", f"P2: {ZEROS}\nTr: {TR}\n", "'P2' must be a camera's projection with pos"),
+    ],
+)
+def test_unusable_poses_and_calibrations_are_named(
+    tmp_path: Path, name: str, content: str | bytes, words: str
+) -> None:
+    folder = write_kitti_scan(tmp_path, 0, SCAN)
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=words) as raised:
+        KittiSequence.read(folder)
+    assert str(folder / name) in str(raised.value)
 
 
 def test_real_scans_give_the_official_voxels(real_data: Path) -> None:

@@ -174,6 +174,13 @@ def test_the_data_root_near_a_wrong_folder_is_named(tiny_nuscenes, tmp_path_fact
         NuScenes(renamed.parent)
 
 
+def test_the_root_of_another_data_set_is_named(tmp_path):
+    (tmp_path / "kitti" / "sequences" / "00" / "velodyne").mkdir(parents=True)
+    for wrong in ("kitti/sequences", "kitti/sequences/00"):
+        with pytest.raises(FileNotFoundError, match=f"Did you mean {tmp_path}/kitti\\?"):
+            NuScenes(tmp_path / wrong)
+
+
 def test_another_name_of_the_lidar_is_named(tiny_nuscenes):
     def rename(records):
         return [

@@ -111,6 +111,18 @@ def test_other_fields() -> None:
         values.flag(TABLE, record(is_key_frame="false"), "is_key_frame")
 
 
+def test_names_and_indices() -> None:
+    assert values.name(TABLE, record(channel="CAM/1"), "channel") == "CAM/1"
+    for bad in (None, "", 3, ["CAM"]):
+        with pytest.raises(ValueError, match="channel of 't1' must be text, and not empty"):
+            values.name(TABLE, record(channel=bad), "channel")
+    assert values.category_index(TABLE, record(index=255), order=7) == 255
+    assert values.category_index(TABLE, record(), order=7) == 7
+    for bad in (None, "3", 256, 1.5, -1):
+        with pytest.raises(ValueError, match="index of 't1' must be a whole number of 0"):
+            values.category_index(TABLE, record(index=bad), order=7)
+
+
 @given(value=GARBAGE, other=GARBAGE)
 def test_garbage_is_taken_or_named(value: Any, other: Any) -> None:
     fields = record(

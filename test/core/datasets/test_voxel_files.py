@@ -157,6 +157,7 @@ def test_an_empty_list_is_an_empty_grid(tmp_path: Path) -> None:
             "semantics must be whole numbers below .*, got 0.5",
         ),
         ("semantics", np.zeros((6, 4, 2)), r"semantics of shape \[4, 6, 2\], got float64 \[6, 4"),
+        ("semantics", np.zeros(GRID.shape), "no voxel of semantics is 17, free, and most are 0"),
         ("semantics", np.full(GRID.shape, "a"), "must hold numbers semantics"),
         ("mask_camera", np.full(GRID.shape, 255), r"mask_camera must be 0 or 1, got \[255\]"),
         ("mask_lidar", np.zeros(48), r"mask_lidar of shape \[4, 6, 2\], got float64 \[48\]"),

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from occ_core.geometry.poses import (
     interpolate_pose,
     invert_pose,
+    is_rigid,
     pose_matrix,
     quaternion_from_rotation,
     rotation_from_quaternion,
@@ -76,3 +77,15 @@ def test_an_orientation_turns_the_shorter_way_round():
 def test_a_wrong_quaternion_is_refused(wrong):
     with pytest.raises(ValueError, match="finite non-zero quaternion"):
         rotation_from_quaternion(wrong)
+
+
+def test_rigid_transforms_are_told_from_other_matrices():
+    turned = pose_matrix([1, 2, 3], [2**-0.5, 0, 0, 2**-0.5])
+    rounded = turned + np.pad(np.full((3, 3), 1e-3), ((0, 1), (0, 1)))  # as files of three digits
+    mirrored = np.diag([1.0, 1.0, -1.0, 1.0])
+    larger = np.diag([1.1, 1.1, 1.1, 1.0])  # 1.1 * 1.1 = 1.21
+    last_row = np.eye(4)
+    last_row[3, 0] = 1.0
+    poses = np.stack([np.eye(4), turned, rounded, np.zeros((4, 4)), mirrored, larger, last_row])
+    assert is_rigid(poses).tolist() == [True, True, True, False, False, False, False]
+    assert is_rigid(turned)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from faulty_folders import Break, Fault, assert_named, remove
+from official_layouts import DRIVE
 
 
 def emptied(name: str) -> Break:
@@ -40,6 +41,14 @@ FAULTS = {
         "semantic_kitti",
         lambda root: root / "sequences" / "08",
         "is a single sequence of KITTI; give the folder that holds 'sequences', .*/data",
+    ),
+    "one drive": Fault(
+        "kitti_360",
+        lambda root: root / "data_2d_raw" / DRIVE,
+        "is a single drive of KITTI-360; give the folder that holds 'data_2d_raw' and .*/data$",
+    ),
+    "drives as root": Fault(
+        "kitti_360", lambda root: root / "data_2d_raw", "Did you mean .*/data\\?"
     ),
     "archives": Fault("surroundocc", emptied("v1.0-mini.tgz"), "v1.0-mini.tgz, still packed; extr"),
     "parts": Fault("kitti_360", emptied("split_parts_aa"), "join the parts .*unsquashfs"),

@@ -5,8 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty_folders import Break, Fault, assert_named, cut, remove
-from official_layouts import DRIVE, KITTI_SHAPE, kitti_hits, write_red_png
+from faulty_folders import Break, Fault, assert_named, cut, remove, semantic_kitti
+from official_layouts import (
+    DRIVE,
+    KITTI_SHAPE,
+    P2,
+    kitti_hits,
+    random_labels,
+    write_kitti_360,
+    write_kitti_scan,
+    write_red_png,
+)
+
+from training.check_data import CheckConfig, check_data
 
 
 def voxels(root: Path, ending: str) -> Path:
@@ -32,8 +43,36 @@ def kitti_text(name: str, text: str) -> Break:
     return break_it
 
 
+def scan_before(root: Path) -> None:
+    """Scan 1 is damaged; it is 0.1 s before scan 2, the first with labels. Scan 3 has some too."""
+    points = np.fromfile(root / "sequences/08/velodyne/000000.bin", np.float32).reshape(-1, 4)
+    for number in (2, 3):
+        folder = write_kitti_scan(root, number, points)
+        for ending in ("label", "invalid", "bin"):
+            shutil.copy(voxels(root, ending), folder / "voxels" / f"{number:06d}.{ending}")
+    for path in (folder / "voxels").glob("000000.*"):
+        path.unlink()
+    cut(folder / "velodyne" / "000001.bin", -3)
+
+
+def hide_labels(root: Path) -> Path:
+    """The sequence as one of the test split, of which the scans' voxels alone are published."""
+    folder = (root / "sequences" / "08").rename(root / "sequences" / "11")
+    for path in (folder / "voxels").iterdir():
+        if path.suffix != ".bin":
+            path.unlink()
+    return folder
+
+
 def prepared(root: Path) -> Path:
     return root / "preprocess" / "labels" / DRIVE / "000000_1_1.npy"
+
+
+def cut_poses(root: Path) -> None:
+    """Frame 5 has no row, and frame 0, 5 m behind it, is too far away."""
+    folder = write_kitti_360(root, 5, random_labels(KITTI_SHAPE, 19))
+    path = folder / "cam0_to_world.txt"
+    path.write_text(path.read_text().splitlines()[0])
 
 
 def crop_360(root: Path) -> None:
@@ -83,6 +122,16 @@ FAULTS = {
         kitti_text("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n"),
         "poses.txt has 1 rows, but there are 2 scans",
     ),
+    "zero poses": Fault(
+        "semantic_kitti",
+        kitti_text("poses.txt", "0 0 0 0 0 0 0 0 0 0 0 0\n" * 2),
+        "poses.txt: 2 of 2 rows, the first of them row 1, are not poses",
+    ),
+    "zero Tr": Fault(
+        "semantic_kitti",
+        kitti_text("calib.txt", f"P2: {P2}\nTr: 0 0 0 0 0 0 0 0 0 0 0 0\n"),
+        "calib.txt: 'Tr' must be a rotation and a translation",
+    ),
     "no Tr": Fault("semantic_kitti", kitti_text("calib.txt", ""), "calib.txt: 'P2' must have 12"),
     "time runs back": Fault(
         "semantic_kitti",
@@ -99,6 +148,39 @@ FAULTS = {
         lambda root: cut(root / "sequences" / "08" / "image_2" / "000000.png"),
         "000000.png: the PNG of .* is truncated; extract the file again",
     ),
+    "scan without labels truncated": Fault(
+        "semantic_kitti",
+        lambda root: cut(root / "sequences" / "08" / "velodyne" / "000001.bin", -3),
+        "velodyne/000001.bin holds 7997 bytes, expected a positive multiple of 16",  # 500 * 16 - 3
+        {"open": 0},
+    ),
+    "image without labels truncated": Fault(
+        "semantic_kitti",
+        lambda root: cut(root / "sequences" / "08" / "image_2" / "000001.png"),
+        "000001.png: the PNG of .* is truncated; extract the file again",
+        {"open": 0},
+    ),
+    "scan before a labelled one truncated": Fault(
+        "semantic_kitti",
+        scan_before,
+        "velodyne/000001.bin holds 7997 bytes, expected a positive multiple of 16",
+        {"open": 1},
+    ),
+    "hidden scan truncated": Fault(
+        "semantic_kitti",
+        lambda root: cut(hide_labels(root) / "velodyne" / "000000.bin", -3),
+        "11/velodyne/000000.bin holds 7997 bytes, expected a positive multiple of 16",
+    ),
+    "hidden voxels truncated": Fault(
+        "semantic_kitti",
+        lambda root: cut(hide_labels(root) / "voxels" / "000000.bin"),
+        "11/voxels/000000.bin holds 262124 bytes, expected 262144",  # 256 * 256 * 32 / 8
+    ),
+    "labels of one scan missing": Fault(
+        "semantic_kitti",
+        remove("sequences/08/voxels/000000.label"),
+        "voxels: 1 of 1 scans have no labels, such as 000000.label; take the download 'Semantic",
+    ),
     "scan missing": Fault(
         "semantic_kitti",
         remove("sequences/08/velodyne/000000.bin"),
@@ -108,6 +190,11 @@ FAULTS = {
         "kitti_360",
         remove(f"data_2d_raw/{DRIVE}/cam0_to_world.txt"),
         "cam0_to_world.txt is missing; take SSCBench-KITTI-360",
+    ),
+    "KITTI-360 poses cut": Fault(
+        "kitti_360",
+        cut_poses,
+        "cam0_to_world.txt has no pose of frame 5, nor one near it; its 1 rows are of frames 0 to",
     ),
     "KITTI-360 image cropped": Fault(
         "kitti_360", crop_360, "000000.png has 1220x370 pixels, expected 1408x376"
@@ -126,6 +213,14 @@ FAULTS = {
         "kitti_360", without_labels, "has neither preprocess/labels/.* nor data_2d_raw/"
     ),
 }
+
+
+def test_a_test_sequence_without_labels_has_no_faults(tmp_path: Path) -> None:
+    semantic_kitti(tmp_path)
+    hide_labels(tmp_path)
+    report = check_data(CheckConfig(tmp_path))
+    assert report.faults == []
+    assert "sequences: 1, scans: 2, with voxels: 1" in report.contents
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -8,10 +8,14 @@ import pytest
 from faulty_folders import Fault, assert_named, cut, drop, edit, remove
 
 
-def four_columns(root: Path) -> None:
+def four_columns(root: Path, name: str = "samples/LIDAR_TOP/key0.pcd.bin") -> None:
     points = np.random.default_rng(0).uniform(-40, 40, (40, 4)).astype(np.float32)
     points[:, 3] = 7.0  # intensity; 40 x 16 bytes are 32 x 20 bytes
-    points.tofile(root / "samples" / "LIDAR_TOP" / "key0.pcd.bin")
+    points.tofile(root / name)
+
+
+def header_alone(root: Path) -> None:
+    (root / "samples" / "CAM_FRONT" / "key0.jpg").write_bytes(b"\x89PNG\r\n\x1a\n")
 
 
 def cropped(root: Path) -> None:
@@ -44,6 +48,12 @@ def occ3d_file(root: Path) -> Path:
 def without_mask(root: Path) -> None:
     arrays = dict(np.load(occ3d_file(root)))
     del arrays["mask_camera"]
+    np.savez_compressed(occ3d_file(root), **arrays)
+
+
+def surroundocc_ids(root: Path) -> None:
+    arrays = dict(np.load(occ3d_file(root)))
+    arrays["semantics"][arrays["semantics"] == 17] = 0
     np.savez_compressed(occ3d_file(root), **arrays)
 
 
@@ -82,7 +92,7 @@ FAULTS = {
     "sweep missing": Fault(
         "surroundocc",
         remove("sweeps/LIDAR_TOP/sweep1.pcd.bin"),
-        r"sweeps/LIDAR_TOP: 1 of 2 files are missing, such as sweep1.pcd.bin",
+        r"sweeps/LIDAR_TOP: 1 of 3 files are missing, such as sweep1.pcd.bin",
     ),
     "table missing": Fault(
         "surroundocc",
@@ -147,7 +157,8 @@ FAULTS = {
     "dangling token": Fault(
         "surroundocc",
         lambda root: edit(root, "sample_data", "key0 CAM_BACK", ego_pose_token="lost"),
-        "ego_pose.json has no record with token 'lost'",
+        "sample_data.json: ego_pose_token of 1 of 17 records, such as 'key0 CAM_BACK', is a token "
+        "that .*ego_pose.json lacks, such as 'lost'; take all tables from one download",
     ),
     "token twice": Fault(
         "surroundocc",
@@ -164,6 +175,27 @@ FAULTS = {
         "surroundocc",
         lambda root: cut(root / "samples" / "LIDAR_TOP" / "key3.pcd.bin", -3),
         "key3.pcd.bin holds 77 bytes, expected a positive multiple of 20",
+    ),
+    "sweep between keyframes truncated": Fault(
+        "surroundocc",
+        lambda root: cut(root / "sweeps" / "LIDAR_TOP" / "sweep1.pcd.bin", -3),
+        "sweep1.pcd.bin holds 77 bytes, expected a positive multiple of 20",
+    ),
+    "last sweep of four columns": Fault(
+        "surroundocc",
+        lambda root: four_columns(root, "sweeps/LIDAR_TOP/sweep4.pcd.bin"),
+        "sweep4.pcd.bin: the fifth float32 .*it looks like 4 float32 per point: write",
+        {"open": 0},
+    ),
+    "empty image": Fault(
+        "surroundocc",
+        lambda root: cut(root / "samples" / "CAM_FRONT" / "key0.jpg", 0),
+        "CAM_FRONT/key0.jpg: not a JPEG: 0 bytes .*; extract the file again",
+    ),
+    "header of an image": Fault(
+        "surroundocc",
+        header_alone,
+        "CAM_FRONT/key0.jpg: the PNG of 8 bytes is truncated or damaged in its header; extract",
     ),
     "image truncated": Fault(
         "surroundocc",
@@ -206,6 +238,11 @@ FAULTS = {
         "occ3d",
         lambda root: cut(occ3d_file(root)),
         "labels.npz is not a .npz file .*; extract it again",
+    ),
+    "ids of SurroundOcc": Fault(
+        "occ3d",
+        surroundocc_ids,
+        "labels.npz: no voxel of semantics is 17, free, and most are 0, .* SurroundOcc's: write 17",
     ),
     "other grid": Fault("occ3d", half_grid, r"semantics of shape \[200, 200, 16\], got .*100"),
     "no label column": Fault(
