@@ -18,10 +18,12 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import tyro
+from torch import Tensor
 from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED
@@ -29,7 +31,7 @@ from occ_core.datasets.benchmark_data import BenchmarkName, chosen_scenes, open_
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.prediction_files import PredictionFiles
-from occ_core.datasets.samples import Damaged, SampleStream
+from occ_core.datasets.samples import Damaged, IntactItems, SampleStream
 from occ_core.engine import OccupancyEngine, Precision
 from occ_core.files import write_atomically
 from occ_core.geometry.points import NEWEST_S
@@ -37,6 +39,7 @@ from occ_core.labels.benchmarks import OccupancyBenchmark
 from occ_core.labels.sets import NUSCENES
 from occ_core.metrics.keyframe import car_point_accuracy, hit_recall
 from occ_core.metrics.protocols import PROTOCOLS, ScoringProtocol
+from occ_core.types import Frame
 from training.engines.tasks import Engine
 from training.figures.keyframe import write_frame_picture
 from training.results.stored import to_json
@@ -143,7 +146,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     scenes = chosen_scenes(data, config.version, config.split, config.scenes or None)
     if config.benchmark == "preprocessing":
         keyframes = NuScenes(data, config.version).keyframes(scenes, 0)
-        return score_preprocessing(data, keyframes, config.pictures)
+        return score_preprocessing(data, keyframes, config.pictures, config.damaged)
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
     model = engine.model.config
     if not model.labels.same_ids(NUSCENES) or model.grid_frame != "lidar":
@@ -155,16 +158,22 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if config.benchmark == "real" and (data / "sequences").is_dir():
         if config.scenes:
             raise ValueError("--benchmark real scores every sequence; leave out --scenes")
-        return score_labelled_scans(engine, data, config.pictures)
+        return score_labelled_scans(engine, data, config.pictures, damaged=config.damaged)
     frames = NuScenesFrames(
         data, config.version, scenes, model.image_size, config.sweeps, model.grid
     )
     if config.benchmark == "real":
-        return score_keyframes(engine, frames, config.pictures)
+        return score_keyframes(engine, frames, config.pictures, config.damaged)
     if config.benchmark == "keyframe":
-        return _score_keyframes(engine, frames, config.pictures)
-    indices = range(len(frames))
-    return score_frames(engine, frames, indices, config.pictures, rendered=config.rendered)
+        return _score_keyframes(engine, frames, config.pictures, config.damaged)
+    return score_frames(
+        engine,
+        frames,
+        range(len(frames)),
+        config.pictures,
+        rendered=config.rendered,
+        damaged=config.damaged,
+    )
 
 
 def _evaluate_benchmark(
@@ -218,46 +227,54 @@ def score_frames(
     pictures: Path | None = None,
     *,
     rendered: bool = False,
+    damaged: Damaged = "stop",
 ) -> dict[str, Any]:
     """Scores by SurroundOcc's protocol over the labelled keyframes at ``indices``.
 
     Args:
         pictures: folder for one picture per keyframe.
         rendered: whether to score through cameras too.
+        damaged: see ``IntactItems``.
 
     Returns:
-        ``iou``, ``miou`` and ``per_class`` over all voxels; ``lidar_iou``, the IoU of the voxels
-        that contain a LiDAR point (all sweeps joined), and ``iou_over_lidar``, the ratio to it;
-        ``flicker`` and ``ray_iou``, see ``occ_core.metrics``; ``by_range``, in boxes of 25, 50 and
-        100 m (TACOcc, Table VI); ``by_weather`` (VLMFusionOcc3D, Table VI). With ``rendered``,
-        ``bev`` from above, and ``image`` and ``depth_l1_m`` through the vehicle's cameras at the
-        model's image size. ``visible`` has the same scores over the voxels that a camera's ray
-        reached, where the data have masks. ``official`` has SurroundOcc's own counting, where the
-        grid is SurroundOcc's.
+        ``frames`` and ``skipped``, the numbers of keyframes; ``iou``, ``miou`` and ``per_class``
+        over all voxels; ``lidar_iou``, the IoU of the voxels that contain a LiDAR point (all sweeps
+        joined), and ``iou_over_lidar``, the ratio to it; ``flicker`` and ``ray_iou``, see
+        ``occ_core.metrics``; ``by_range``, in boxes of 25, 50 and 100 m (TACOcc, Table VI);
+        ``by_weather`` (VLMFusionOcc3D, Table VI). With ``rendered``, ``bev`` from above, and
+        ``image`` and ``depth_l1_m`` through the vehicle's cameras at the model's image size.
+        ``visible`` has the same scores over the voxels that a camera's ray reached, where the data
+        have masks. ``official`` has SurroundOcc's own counting, where the grid is SurroundOcc's.
 
     Raises:
         FileNotFoundError: a keyframe has no labels.
     """
     scores = FrameScores(frames, rendered)
     previous: int | None = None
-    for index in tqdm(indices, desc="evaluate", unit="frame", leave=False):
-        frame, truth = frames[index]
-        if truth is None:
-            raise FileNotFoundError(
-                f"{frames.keyframes[index].lidar.path} has no occupancy labels: "
-                f"{frames.label_path(index)} is missing; extract them, or use --benchmark keyframe"
-            )
+    intact = IntactItems(partial(_labelled_keyframe, frames), indices, damaged)
+    for index, (frame, truth, visible) in tqdm(intact, desc="evaluate", unit="frame", leave=False):
         if not _is_next(frames, index, previous):
             engine.reset("another drive begins")
             scores.flicker.start_drive()
         previous = index
         prediction = engine.step(frame).labels[0]
-        scores.update(index, frame, prediction, truth)
+        scores.update(index, frame, prediction, truth, visible)
         if pictures is not None:
             write_frame_picture(
                 pictures, index, frame, prediction.numpy(), truth.numpy(), frames.grid
             )
-    return scores.compute()
+    return scores.compute() | {"skipped": len(intact.skipped)}
+
+
+def _labelled_keyframe(frames: NuScenesFrames, index: int) -> tuple[Frame, Tensor, Tensor | None]:
+    """Sensors and labels of a keyframe, and the voxels that a camera sees."""
+    labels = frames.labels(index)  # before the sensors, which take longer
+    if labels is None:
+        raise FileNotFoundError(
+            f"{frames.keyframes[index].lidar.path} has no occupancy labels: "
+            f"{frames.label_path(index)} is missing; extract them, or use --benchmark keyframe"
+        )
+    return frames.frame(index), labels, frames.visible(index)
 
 
 def _is_next(frames: NuScenesFrames, index: int, previous: int | None) -> bool:
@@ -268,19 +285,21 @@ def _is_next(frames: NuScenesFrames, index: int, previous: int | None) -> bool:
 
 
 def _score_keyframes(
-    engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None = None
+    engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None, damaged: Damaged
 ) -> dict[str, Any]:
     """Means over all keyframes of the scores that need no labels.
 
     Args:
         pictures: folder for one picture per keyframe.
+        damaged: see ``IntactItems``.
 
     Returns:
-        ``hit_recall`` and ``car_point_accuracy``, see ``occ_core.metrics.keyframe``.
+        ``hit_recall`` and ``car_point_accuracy``, see ``occ_core.metrics.keyframe``, and the
+        numbers of keyframes ``frames`` and ``skipped``.
     """
     recalls, accuracies = [], []
-    for index in tqdm(range(len(frames)), desc="evaluate", unit="frame", leave=False):
-        frame, _ = frames[index]
+    intact = IntactItems(frames.frame, range(len(frames)), damaged)
+    for index, frame in tqdm(intact, desc="evaluate", unit="frame", leave=False):
         prediction = engine.step(frame).labels[0]
         labels = prediction.numpy()
         points = frame.points[0][frame.points[0][:, 4] < NEWEST_S].numpy()
@@ -292,7 +311,8 @@ def _score_keyframes(
     return {
         "hit_recall": _mean_of_known(recalls),
         "car_point_accuracy": _mean_of_known(accuracies),
-        "frames": len(frames),
+        "frames": len(recalls),
+        "skipped": len(intact.skipped),
     }
 
 

@@ -45,7 +45,7 @@ from training.learning.processes import MeanGradientStrategy
 from training.learning.state import TrainingState
 from training.learning.step import StepResult, StepSetup, optimise
 from training.learning.text_encoder import text_encoder, trainable_state
-from training.learning.validation import validate
+from training.learning.validation import labelled_frames, validate
 from training.recipes import RECIPES
 from training.results.stored import to_json
 
@@ -265,14 +265,14 @@ def _report(
     for name in ("iou", "miou"):
         writer.add_scalar(f"validation/{name}", scores[name], state.step)
     save_checkpoint(config.out / "model.safetensors", model, _made_by(state, config, scores))
-    frame, labels = validation[chosen[len(chosen) // 2]]
+    middle = len(chosen) // 2
+    _, (frame, labels) = next(iter(labelled_frames(validation, chosen[middle:] + chosen[:middle])))
     images = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]
     prediction = engine.step(frame).labels[0].numpy()
-    truth = None if labels is None else labels.numpy()
     title = f"step {state.step}"
     shape = config.model
     picture = keyframe_picture(
-        images, prediction, truth, shape.grid, title, shape.labels, shape.grid_frame
+        images, prediction, labels.numpy(), shape.grid, title, shape.labels, shape.grid_frame
     )
     write_picture(picture, config.out / "pictures" / f"step_{state.step:06d}.png")
     tqdm.write(

@@ -100,6 +100,10 @@ class SemanticKittiFrames(Dataset[tuple[Frame, LabelledPoints]]):
         """Number of the scan at ``index`` in its sequence, from 0."""
         return self.scans[index][1]
 
+    def sequence(self, index: int) -> str:
+        """Name of the sequence of the scan at ``index``, such as ``08``."""
+        return self.scans[index][0].folder.name
+
     def __getitem__(self, index: int) -> tuple[Frame, LabelledPoints]:
         sequence, scan = self.scans[index]
         frame = sequence.frame(scan, self.image_size, self.history_s, GRID_FROM_VELODYNE)

@@ -105,7 +105,7 @@ def test_keyframe_scores_of_a_network_that_sees_cars_everywhere(checkpoint: Path
         weights[name][4] = 1000.0
     save_file(weights, checkpoint)
     scores = evaluate(EvaluateConfig(data=box_town, checkpoint=checkpoint, benchmark="keyframe"))
-    assert scores == {"hit_recall": 1.0, "car_point_accuracy": 1.0, "frames": 6}
+    assert scores == {"hit_recall": 1.0, "car_point_accuracy": 1.0, "frames": 6, "skipped": 0}
 
 
 def test_command_line_writes_json(
@@ -159,4 +159,7 @@ def test_preprocessing_without_true_sky_has_no_scores(box_town: Path, tmp_path: 
     data = tmp_path / "real"
     shutil.copytree(box_town, data)
     shutil.rmtree(data / "nuscenes_occ")
-    assert evaluate(EvaluateConfig(data=data, benchmark="preprocessing")) == {"frames": 6}
+    assert evaluate(EvaluateConfig(data=data, benchmark="preprocessing")) == {
+        "frames": 6,
+        "skipped": 0,
+    }

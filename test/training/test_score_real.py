@@ -88,6 +88,7 @@ def test_keyframes_without_lidarseg_are_scored_by_boxes_alone(
     scores = score_keyframes(RoadEverywhere(), frames, tmp_path)  # type: ignore[arg-type]
     assert scores.keys() == {
         "frames",
+        "skipped",
         "vehicle_precision",
         "vehicle_recall",
         "hit_recall",

@@ -78,14 +78,23 @@ class FrameScores:
         self.by_weather: dict[str, OccupancyScore] = {}
         self.lidar_m = lidar_positions(frames)
 
-    def update(self, index: int, frame: Frame, prediction: Tensor, truth: Tensor) -> None:
-        """Adds a keyframe; ``prediction`` and ``truth`` are class ids uint8 ``[X, Y, Z]``."""
+    def update(
+        self, index: int, frame: Frame, prediction: Tensor, truth: Tensor, visible: Tensor | None
+    ) -> None:
+        """Adds a keyframe.
+
+        Args:
+            index: of the keyframe.
+            frame: its sensors.
+            prediction: class ids uint8 ``[X, Y, Z]``.
+            truth: likewise.
+            visible: as ``NuScenesFrames.visible``.
+        """
         grid, keyframe = self.frames.grid, self.frames.keyframes[index]
         world_from_grid = frame.world_from_grid[0]
         cameras = frame_cameras(frame, 0)
         self.count += 1
         self.all.update(prediction, truth, cameras)
-        visible = self.frames.visible(index)
         if visible is not None:
             if self.visible is None:
                 self.visible = _VoxelAndImageScores(grid, self.rendered)

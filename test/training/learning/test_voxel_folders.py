@@ -162,6 +162,27 @@ def test_a_damaged_scan_is_replaced_by_the_nearest_of_its_sequence(kitti: TrainC
     assert torch.equal(instead.labels, examples[0, 0].labels)
 
 
+@pytest.mark.parametrize("part", ["voxels/{}.label", "velodyne/{}.bin"])
+def test_a_damaged_scan_of_the_validation_is_left_out_and_counted(
+    kitti: TrainConfig, part: str
+) -> None:
+    """Two scans validate, 000000 and 000005; the picture, which is of the second, shows the other
+    one. The later of the two is damaged: the earlier is in nobody's history.
+    """
+    path = kitti.data / "sequences" / "08" / part.format("000005")
+    path.write_bytes(path.read_bytes()[:-3])
+    config = replace(kitti, validation_frames=2)
+    with pytest.raises(ValueError, match=path.name):
+        train(config)
+    going_on = replace(config, damaged="skip", out=kitti.out.with_name("going_on"))
+    with pytest.warns(UserWarning, match=r"sample 1 is left out: .*000005"):
+        checkpoint = train(going_on)
+    _, description = load_checkpoint(checkpoint)
+    validation = description["made_by"]["validation"]
+    assert (validation["frames"], validation["skipped"]) == (1, 1)
+    assert len(list((going_on.out / "pictures").iterdir())) == 1
+
+
 def test_scans_were_measured_where_the_car_was(kitti: TrainConfig) -> None:
     """2 m in 0.1 s: the scan before was taken 2 m behind along the Velodyne's x."""
     training, _ = split_frames(kitti)
