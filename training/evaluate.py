@@ -14,8 +14,8 @@ Benchmarks:
 
 from __future__ import annotations
 
-import math
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,17 +34,15 @@ from occ_core.datasets.prediction_files import PredictionFiles
 from occ_core.datasets.samples import Damaged, IntactItems, SampleStream
 from occ_core.engine import OccupancyEngine, Precision
 from occ_core.files import write_atomically
-from occ_core.geometry.points import NEWEST_S
 from occ_core.labels.benchmarks import OccupancyBenchmark
 from occ_core.labels.sets import NUSCENES
-from occ_core.metrics.keyframe import car_point_accuracy, hit_recall
 from occ_core.metrics.protocols import PROTOCOLS, ScoringProtocol
 from occ_core.types import Frame
 from training.engines.tasks import Engine
 from training.figures.keyframe import write_frame_picture
 from training.results.stored import to_json
 from training.score_preprocessing import score_preprocessing
-from training.score_real import score_keyframes, score_labelled_scans
+from training.score_real import score_keyframes, score_labelled_scans, score_unlabelled_keyframes
 from training.scoring.benchmark_scores import (
     Predict,
     predict_by_files,
@@ -165,7 +163,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if config.benchmark == "real":
         return score_keyframes(engine, frames, config.pictures, config.damaged)
     if config.benchmark == "keyframe":
-        return _score_keyframes(engine, frames, config.pictures, config.damaged)
+        return score_unlabelled_keyframes(engine, frames, config.pictures, config.damaged)
     return score_frames(
         engine,
         frames,
@@ -192,14 +190,26 @@ def _evaluate_benchmark(
         predict, image_size = predict_by_model(engine, protocol), engine.model.config.image_size
     name = cast(BenchmarkName, benchmark.name)
     samples = open_benchmark(
-        name, data, image_size, config.split, config.version, config.sweeps, config.scenes or None
+        name,
+        data,
+        image_size,
+        config.split,
+        config.version,
+        config.sweeps,
+        config.scenes or None,
+        may_be_hidden=config.write_predictions is not None,
     )
     written = None
     if config.write_predictions is not None and config.engine is None:
         written = PredictionFiles(config.write_predictions, benchmark)
         forget_predictions(config.write_predictions)
     stream = SampleStream(samples, config.damaged)
-    return score_benchmark(protocol, stream, predict, written, config.pictures)
+    scores = score_benchmark(protocol, stream, predict, written, config.pictures)
+    if "official" not in scores:
+        if config.write_predictions is None:
+            raise ValueError(_nothing_counts(data, scores["frames"]))
+        warnings.warn("predictions without scores: no label has an occupied voxel", stacklevel=2)
+    return scores
 
 
 def _predict_drives(config: EvaluateConfig, data: Path, benchmark: OccupancyBenchmark) -> Path:
@@ -263,7 +273,18 @@ def score_frames(
             write_frame_picture(
                 pictures, index, frame, prediction.numpy(), truth.numpy(), frames.grid
             )
+    if not scores.all.voxels.confusion[NUSCENES.occupied].any():
+        raise ValueError(_nothing_counts(frames.root, scores.count))
+    scores.rays.print_throughput()
     return scores.compute() | {"skipped": len(intact.skipped)}
+
+
+def _nothing_counts(root: Path, samples: int) -> str:
+    return (
+        f"nothing to score: in the labels of {samples} samples of {root} no occupied voxel counts. "
+        "They are hidden (a test split: --write-predictions alone), all empty, or outside their "
+        "mask_camera; extract them again, and see `python -m training.check_data`"
+    )
 
 
 def _labelled_keyframe(frames: NuScenesFrames, index: int) -> tuple[Frame, Tensor, Tensor | None]:
@@ -282,44 +303,6 @@ def _is_next(frames: NuScenesFrames, index: int, previous: int | None) -> bool:
     if previous is None or index != previous + 1:
         return False
     return frames.keyframes[previous].scene_name == frames.keyframes[index].scene_name
-
-
-def _score_keyframes(
-    engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None, damaged: Damaged
-) -> dict[str, Any]:
-    """Means over all keyframes of the scores that need no labels.
-
-    Args:
-        pictures: folder for one picture per keyframe.
-        damaged: see ``IntactItems``.
-
-    Returns:
-        ``hit_recall`` and ``car_point_accuracy``, see ``occ_core.metrics.keyframe``, and the
-        numbers of keyframes ``frames`` and ``skipped``.
-    """
-    recalls, accuracies = [], []
-    intact = IntactItems(frames.frame, range(len(frames)), damaged)
-    for index, frame in tqdm(intact, desc="evaluate", unit="frame", leave=False):
-        prediction = engine.step(frame).labels[0]
-        labels = prediction.numpy()
-        points = frame.points[0][frame.points[0][:, 4] < NEWEST_S].numpy()
-        boxes = frames.keyframes[index].boxes
-        recalls.append(hit_recall(labels, points, frames.grid))
-        accuracies.append(car_point_accuracy(labels, points, boxes, frames.grid))
-        if pictures is not None:
-            write_frame_picture(pictures, index, frame, prediction.numpy(), None, frames.grid)
-    return {
-        "hit_recall": _mean_of_known(recalls),
-        "car_point_accuracy": _mean_of_known(accuracies),
-        "frames": len(recalls),
-        "skipped": len(intact.skipped),
-    }
-
-
-def _mean_of_known(scores: Sequence[float]) -> float:
-    """The mean of the scores that are not NaN; NaN without any."""
-    known = [score for score in scores if not math.isnan(score)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,11 +48,7 @@ def score_preprocessing(
         weather, and under ``all``; ``frames`` and ``skipped`` are numbers of keyframes.
     """
     counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((len(RATES), 2)))
-
-    def read(index: int) -> _Recorded:
-        return _read(root, keyframes[index])
-
-    intact = IntactItems(read, range(len(keyframes)), damaged)
+    intact = IntactItems(partial(_read, root, keyframes), range(len(keyframes)), damaged)
     for index, recorded in tqdm(intact, desc="evaluate", unit="frame", leave=False):
         keyframe = keyframes[index]
         cameras, images, intrinsics, points, true_sky, classes = recorded
@@ -74,17 +71,26 @@ def score_preprocessing(
         weather[2:] += _hits_and_totals(~is_surface[is_scored], is_noise[is_scored])
     skipped = len(intact.skipped)
     numbers = {"frames": len(keyframes) - skipped, "skipped": skipped}
+    if not counts and pictures is None:
+        raise ValueError(
+            f"nothing to score: {root} has no true sky masks, which only generated towns have; "
+            "give a folder by --pictures to look at the masks"
+        )
     if not counts:
         return numbers
-    counts["all"] = np.sum(list(counts.values()), axis=0)
-    scores: dict[str, Any] = {
+    return _rates(counts) | numbers
+
+
+def _rates(counts: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Hits by totals, by weather and over all."""
+    counts = {**counts, "all": np.sum(list(counts.values()), axis=0)}
+    return {
         weather: {
             name: hits / total if total else None
             for name, (hits, total) in zip(RATES, rows.tolist(), strict=True)
         }
         for weather, rows in counts.items()
     }
-    return scores | numbers
 
 
 class _Recorded(NamedTuple):
@@ -98,7 +104,8 @@ class _Recorded(NamedTuple):
     classes: np.ndarray | None
 
 
-def _read(root: Path, keyframe: Keyframe) -> _Recorded:
+def _read(root: Path, keyframes: list[Keyframe], index: int) -> _Recorded:
+    keyframe = keyframes[index]
     cameras = [
         keyframe.cameras[channel] for channel in NUSCENES_CAMERAS if channel in keyframe.cameras
     ]

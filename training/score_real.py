@@ -7,6 +7,8 @@ contains it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.samples import Damaged, IntactItems
 from occ_core.datasets.semantic_kitti import SemanticKittiFrames
 from occ_core.engine import OccupancyEngine
+from occ_core.geometry.points import NEWEST_S
+from occ_core.metrics.keyframe import car_point_accuracy, hit_recall
 from occ_core.metrics.point_scores import BoxPointScore, LabelledPointScore
 from occ_core.types import Frame
 from training.figures.confusion import draw_confusion
@@ -55,6 +59,11 @@ def score_labelled_scans(
         score.update(prediction, points.xyz_m, points.classes)
         if pictures is not None:
             write_frame_picture(pictures, index, frame, prediction, None, grid)
+    if not score.confusion.any():
+        raise ValueError(
+            f"nothing to score: of {count} scans of {root} no point in the model's grid has a "
+            "class; take the download 'SemanticKITTI label data'"
+        )
     if pictures is not None:
         draw_confusion(score.confusion, pictures / "confusion.png")
     return {"frames": count, "skipped": len(intact.skipped), **score.compute()}
@@ -95,7 +104,13 @@ def score_keyframes(
             write_frame_picture(pictures, index, frame, prediction, None, frames.grid)
     is_labelled = bool(classes.confusion.any())
     confusion = classes.confusion if is_labelled else boxes.confusion
-    if pictures is not None and confusion.any():
+    if not confusion.any():
+        raise ValueError(
+            f"nothing to score: of {count} keyframes of {frames.root} no point in the model's grid "
+            "has a class or lies in a box; annotate boxes, extract nuScenes-lidarseg, or use "
+            "--benchmark keyframe"
+        )
+    if pictures is not None:
         draw_confusion(confusion, pictures / "confusion.png")
     scores = {"frames": count, "skipped": len(intact.skipped), **boxes.compute()}
     return classes.compute() | scores if is_labelled else scores
@@ -109,3 +124,47 @@ def _keyframe_and_points(
     if not (keyframe.source.folder / "lidarseg.json").is_file():
         return frames.frame(index), None
     return frames.frame(index), (keyframe.lidar.read()[:, :3], keyframe.read_lidarseg())
+
+
+def score_unlabelled_keyframes(
+    engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None, damaged: Damaged
+) -> dict[str, Any]:
+    """Means over all keyframes of the scores that need no labels.
+
+    Args:
+        pictures: folder for one picture per keyframe.
+        damaged: see ``IntactItems``.
+
+    Returns:
+        ``hit_recall`` and ``car_point_accuracy``, see ``occ_core.metrics.keyframe``, and the
+        numbers of keyframes ``frames`` and ``skipped``.
+    """
+    recalls, accuracies = [], []
+    intact = IntactItems(frames.frame, range(len(frames)), damaged)
+    for index, frame in tqdm(intact, desc="evaluate", unit="frame", leave=False):
+        prediction = engine.step(frame).labels[0]
+        labels = prediction.numpy()
+        points = frame.points[0][frame.points[0][:, 4] < NEWEST_S].numpy()
+        boxes = frames.keyframes[index].boxes
+        recalls.append(hit_recall(labels, points, frames.grid))
+        accuracies.append(car_point_accuracy(labels, points, boxes, frames.grid))
+        if pictures is not None:
+            write_frame_picture(pictures, index, frame, prediction.numpy(), None, frames.grid)
+    recall, accuracy = _mean_of_known(recalls), _mean_of_known(accuracies)
+    if math.isnan(recall) and math.isnan(accuracy):
+        raise ValueError(
+            f"nothing to score: of {len(recalls)} keyframes of {frames.root} no LiDAR point lies "
+            "in the model's grid; compare the LiDAR's pose in calibrated_sensor.json with them"
+        )
+    return {
+        "hit_recall": recall,
+        "car_point_accuracy": accuracy,
+        "frames": len(recalls),
+        "skipped": len(intact.skipped),
+    }
+
+
+def _mean_of_known(scores: Sequence[float]) -> float:
+    """The mean of the scores that are not NaN; NaN without any."""
+    known = [score for score in scores if not math.isnan(score)]
+    return sum(known) / len(known) if known else math.nan

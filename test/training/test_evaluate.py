@@ -155,11 +155,11 @@ def test_preprocessing_scores_by_weather(box_town: Path, tmp_path: Path):
     assert scores["all"]["surface_loss"] < 0.05
 
 
-def test_preprocessing_without_true_sky_has_no_scores(box_town: Path, tmp_path: Path):
+def test_preprocessing_without_true_sky_has_pictures_alone(box_town: Path, tmp_path: Path):
     data = tmp_path / "real"
     shutil.copytree(box_town, data)
     shutil.rmtree(data / "nuscenes_occ")
-    assert evaluate(EvaluateConfig(data=data, benchmark="preprocessing")) == {
-        "frames": 6,
-        "skipped": 0,
-    }
+    config = EvaluateConfig(data=data, benchmark="preprocessing", pictures=tmp_path / "pictures")
+    assert evaluate(config) == {"frames": 6, "skipped": 0}
+    with pytest.raises(ValueError, match="real has no true sky masks, .* by --pictures"):
+        evaluate(replace(config, pictures=None))

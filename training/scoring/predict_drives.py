@@ -103,6 +103,7 @@ def _predict_drive(out: Path, drive: str, *, predictions: DrivePredictions) -> C
         predictions.version,
         predictions.sweeps,
         [drive],
+        may_be_hidden=True,
     )
     files, count = PredictionFiles(out, protocol.benchmark), 0
     for sample in tqdm(SampleStream(samples), desc=drive, unit="frame", leave=False):
