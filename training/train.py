@@ -27,6 +27,7 @@ from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint, start_from
 from occ_core.datasets.samples import LabelledFrames
 from occ_core.engine import OccupancyEngine, best_device, bf16_is_fast
+from occ_core.files import check_target
 from occ_core.interface import VoxelModel
 from occ_core.losses.cross_entropy import class_weights
 from occ_core.losses.gauss_render.loss import GaussRenderLoss
@@ -41,7 +42,7 @@ from training.learning.label_set_option import label_set_option
 from training.learning.loader import load_clips, split_frames
 from training.learning.passthrough import FabricPassthrough
 from training.learning.pretrained import load_backbone, parameter_groups
-from training.learning.processes import MeanGradientStrategy
+from training.learning.processes import MeanGradientStrategy, started_by_torchrun
 from training.learning.state import TrainingState
 from training.learning.step import StepResult, StepSetup, optimise
 from training.learning.text_encoder import text_encoder, trainable_state
@@ -63,8 +64,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     Raises:
         FileNotFoundError: data are missing.
         FileExistsError: ``config.out`` holds a training and ``resume`` is off.
-        ValueError: the data have too few scenes.
+        ValueError: the data have too few scenes, or ``config.out`` cannot be made.
     """
+    check_target(config.out, "folder")
     state_path = config.out / "state.pt"
     if state_path.exists() and not resume:
         raise FileExistsError(
@@ -114,14 +116,26 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
 
 def _launch(config: TrainConfig) -> Fabric:
-    """Devices and precision."""
+    """Devices and precision.
+
+    Raises:
+        ValueError: torchrun has started another number of processes than ``config.processes``.
+    """
     device = best_device() if config.device == "auto" else torch.device(config.device)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast(device))
-    processes = config.processes or 1
-    several = processes > 1 or (device.type != "cpu" and torch.cuda.device_count() > 1)
+    started = started_by_torchrun()
+    if started is not None and config.processes not in (None, started[0]):
+        raise ValueError(
+            f"torchrun has started {started[0]} processes on this machine, but --processes is "
+            f"{config.processes}; leave it out"
+        )
+    processes, machines = started or (config.processes or 1, 1)
+    alone = started is None and device.type != "cpu"
+    several = processes * machines > 1 or (alone and torch.cuda.device_count() > 1)
     fabric = Fabric(
         accelerator=device.type,
-        devices="auto" if device.type != "cpu" else processes,
+        devices="auto" if alone else processes,
+        num_nodes=machines,
         strategy=MeanGradientStrategy() if several else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
     )
@@ -317,7 +331,7 @@ def main() -> None:
     try:
         checkpoint = train(config, resume=resume)
         rank_zero_only(print)(f"trained: {checkpoint}")
-    except (FileNotFoundError, FileExistsError, ValueError) as err:
+    except (LookupError, OSError, ValueError) as err:
         sys.exit(f"training.train: {err}")
 
 

@@ -52,13 +52,24 @@ def split_frames(config: TrainConfig) -> tuple[LabelledFrames, LabelledFrames]:
 
 
 def _split(config: TrainConfig) -> tuple[list[str], list[str]]:
-    """Names of the drives for training and for validation."""
+    """Names of the drives for training and for validation.
+
+    Raises:
+        ValueError: a drive is in both, or none is left for training.
+    """
     name = benchmark_of(config.model.labels.name)
     if config.split is not None:
         splits = (config.split, config.split.replace("train", "val"))
         training, validation = (
             drive_names(name, config.data, split, config.version) for split in splits
         )
+        both = sorted(set(training) & set(validation))
+        if both:
+            raise ValueError(
+                f"--split {config.split} validates on drives that it trains on: {len(both)}, such "
+                f"as {both[:3]}. Give a split with 'train' in its name, whose counterpart with "
+                "'val' validates, or --split None, which holds out the last scenes"
+            )
         return training, validation
     names = sorted(drive_names(name, config.data, None, config.version))
     if len(names) <= config.validation_scenes:

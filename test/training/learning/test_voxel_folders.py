@@ -137,6 +137,20 @@ def test_the_official_split_of_sequences(kitti: TrainConfig) -> None:
         split_frames(replace(kitti, split="train"))
 
 
+@pytest.mark.parametrize("split", ["val", "mine"])
+def test_a_split_that_validates_on_itself_is_refused(
+    split: str, box_town: Path, smallest: TrainConfig, kitti: TrainConfig, tmp_path: Path
+) -> None:
+    """SemanticKITTI's val, and a split of one's own in nuScenes whose name does not say train."""
+    config = kitti
+    if split == "mine":
+        root = Path(shutil.copytree(box_town, tmp_path / "town"))
+        (root / "v1.0-town" / "splits.json").write_text('{"mine": ["scene-box-0"]}')
+        config = replace(smallest, data=root)
+    with pytest.raises(ValueError, match=f"--split {split} validates on drives that it trains on"):
+        split_frames(replace(config, split=split))
+
+
 def test_a_memory_goes_through_the_labelled_scans_of_a_sequence(kitti: TrainConfig) -> None:
     """One clip is the whole sequence: 0.0 and 0.5 s, 10 m apart; a process of its own loads it."""
     model = replace(kitti.model, temporal=TemporalConfig())
