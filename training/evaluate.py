@@ -33,7 +33,7 @@ from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.prediction_files import PredictionFiles
 from occ_core.datasets.samples import Damaged, IntactItems, SampleStream
 from occ_core.engine import OccupancyEngine, Precision
-from occ_core.files import write_atomically
+from occ_core.files import check_target, write_atomically
 from occ_core.labels.benchmarks import OccupancyBenchmark
 from occ_core.labels.sets import NUSCENES
 from occ_core.metrics.protocols import PROTOCOLS, ScoringProtocol
@@ -126,9 +126,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: a table, a LiDAR file or the labels are missing.
-        ValueError: the checkpoint, the split, a table or a file is malformed or unknown, or the
-            checkpoint predicts other classes than the benchmark scores.
+        ValueError: the checkpoint, the split, a table or a file is malformed or unknown, the
+            checkpoint predicts other classes than the benchmark scores, nothing can be written at a
+            given path, or there is nothing to score.
     """
+    if config.json is not None:
+        check_target(config.json, "file")
+    for folder in (config.write_predictions, config.pictures):
+        if folder is not None:
+            check_target(folder, "folder")
     data = config.data
     if data is None:
         raise ValueError("nothing to score: give the folder of the data by --data")
@@ -317,12 +323,11 @@ def main() -> None:
         print("\n".join((config.benchmark, *PROTOCOLS[config.benchmark].notes)))
         return
     try:
-        scores = evaluate(config)
-    except (FileNotFoundError, RuntimeError, ValueError) as err:
+        text = to_json(evaluate(config))
+        if config.json is not None:
+            write_atomically(config.json, text)
+    except (LookupError, OSError, RuntimeError, ValueError) as err:
         sys.exit(f"training.evaluate: {err}")
-    text = to_json(scores)
-    if config.json is not None:
-        write_atomically(config.json, text)
     print(text, end="")
 
 

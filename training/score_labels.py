@@ -20,7 +20,7 @@ from tqdm import tqdm
 from occ_core.datasets.occ3d import occ3d_path, read_occ3d
 from occ_core.datasets.semantic_kitti_voxels import read_kitti_voxels
 from occ_core.datasets.surroundocc import find_label, mask_path, read_labels, read_masks
-from occ_core.files import write_atomically
+from occ_core.files import check_target, write_atomically
 from occ_core.labels.benchmarks import BENCHMARKS
 from occ_core.taxonomy import IGNORE
 from training.labels.score import LabelScore, as_table
@@ -108,6 +108,7 @@ def _stored(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file holds something else.
     """
+    check_target(path, "file")
     if not path.is_file():
         return {}
     try:

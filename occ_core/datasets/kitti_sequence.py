@@ -18,6 +18,7 @@ from occ_core.datasets.sensors import CameraSample, frame_from_sensors
 from occ_core.geometry.png import decode_png, is_png
 from occ_core.geometry.points import accumulate_sweeps
 from occ_core.geometry.poses import invert_pose
+from occ_core.labels.raw_ids import SEMANTIC_KITTI_RAW
 from occ_core.taxonomy import DriveContext
 from occ_core.types import Frame
 
@@ -112,6 +113,33 @@ class KittiSequence:
             )
         points[:, 3] *= INTENSITY_SCALE
         return points
+
+    def read_raw_classes(self, scan: int, points: int) -> np.ndarray:
+        """Raw ids of the classes of a scan's points, uint16 ``[N]``, from ``labels/``.
+
+        Args:
+            scan: index of the scan among ``names``.
+            points: how many points the scan has.
+
+        Raises:
+            FileNotFoundError: the file is missing.
+            ValueError: it labels another number of points, or holds an unknown id.
+        """
+        path = self.folder / "labels" / f"{self.names[scan]}.label"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; take 'SemanticKITTI label data'")
+        size = path.stat().st_size
+        if size != 4 * points:
+            raise ValueError(
+                f"{path} labels {size / 4:g} points, but its scan has {points} (a uint32 for each "
+                "point); extract both again"
+            )
+        raw = np.fromfile(path, np.uint32).astype(np.uint16)  # the upper half numbers instances
+        try:
+            SEMANTIC_KITTI_RAW.to_ids(raw)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return raw
 
     def recent(self, scan: int, history_s: float) -> range:
         """Indices of a scan and of those before it up to an age in seconds, the oldest first."""

@@ -137,6 +137,22 @@ def test_errors_end_with_one_line(
         main()
 
 
+@pytest.mark.parametrize("option", ["--json", "--write-predictions", "--pictures"])
+def test_where_nothing_can_be_written_ends_with_one_line_before_the_work(
+    option: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A path under a file; and for scores a folder, for folders a file."""
+    (tmp_path / "file").touch()
+    wrong = tmp_path if option == "--json" else tmp_path / "file"
+    for path in (wrong, tmp_path / "file" / "new"):
+        arguments = ["--data", "nowhere", "--checkpoint", str(checkpoint), option, str(path)]
+        monkeypatch.setattr("sys.argv", ["evaluate", *arguments])
+        with pytest.raises(
+            SystemExit, match=r"training\.evaluate: cannot write the f.*another path"
+        ):
+            main()
+
+
 def test_real_keyframe_is_scored(checkpoint: Path, real_data: Path):
     scores = evaluate(
         replace(EvaluateConfig(data=real_data, checkpoint=checkpoint), benchmark="keyframe")
