@@ -27,7 +27,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED
-from occ_core.datasets.benchmark_data import BenchmarkName, chosen_scenes, open_benchmark
+from occ_core.datasets.benchmark_data import (
+    BenchmarkName,
+    check_images,
+    chosen_scenes,
+    open_benchmark,
+)
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.prediction_files import PredictionFiles
@@ -166,6 +171,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     frames = NuScenesFrames(
         data, config.version, scenes, model.image_size, config.sweeps, model.grid
     )
+    if model.camera:
+        check_images(frames)
     if config.benchmark == "real":
         return score_keyframes(engine, frames, config.pictures, config.damaged)
     if config.benchmark == "keyframe":
@@ -184,7 +191,7 @@ def _evaluate_benchmark(
     config: EvaluateConfig, data: Path, protocol: ScoringProtocol
 ) -> dict[str, Any]:
     """The scores by a benchmark's own protocol, of prediction files or of the checkpoint."""
-    benchmark, image_size = protocol.benchmark, None
+    benchmark, image_size, sees = protocol.benchmark, None, False
     predict: Predict
     files = config.predictions
     if config.engine is not None:
@@ -194,6 +201,7 @@ def _evaluate_benchmark(
     else:
         engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
         predict, image_size = predict_by_model(engine, protocol), engine.model.config.image_size
+        sees = engine.model.config.camera
     name = cast(BenchmarkName, benchmark.name)
     samples = open_benchmark(
         name,
@@ -205,6 +213,8 @@ def _evaluate_benchmark(
         config.scenes or None,
         may_be_hidden=config.write_predictions is not None,
     )
+    if sees:
+        check_images(samples)
     written = None
     if config.write_predictions is not None and config.engine is None:
         written = PredictionFiles(config.write_predictions, benchmark)

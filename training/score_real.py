@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.kitti_sequence import check_image_folders
 from occ_core.datasets.samples import Damaged, IntactItems
 from occ_core.datasets.semantic_kitti import SemanticKittiFrames
 from occ_core.engine import OccupancyEngine
@@ -47,6 +48,9 @@ def score_labelled_scans(
     """
     grid = engine.model.config.grid
     frames = SemanticKittiFrames(root, engine.model.config.image_size)
+    if engine.model.config.camera:
+        sequences = dict.fromkeys(frames.sequence(index) for index in range(len(frames)))
+        check_image_folders(root / "sequences" / name / "image_2" for name in sequences)
     score = LabelledPointScore(grid)
     scored = [index for index in range(len(frames)) if frames.scan_number(index) % every == 0]
     intact, count, sequence = IntactItems(frames.__getitem__, scored, damaged), 0, None

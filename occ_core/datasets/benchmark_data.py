@@ -13,6 +13,7 @@ import numpy as np
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.keyframe_labels import VoxelTruth
 from occ_core.datasets.kitti_360 import Kitti360Occupancy
+from occ_core.datasets.kitti_sequence import check_image_folders
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.samples import Damaged, LabelledFrames, OccupancyData, OccupancySample
 from occ_core.datasets.semantic_kitti_voxels import SemanticKittiOccupancy
@@ -161,6 +162,35 @@ def open_frames(
             return Kitti360Occupancy(root, image_size, None, drives, grid, damaged)
         case _:
             return NuScenesFrames(root, version, drives, image_size, sweeps, grid, name, damaged)
+
+
+def check_images(data: OccupancyData | LabelledFrames) -> None:
+    """Refuses data in which a model with cameras would see nothing: a KITTI sequence without any
+    image, or nuScenes scenes whose tables name images of which none is there.
+
+    Args:
+        data: what ``open_benchmark`` or ``open_frames`` returned.
+
+    Raises:
+        FileNotFoundError: there are no images.
+    """
+    frames = data.frames if isinstance(data, KeyframeOccupancy) else data
+    if isinstance(frames, SemanticKittiOccupancy):
+        folders = (frames.root / "sequences" / drive / "image_2" for drive in frames.drives())
+        check_image_folders(folders)
+    elif isinstance(frames, Kitti360Occupancy):
+        drives = (frames.root / "data_2d_raw" / drive for drive in frames.drives())
+        check_image_folders(drive / "image_00" / "data_rect" for drive in drives)
+    elif isinstance(frames, NuScenesFrames):
+        paths = [
+            camera.path for keyframe in frames.keyframes for camera in keyframe.cameras.values()
+        ]
+        if paths and not any(path.is_file() for path in paths):
+            raise FileNotFoundError(
+                f"{frames.root} holds none of the {len(paths)} images that its tables name, such "
+                f"as {paths[0]}; extract the archives that hold samples/, or use a model without "
+                "cameras"
+            )
 
 
 def drive_names(

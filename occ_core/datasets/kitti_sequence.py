@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,7 +163,7 @@ class KittiSequence:
             grid_from_velodyne: ``[4, 4]``.
 
         Raises:
-            FileNotFoundError, ValueError: a scan is missing or damaged.
+            FileNotFoundError, ValueError: a scan is missing, or a scan or the image is damaged.
         """
         sweeps = [
             (self.read_scan(other), self.world_from_velodyne[other], self.stamps_ns[other])
@@ -183,20 +184,37 @@ class KittiSequence:
 def png_sample(
     path: Path, intrinsics: np.ndarray, grid_from_camera: np.ndarray, image_size: tuple[int, int]
 ) -> CameraSample | None:
-    """A camera's sample from a PNG file; None, with a warning, if the image cannot be read.
+    """A camera's sample from a PNG file; None, with a warning, if the file is missing.
 
     Args:
         path: the file.
         intrinsics: ``[3, 3]`` in pixels of the file.
         grid_from_camera: ``[4, 4]``.
         image_size: ``(height, width)`` of the model's images.
+
+    Raises:
+        ValueError: the image is damaged.
     """
     try:
         image = read_png(path)
-    except (FileNotFoundError, ValueError) as error:
+    except FileNotFoundError as error:
         warnings.warn(f"{path.parent.name} is masked: {error}", stacklevel=3)
         return None
     return CameraSample.fitted(image, intrinsics, grid_from_camera, image_size)
+
+
+def check_image_folders(folders: Iterable[Path]) -> None:
+    """Refuses drives without a single image, which a model with cameras would see as darkness.
+
+    Raises:
+        FileNotFoundError: a folder is missing, or holds no PNG file.
+    """
+    for folder in folders:
+        if not any(folder.glob("*.png")):
+            raise FileNotFoundError(
+                f"{folder} holds no images (*.png); take the download with KITTI's colour images, "
+                "or use a model without cameras"
+            )
 
 
 def read_png(path: Path) -> np.ndarray:

@@ -51,6 +51,7 @@ def town(box_town: Path, tmp_path: Path) -> Path:
         ("surroundocc", "nuscenes_occ/samples/*.npy"),
         ("surroundocc", "nuscenes_occ/masks/*.npz"),
         ("surroundocc", "samples/LIDAR_TOP/*"),
+        ("surroundocc", "samples/CAM_BACK/*"),
         ("keyframe", "samples/LIDAR_TOP/*"),
         ("real", "samples/LIDAR_TOP/*"),
         ("real", "lidarseg/*/*.bin"),
@@ -104,6 +105,7 @@ def kitti(root: Path) -> Path:
         (cut, "velodyne/000000.bin", 2),
         (cut, "labels/000000.label", 1),
         (Path.unlink, "labels/000000.label", 1),
+        (cut, "image_2/000000.png", 1),
     ],
 )
 def test_a_damaged_scan_of_a_sequence_is_counted(
@@ -119,3 +121,17 @@ def test_a_damaged_scan_of_a_sequence_is_counted(
     with pytest.warns(UserWarning, match="is left out"):
         scores = evaluate(replace(config, damaged="skip"))
     assert (scores["frames"], scores["skipped"]) == (4 - skipped, skipped)
+
+
+def test_a_sequence_without_images_is_for_models_without_cameras(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    root = kitti(tmp_path / "kitti")
+    shutil.rmtree(root / "sequences" / "08" / "image_2")
+    config = EvaluateConfig(data=root, checkpoint=checkpoint, benchmark="real")
+    with pytest.raises(FileNotFoundError, match=r"08/image_2 holds no images .*without cameras"):
+        evaluate(config)
+    blind = replace(debug(), grid=SURROUNDOCC_GRID.coarser(4), volume_blocks=(0,), camera=False)
+    save_checkpoint(checkpoint, build_model(blind), {})
+    with pytest.warns(UserWarning, match="image_2 is masked"):
+        assert evaluate(config)["frames"] == 4

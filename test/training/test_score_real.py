@@ -22,7 +22,7 @@ class RoadEverywhere:
     """An engine that answers "road" for every voxel, and counts its resets."""
 
     def __init__(self) -> None:
-        config = SimpleNamespace(grid=SURROUNDOCC_GRID, image_size=(32, 64))
+        config = SimpleNamespace(grid=SURROUNDOCC_GRID, image_size=(32, 64), camera=True)
         self.model = SimpleNamespace(config=config)
         self.resets = 0
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from occ_core.datasets.benchmark_data import benchmark_of, drive_names, open_frames
+from occ_core.datasets.benchmark_data import benchmark_of, check_images, drive_names, open_frames
 from occ_core.datasets.samples import LabelledFrames
 from occ_core.labels.benchmarks import BENCHMARKS
 from training.learning.config import TrainConfig
@@ -48,6 +48,9 @@ def split_frames(config: TrainConfig) -> tuple[LabelledFrames, LabelledFrames]:
         )
         for drives in _split(config)
     )
+    if model.camera:
+        check_images(training)
+        check_images(validation)
     return training, validation
 
 

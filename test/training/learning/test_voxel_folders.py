@@ -176,7 +176,7 @@ def test_a_damaged_scan_is_replaced_by_the_nearest_of_its_sequence(kitti: TrainC
     assert torch.equal(instead.labels, examples[0, 0].labels)
 
 
-@pytest.mark.parametrize("part", ["voxels/{}.label", "velodyne/{}.bin"])
+@pytest.mark.parametrize("part", ["voxels/{}.label", "velodyne/{}.bin", "image_2/{}.png"])
 def test_a_damaged_scan_of_the_validation_is_left_out_and_counted(
     kitti: TrainConfig, part: str
 ) -> None:
@@ -195,6 +195,19 @@ def test_a_damaged_scan_of_the_validation_is_left_out_and_counted(
     validation = description["made_by"]["validation"]
     assert (validation["frames"], validation["skipped"]) == (1, 1)
     assert len(list((going_on.out / "pictures").iterdir())) == 1
+
+
+def test_training_images_that_are_all_damaged_end_the_training(kitti: TrainConfig) -> None:
+    for path in (kitti.data / "sequences" / "00" / "image_2").iterdir():
+        path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"00/image_2/00000[05]\.png"):
+        train(kitti)
+    going_on = replace(kitti, damaged="skip", out=kitti.out.with_name("going_on"))
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="no keyframe of 00 can be rea"):
+        train(going_on)
+    shutil.rmtree(kitti.data / "sequences" / "00" / "image_2")
+    with pytest.raises(FileNotFoundError, match="00/image_2 holds no images"):
+        split_frames(kitti)
 
 
 def test_scans_were_measured_where_the_car_was(kitti: TrainConfig) -> None:
