@@ -6,7 +6,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+
+
+def check_target(path: Path, kind: Literal["file", "folder"]) -> None:
+    """Refuses a path at which no file or folder can be made, before work on its contents begins.
+
+    Raises:
+        ValueError: the path is of the other kind, or lies under a file.
+    """
+    nearest = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if nearest.is_dir() == (nearest != path or kind == "folder"):
+        return
+    is_one = "is a folder" if nearest.is_dir() else "is a file"
+    raise ValueError(f"cannot write the {kind} {path}: {nearest} {is_one}; choose another path")
 
 
 def write_atomically(path: Path, text: str) -> None:

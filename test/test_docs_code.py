@@ -232,6 +232,8 @@ def check_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     scripts = console_scripts()
     while re.match(r"[A-Z_]+=", words[0]):  # variables of the shell
         words = words[1:]
+    if words[0] == "torchrun":  # its own options, then those of python
+        words = ["python", *words[words.index("-m") :]]
     if words[:2] == ["python", "-m"] and words[2].startswith("training."):
         parse(words[2], words[3:], monkeypatch)
     elif words[:3] == ["ros2", "launch", "occ_perception_ros"]:

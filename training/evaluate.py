@@ -14,34 +14,40 @@ Benchmarks:
 
 from __future__ import annotations
 
-import math
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import tyro
+from torch import Tensor
 from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED
-from occ_core.datasets.benchmark_data import BenchmarkName, chosen_scenes, open_benchmark
+from occ_core.datasets.benchmark_data import (
+    BenchmarkName,
+    check_images,
+    chosen_scenes,
+    open_benchmark,
+)
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.prediction_files import PredictionFiles
-from occ_core.datasets.samples import Damaged, SampleStream
+from occ_core.datasets.samples import Damaged, IntactItems, SampleStream
 from occ_core.engine import OccupancyEngine, Precision
-from occ_core.files import write_atomically
-from occ_core.geometry.points import NEWEST_S
+from occ_core.files import check_target, write_atomically
 from occ_core.labels.benchmarks import OccupancyBenchmark
 from occ_core.labels.sets import NUSCENES
-from occ_core.metrics.keyframe import car_point_accuracy, hit_recall
 from occ_core.metrics.protocols import PROTOCOLS, ScoringProtocol
+from occ_core.types import Frame
 from training.engines.tasks import Engine
 from training.figures.keyframe import write_frame_picture
 from training.results.stored import to_json
 from training.score_preprocessing import score_preprocessing
-from training.score_real import score_keyframes, score_labelled_scans
+from training.score_real import score_keyframes, score_labelled_scans, score_unlabelled_keyframes
 from training.scoring.benchmark_scores import (
     Predict,
     predict_by_files,
@@ -125,9 +131,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: a table, a LiDAR file or the labels are missing.
-        ValueError: the checkpoint, the split, a table or a file is malformed or unknown, or the
-            checkpoint predicts other classes than the benchmark scores.
+        ValueError: the checkpoint, the split, a table or a file is malformed or unknown, the
+            checkpoint predicts other classes than the benchmark scores, nothing can be written at a
+            given path, or there is nothing to score.
     """
+    if config.json is not None:
+        check_target(config.json, "file")
+    for folder in (config.write_predictions, config.pictures):
+        if folder is not None:
+            check_target(folder, "folder")
     data = config.data
     if data is None:
         raise ValueError("nothing to score: give the folder of the data by --data")
@@ -143,7 +155,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     scenes = chosen_scenes(data, config.version, config.split, config.scenes or None)
     if config.benchmark == "preprocessing":
         keyframes = NuScenes(data, config.version).keyframes(scenes, 0)
-        return score_preprocessing(data, keyframes, config.pictures)
+        return score_preprocessing(data, keyframes, config.pictures, config.damaged)
     engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
     model = engine.model.config
     if not model.labels.same_ids(NUSCENES) or model.grid_frame != "lidar":
@@ -155,23 +167,31 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if config.benchmark == "real" and (data / "sequences").is_dir():
         if config.scenes:
             raise ValueError("--benchmark real scores every sequence; leave out --scenes")
-        return score_labelled_scans(engine, data, config.pictures)
+        return score_labelled_scans(engine, data, config.pictures, damaged=config.damaged)
     frames = NuScenesFrames(
         data, config.version, scenes, model.image_size, config.sweeps, model.grid
     )
+    if model.camera:
+        check_images(frames)
     if config.benchmark == "real":
-        return score_keyframes(engine, frames, config.pictures)
+        return score_keyframes(engine, frames, config.pictures, config.damaged)
     if config.benchmark == "keyframe":
-        return _score_keyframes(engine, frames, config.pictures)
-    indices = range(len(frames))
-    return score_frames(engine, frames, indices, config.pictures, rendered=config.rendered)
+        return score_unlabelled_keyframes(engine, frames, config.pictures, config.damaged)
+    return score_frames(
+        engine,
+        frames,
+        range(len(frames)),
+        config.pictures,
+        rendered=config.rendered,
+        damaged=config.damaged,
+    )
 
 
 def _evaluate_benchmark(
     config: EvaluateConfig, data: Path, protocol: ScoringProtocol
 ) -> dict[str, Any]:
     """The scores by a benchmark's own protocol, of prediction files or of the checkpoint."""
-    benchmark, image_size = protocol.benchmark, None
+    benchmark, image_size, sees = protocol.benchmark, None, False
     predict: Predict
     files = config.predictions
     if config.engine is not None:
@@ -181,16 +201,31 @@ def _evaluate_benchmark(
     else:
         engine = OccupancyEngine.from_checkpoint(config.checkpoint, config.device, config.precision)
         predict, image_size = predict_by_model(engine, protocol), engine.model.config.image_size
+        sees = engine.model.config.camera
     name = cast(BenchmarkName, benchmark.name)
     samples = open_benchmark(
-        name, data, image_size, config.split, config.version, config.sweeps, config.scenes or None
+        name,
+        data,
+        image_size,
+        config.split,
+        config.version,
+        config.sweeps,
+        config.scenes or None,
+        may_be_hidden=config.write_predictions is not None,
     )
+    if sees:
+        check_images(samples)
     written = None
     if config.write_predictions is not None and config.engine is None:
         written = PredictionFiles(config.write_predictions, benchmark)
         forget_predictions(config.write_predictions)
     stream = SampleStream(samples, config.damaged)
-    return score_benchmark(protocol, stream, predict, written, config.pictures)
+    scores = score_benchmark(protocol, stream, predict, written, config.pictures)
+    if "official" not in scores:
+        if config.write_predictions is None:
+            raise ValueError(_nothing_counts(data, scores["frames"]))
+        warnings.warn("predictions without scores: no label has an occupied voxel", stacklevel=2)
+    return scores
 
 
 def _predict_drives(config: EvaluateConfig, data: Path, benchmark: OccupancyBenchmark) -> Path:
@@ -218,46 +253,65 @@ def score_frames(
     pictures: Path | None = None,
     *,
     rendered: bool = False,
+    damaged: Damaged = "stop",
 ) -> dict[str, Any]:
     """Scores by SurroundOcc's protocol over the labelled keyframes at ``indices``.
 
     Args:
         pictures: folder for one picture per keyframe.
         rendered: whether to score through cameras too.
+        damaged: see ``IntactItems``.
 
     Returns:
-        ``iou``, ``miou`` and ``per_class`` over all voxels; ``lidar_iou``, the IoU of the voxels
-        that contain a LiDAR point (all sweeps joined), and ``iou_over_lidar``, the ratio to it;
-        ``flicker`` and ``ray_iou``, see ``occ_core.metrics``; ``by_range``, in boxes of 25, 50 and
-        100 m (TACOcc, Table VI); ``by_weather`` (VLMFusionOcc3D, Table VI). With ``rendered``,
-        ``bev`` from above, and ``image`` and ``depth_l1_m`` through the vehicle's cameras at the
-        model's image size. ``visible`` has the same scores over the voxels that a camera's ray
-        reached, where the data have masks. ``official`` has SurroundOcc's own counting, where the
-        grid is SurroundOcc's.
+        ``frames`` and ``skipped``, the numbers of keyframes; ``iou``, ``miou`` and ``per_class``
+        over all voxels; ``lidar_iou``, the IoU of the voxels that contain a LiDAR point (all sweeps
+        joined), and ``iou_over_lidar``, the ratio to it; ``flicker`` and ``ray_iou``, see
+        ``occ_core.metrics``; ``by_range``, in boxes of 25, 50 and 100 m (TACOcc, Table VI);
+        ``by_weather`` (VLMFusionOcc3D, Table VI). With ``rendered``, ``bev`` from above, and
+        ``image`` and ``depth_l1_m`` through the vehicle's cameras at the model's image size.
+        ``visible`` has the same scores over the voxels that a camera's ray reached, where the data
+        have masks. ``official`` has SurroundOcc's own counting, where the grid is SurroundOcc's.
 
     Raises:
         FileNotFoundError: a keyframe has no labels.
     """
     scores = FrameScores(frames, rendered)
     previous: int | None = None
-    for index in tqdm(indices, desc="evaluate", unit="frame", leave=False):
-        frame, truth = frames[index]
-        if truth is None:
-            raise FileNotFoundError(
-                f"{frames.keyframes[index].lidar.path} has no occupancy labels: "
-                f"{frames.label_path(index)} is missing; extract them, or use --benchmark keyframe"
-            )
+    intact = IntactItems(partial(_labelled_keyframe, frames), indices, damaged)
+    for index, (frame, truth, visible) in tqdm(intact, desc="evaluate", unit="frame", leave=False):
         if not _is_next(frames, index, previous):
             engine.reset("another drive begins")
             scores.flicker.start_drive()
         previous = index
         prediction = engine.step(frame).labels[0]
-        scores.update(index, frame, prediction, truth)
+        scores.update(index, frame, prediction, truth, visible)
         if pictures is not None:
             write_frame_picture(
                 pictures, index, frame, prediction.numpy(), truth.numpy(), frames.grid
             )
-    return scores.compute()
+    if not scores.all.voxels.confusion[NUSCENES.occupied].any():
+        raise ValueError(_nothing_counts(frames.root, scores.count))
+    scores.rays.print_throughput()
+    return scores.compute() | {"skipped": len(intact.skipped)}
+
+
+def _nothing_counts(root: Path, samples: int) -> str:
+    return (
+        f"nothing to score: in the labels of {samples} samples of {root} no occupied voxel counts. "
+        "They are hidden (a test split: --write-predictions alone), all empty, or outside their "
+        "mask_camera; extract them again, and see `python -m training.check_data`"
+    )
+
+
+def _labelled_keyframe(frames: NuScenesFrames, index: int) -> tuple[Frame, Tensor, Tensor | None]:
+    """Sensors and labels of a keyframe, and the voxels that a camera sees."""
+    labels = frames.labels(index)  # before the sensors, which take longer
+    if labels is None:
+        raise FileNotFoundError(
+            f"{frames.keyframes[index].lidar.path} has no occupancy labels: "
+            f"{frames.label_path(index)} is missing; extract them, or use --benchmark keyframe"
+        )
+    return frames.frame(index), labels, frames.visible(index)
 
 
 def _is_next(frames: NuScenesFrames, index: int, previous: int | None) -> bool:
@@ -265,41 +319,6 @@ def _is_next(frames: NuScenesFrames, index: int, previous: int | None) -> bool:
     if previous is None or index != previous + 1:
         return False
     return frames.keyframes[previous].scene_name == frames.keyframes[index].scene_name
-
-
-def _score_keyframes(
-    engine: OccupancyEngine, frames: NuScenesFrames, pictures: Path | None = None
-) -> dict[str, Any]:
-    """Means over all keyframes of the scores that need no labels.
-
-    Args:
-        pictures: folder for one picture per keyframe.
-
-    Returns:
-        ``hit_recall`` and ``car_point_accuracy``, see ``occ_core.metrics.keyframe``.
-    """
-    recalls, accuracies = [], []
-    for index in tqdm(range(len(frames)), desc="evaluate", unit="frame", leave=False):
-        frame, _ = frames[index]
-        prediction = engine.step(frame).labels[0]
-        labels = prediction.numpy()
-        points = frame.points[0][frame.points[0][:, 4] < NEWEST_S].numpy()
-        boxes = frames.keyframes[index].boxes
-        recalls.append(hit_recall(labels, points, frames.grid))
-        accuracies.append(car_point_accuracy(labels, points, boxes, frames.grid))
-        if pictures is not None:
-            write_frame_picture(pictures, index, frame, prediction.numpy(), None, frames.grid)
-    return {
-        "hit_recall": _mean_of_known(recalls),
-        "car_point_accuracy": _mean_of_known(accuracies),
-        "frames": len(frames),
-    }
-
-
-def _mean_of_known(scores: Sequence[float]) -> float:
-    """The mean of the scores that are not NaN; NaN without any."""
-    known = [score for score in scores if not math.isnan(score)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def main() -> None:
@@ -314,12 +333,11 @@ def main() -> None:
         print("\n".join((config.benchmark, *PROTOCOLS[config.benchmark].notes)))
         return
     try:
-        scores = evaluate(config)
-    except (FileNotFoundError, RuntimeError, ValueError) as err:
+        text = to_json(evaluate(config))
+        if config.json is not None:
+            write_atomically(config.json, text)
+    except (LookupError, OSError, RuntimeError, ValueError) as err:
         sys.exit(f"training.evaluate: {err}")
-    text = to_json(scores)
-    if config.json is not None:
-        write_atomically(config.json, text)
     print(text, end="")
 
 

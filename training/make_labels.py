@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from occ_core.files import write_atomically
+from occ_core.files import check_target, write_atomically
 from occ_core.labels.benchmarks import BENCHMARKS
 from occ_core.voxel_grid import VoxelGrid
 from training.engines.resumable import finish_drives
@@ -66,7 +67,7 @@ class LabelConfig:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ValueError(f"LabelConfig.workers must be at least 1, got {self.workers}")
-        if self.voxel_size is not None and self.voxel_size <= 0:
+        if self.voxel_size is not None and not 0 < self.voxel_size < math.inf:
             raise ValueError(f"LabelConfig.voxel_size must be positive, got {self.voxel_size}")
 
 
@@ -87,6 +88,11 @@ def make_labels(config: LabelConfig) -> dict[str, dict[str, float]]:
     if wrong:
         kind = "SemanticKITTI" if is_kitti else "nuScenes"
         raise ValueError(f"{config.data} is in {kind}'s layout, for which there are no {wrong}")
+    grids = {}
+    for layout in layouts:
+        grid = BENCHMARKS[layout].grid
+        grids[layout] = VoxelGrid(grid.range_m, config.voxel_size or grid.voxel_size_m)
+    check_target(config.out, "folder")
     chosen = config.scenes or None
     drives: dict[str, LoadDrive] = (
         kitti_drives(config.data.resolve(), chosen)
@@ -95,9 +101,7 @@ def make_labels(config: LabelConfig) -> dict[str, dict[str, float]]:
     )
     _check_settings(config)
     counts: dict[str, dict[str, float]] = {}
-    for layout in layouts:
-        size = config.voxel_size or BENCHMARKS[layout].grid.voxel_size_m
-        grid = VoxelGrid(BENCHMARKS[layout].grid.range_m, size)
+    for layout, grid in grids.items():
         task = partial(_label, layout=layout, grid=grid, dense=config.dense)
         counts[layout] = finish_drives(
             config.out,
@@ -124,18 +128,27 @@ def _label(
 
 
 def _check_settings(config: LabelConfig) -> None:
-    """Saves the settings in the first run; a later run must have the same ones."""
-    settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    """Saves the settings in the first run; a later run that finds labels must have the same."""
+    settings = json.loads(json.dumps(dataclasses.asdict(config), default=_absolute))
     for name in ("out", "layouts", "scenes", "workers", "engine"):
         settings.pop(name)
     path = config.out / ".parts" / "settings.json"
-    earlier = json.loads(path.read_text()) if path.is_file() else settings
-    if earlier != settings:
-        raise ValueError(
-            f"{config.out} holds labels made with other settings: {earlier}, now {settings}; "
-            "choose another folder"
-        )
+    others = (each for each in config.out.rglob("*") if each != path and each.is_file())
+    if path.is_file() and any(others):
+        try:
+            earlier = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); choose another folder") from error
+        if earlier != settings:
+            raise ValueError(
+                f"{config.out} holds labels made with other settings: {earlier}, now {settings}; "
+                "choose another folder"
+            )
     write_atomically(path, json.dumps(settings, indent=2) + "\n")
+
+
+def _absolute(path: Path) -> str:
+    return str(path.resolve())
 
 
 def main() -> None:
@@ -143,7 +156,7 @@ def main() -> None:
     config = tyro.cli(LabelConfig, prog="training.make_labels", description=__doc__)
     try:
         counts = make_labels(config)
-    except (FileNotFoundError, LookupError, RuntimeError, ValueError) as error:
+    except (LookupError, OSError, RuntimeError, ValueError) as error:
         sys.exit(f"training.make_labels: {error}")
     for layout, each in counts.items():
         seconds = max(each["seconds"], 1e-9)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from occ_core.datasets.occ3d import occ3d_path, read_occ3d
 from occ_core.datasets.semantic_kitti_voxels import read_kitti_voxels
 from occ_core.datasets.surroundocc import find_label, mask_path, read_labels, read_masks
-from occ_core.files import write_atomically
+from occ_core.files import check_target, write_atomically
 from occ_core.labels.benchmarks import BENCHMARKS
 from occ_core.taxonomy import IGNORE
 from training.labels.score import LabelScore, as_table
@@ -60,6 +60,12 @@ def score_labels(config: ScoreConfig) -> dict[str, Any]:
             f"{config.made} holds no labels in {config.layout}'s layout; make them with "
             "`python -m training.make_labels`"
         )
+    if not score.counts[score.labels.occupied].any():
+        raise ValueError(
+            f"nothing to score: in {score.keyframes} keyframes of {config.made} no occupied voxel "
+            f"of {config.truth} counts; it is empty, ignored, or outside what the drive observed: "
+            "take the truth of the same drives"
+        )
     costs = {"cpu_s_per_keyframe": _cpu_s_per_keyframe(config.made, config.layout)}
     command = f"python -m training.score_labels {config.made} --truth {config.truth}"
     return {"command": f"{command} --layout {config.layout}", **costs, **score.compute()}
@@ -96,9 +102,25 @@ def _semantic_kitti(made: Path, truth: Path) -> Iterator[Pair]:
         yield labels, true, (true != IGNORE) & (labels != IGNORE)
 
 
-def _store(path: Path, layout: str, scores: dict[str, Any]) -> None:
-    stored = json.loads(path.read_text()) if path.is_file() else {"layouts": {}}
-    layouts = {**stored["layouts"], layout: scores}
+def _stored(path: Path) -> dict[str, Any]:
+    """The scores by layout that a file holds already.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    check_target(path, "file")
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_bytes())["layouts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} holds no scores of training.score_labels, to which those of a layout could be "
+            "added; give another file by --json"
+        ) from error
+
+
+def _store(path: Path, layouts: dict[str, Any]) -> None:
     content = {"command": "python -m training.score_labels", "layouts": layouts}
     write_atomically(path, json.dumps(content, indent=2) + "\n")
 
@@ -107,10 +129,11 @@ def main() -> None:
     """Runs the command line."""
     config = tyro.cli(ScoreConfig, prog="training.score_labels", description=__doc__)
     try:
+        layouts = {} if config.json is None else _stored(config.json)
         scores = score_labels(config)
         if config.json is not None:
-            _store(config.json, config.layout, scores)
-    except (FileNotFoundError, ValueError) as error:
+            _store(config.json, {**layouts, config.layout: scores})
+    except (OSError, ValueError) as error:
         sys.exit(f"training.score_labels: {error}")
     print(as_table(scores))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, Keyframe
 from occ_core.datasets.recordings import CameraImage
+from occ_core.datasets.samples import Damaged, IntactItems
 from occ_core.datasets.surroundocc import mask_path, read_sky
 from occ_core.geometry.points import is_return, project_points, transform_points
 from occ_core.geometry.poses import invert_pose
@@ -25,7 +27,7 @@ TILE_WIDTH_PX = 640
 
 
 def score_preprocessing(
-    root: Path, keyframes: list[Keyframe], pictures: Path | None = None
+    root: Path, keyframes: list[Keyframe], pictures: Path | None = None, damaged: Damaged = "stop"
 ) -> dict[str, Any]:
     """Scores sky masks and the LiDAR filter, by weather and over all keyframes.
 
@@ -37,19 +39,19 @@ def score_preprocessing(
         root: nuScenes data root.
         keyframes: the keyframes to score.
         pictures: folder for one picture per keyframe.
+        damaged: see ``IntactItems``.
 
     Returns:
         ``sky_recall`` and ``sky_false_positive``, the fractions of sky pixels and of the other
         pixels that are in the mask; ``noise_recall`` and ``surface_loss``, the fractions of noise
         and of surface returns that the filter removes; None where there is nothing to find. Each by
-        weather, and under ``all``; ``frames`` is their number.
+        weather, and under ``all``; ``frames`` and ``skipped`` are numbers of keyframes.
     """
     counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((len(RATES), 2)))
-    for index, keyframe in enumerate(tqdm(keyframes, desc="evaluate", unit="frame", leave=False)):
-        channels = [channel for channel in NUSCENES_CAMERAS if channel in keyframe.cameras]
-        cameras = [keyframe.cameras[channel] for channel in channels]
-        images, intrinsics = zip(*(camera.read() for camera in cameras), strict=True)
-        points = keyframe.lidar.read()
+    intact = IntactItems(partial(_read, root, keyframes), range(len(keyframes)), damaged)
+    for index, recorded in tqdm(intact, desc="evaluate", unit="frame", leave=False):
+        keyframe = keyframes[index]
+        cameras, images, intrinsics, points, true_sky, classes = recorded
         is_surface = surface_points(points, keyframe.context)
         surface_pixels = [
             _project(points[is_surface], keyframe, camera, matrix)
@@ -59,26 +61,58 @@ def score_preprocessing(
         sky = sky_masks(images, intrinsics, poses, surface_pixels)
         if pictures is not None:
             write_picture(_picture(cameras, images, sky), pictures / f"{index:04d}.png")
-        true_sky = read_sky(mask_path(root, keyframe.lidar.path))
-        if true_sky is None:
+        if true_sky is None or classes is None:
             continue
         weather = counts[keyframe.context.weather]
-        for mask, channel in zip(sky, channels, strict=True):
-            weather[:2] += _hits_and_totals(mask, true_sky[NUSCENES_CAMERAS.index(channel)])
-        is_scored = is_return(points[:, :4].T)
-        is_noise = keyframe.read_lidarseg() == 0
+        for mask, camera in zip(sky, cameras, strict=True):
+            channel = NUSCENES_CAMERAS.index(camera.channel)
+            weather[:2] += _hits_and_totals(mask, true_sky[channel])
+        is_scored, is_noise = is_return(points[:, :4].T), classes == 0
         weather[2:] += _hits_and_totals(~is_surface[is_scored], is_noise[is_scored])
+    skipped = len(intact.skipped)
+    numbers = {"frames": len(keyframes) - skipped, "skipped": skipped}
+    if not counts and pictures is None:
+        raise ValueError(
+            f"nothing to score: {root} has no true sky masks, which only generated towns have; "
+            "give a folder by --pictures to look at the masks"
+        )
     if not counts:
-        return {"frames": len(keyframes)}
-    counts["all"] = np.sum(list(counts.values()), axis=0)
-    scores: dict[str, Any] = {
+        return numbers
+    return _rates(counts) | numbers
+
+
+def _rates(counts: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Hits by totals, by weather and over all."""
+    counts = {**counts, "all": np.sum(list(counts.values()), axis=0)}
+    return {
         weather: {
             name: hits / total if total else None
             for name, (hits, total) in zip(RATES, rows.tolist(), strict=True)
         }
         for weather, rows in counts.items()
     }
-    return scores | {"frames": len(keyframes)}
+
+
+class _Recorded(NamedTuple):
+    """The sensors of a keyframe, and what is known of them."""
+
+    cameras: list[CameraImage]
+    images: tuple[np.ndarray, ...]
+    intrinsics: tuple[np.ndarray, ...]
+    points: np.ndarray
+    sky: np.ndarray | None
+    classes: np.ndarray | None
+
+
+def _read(root: Path, keyframes: list[Keyframe], index: int) -> _Recorded:
+    keyframe = keyframes[index]
+    cameras = [
+        keyframe.cameras[channel] for channel in NUSCENES_CAMERAS if channel in keyframe.cameras
+    ]
+    images, intrinsics = zip(*(camera.read() for camera in cameras), strict=True)
+    sky = read_sky(mask_path(root, keyframe.lidar.path))
+    classes = None if sky is None else keyframe.read_lidarseg()
+    return _Recorded(cameras, images, intrinsics, keyframe.lidar.read(), sky, classes)
 
 
 def _project(

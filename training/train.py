@@ -27,6 +27,7 @@ from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint, start_from
 from occ_core.datasets.samples import LabelledFrames
 from occ_core.engine import OccupancyEngine, best_device, bf16_is_fast, checked_device
+from occ_core.files import check_target
 from occ_core.interface import VoxelModel
 from occ_core.losses.cross_entropy import class_weights
 from occ_core.losses.gauss_render.loss import GaussRenderLoss
@@ -41,11 +42,11 @@ from training.learning.label_set_option import label_set_option
 from training.learning.loader import load_clips, split_frames
 from training.learning.passthrough import FabricPassthrough
 from training.learning.pretrained import load_backbone, parameter_groups
-from training.learning.processes import MeanGradientStrategy
+from training.learning.processes import MeanGradientStrategy, started_by_torchrun
 from training.learning.state import TrainingState
 from training.learning.step import StepResult, StepSetup, optimise
 from training.learning.text_encoder import text_encoder, trainable_state
-from training.learning.validation import validate
+from training.learning.validation import labelled_frames, validate
 from training.recipes import RECIPES
 from training.results.stored import to_json
 
@@ -63,8 +64,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     Raises:
         FileNotFoundError: data are missing.
         FileExistsError: ``config.out`` holds a training and ``resume`` is off.
-        ValueError: the data have too few scenes.
+        ValueError: the data have too few scenes, or ``config.out`` cannot be made.
     """
+    check_target(config.out, "folder")
     state_path = config.out / "state.pt"
     if state_path.exists() and not resume:
         raise FileExistsError(
@@ -114,14 +116,27 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
 
 def _launch(config: TrainConfig) -> Fabric:
-    """Devices and precision."""
+    """Devices and precision.
+
+    Raises:
+        ValueError: torch does not see the device, or torchrun has started another number of
+            processes than ``config.processes``.
+    """
     device = best_device() if config.device == "auto" else checked_device(config.device)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast(device))
-    processes = config.processes or 1
-    several = processes > 1 or (device.type != "cpu" and torch.cuda.device_count() > 1)
+    started = started_by_torchrun()
+    if started is not None and config.processes not in (None, started[0]):
+        raise ValueError(
+            f"torchrun has started {started[0]} processes on this machine, but --processes is "
+            f"{config.processes}; leave it out"
+        )
+    processes, machines = started or (config.processes or 1, 1)
+    alone = started is None and device.type != "cpu"
+    several = processes * machines > 1 or (alone and torch.cuda.device_count() > 1)
     fabric = Fabric(
         accelerator=device.type,
-        devices="auto" if device.type != "cpu" else processes,
+        devices="auto" if alone else processes,
+        num_nodes=machines,
         strategy=MeanGradientStrategy() if several else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
     )
@@ -265,14 +280,14 @@ def _report(
     for name in ("iou", "miou"):
         writer.add_scalar(f"validation/{name}", scores[name], state.step)
     save_checkpoint(config.out / "model.safetensors", model, _made_by(state, config, scores))
-    frame, labels = validation[chosen[len(chosen) // 2]]
+    middle = len(chosen) // 2
+    _, (frame, labels) = next(iter(labelled_frames(validation, chosen[middle:] + chosen[:middle])))
     images = [image.permute(1, 2, 0).numpy() for image in frame.images[0]]
     prediction = engine.step(frame).labels[0].numpy()
-    truth = None if labels is None else labels.numpy()
     title = f"step {state.step}"
     shape = config.model
     picture = keyframe_picture(
-        images, prediction, truth, shape.grid, title, shape.labels, shape.grid_frame
+        images, prediction, labels.numpy(), shape.grid, title, shape.labels, shape.grid_frame
     )
     write_picture(picture, config.out / "pictures" / f"step_{state.step:06d}.png")
     tqdm.write(
@@ -317,7 +332,7 @@ def main() -> None:
     try:
         checkpoint = train(config, resume=resume)
         rank_zero_only(print)(f"trained: {checkpoint}")
-    except (FileNotFoundError, FileExistsError, ValueError) as err:
+    except (LookupError, OSError, ValueError) as err:
         sys.exit(f"training.train: {err}")
 
 

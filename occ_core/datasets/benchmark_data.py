@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from occ_core.datasets.frames import NuScenesFrames
+from occ_core.datasets.keyframe_labels import VoxelTruth
 from occ_core.datasets.kitti_360 import Kitti360Occupancy
+from occ_core.datasets.kitti_sequence import check_image_folders
 from occ_core.datasets.nuscenes import NuScenes
 from occ_core.datasets.samples import Damaged, LabelledFrames, OccupancyData, OccupancySample
 from occ_core.datasets.semantic_kitti_voxels import SemanticKittiOccupancy
 from occ_core.datasets.splits import split_scenes
 from occ_core.labels.benchmarks import BENCHMARKS, OccupancyBenchmark
+from occ_core.taxonomy import IGNORE
 from occ_core.voxel_grid import VoxelGrid
 
 BenchmarkName = Literal["surroundocc", "occ3d", "openoccupancy", "semantic_kitti", "kitti360"]
@@ -47,10 +52,13 @@ class KeyframeOccupancy:
     Args:
         frames: the keyframes, on the benchmark's own grid.
         labels_only: whether the sensors stay unread.
+        hidden: whether the labels are those of a test split that nobody has: all voxels are 255.
     """
 
-    def __init__(self, frames: NuScenesFrames, labels_only: bool = False) -> None:
-        self.frames, self.labels_only = frames, labels_only
+    def __init__(
+        self, frames: NuScenesFrames, labels_only: bool = False, hidden: bool = False
+    ) -> None:
+        self.frames, self.labels_only, self.hidden = frames, labels_only, hidden
 
     @property
     def benchmark(self) -> OccupancyBenchmark:
@@ -62,11 +70,15 @@ class KeyframeOccupancy:
 
     def sample(self, index: int) -> OccupancySample:
         """One labelled keyframe; see ``OccupancyData``."""
-        labels, masks = self.frames.truth(index)  # before the sensors, which take longer
+        # before the sensors, which take longer
+        labels, masks = self._unknown() if self.hidden else self.frames.truth(index)
         frame = None if self.labels_only else self.frames.frame(index)
         return OccupancySample(
             self.frames.name(index), self.frames.drive(index), frame, labels, masks
         )
+
+    def _unknown(self) -> VoxelTruth:
+        return VoxelTruth(np.full(self.benchmark.grid.shape, IGNORE, dtype=np.uint8), {})
 
 
 def open_benchmark(
@@ -77,6 +89,7 @@ def open_benchmark(
     version: str | None = None,
     sweeps: int = 9,
     drives: Sequence[str] | None = None,
+    may_be_hidden: bool = False,
 ) -> OccupancyData:
     """The labelled samples of a folder, to be read one by one (see ``SampleStream``).
 
@@ -89,6 +102,8 @@ def open_benchmark(
         sweeps: how many sweeps before a nuScenes keyframe are joined to it, of which there are 20 a
             second; of another LiDAR, the scans of the same time.
         drives: names of scenes or sequences; None takes all, or all of the split.
+        may_be_hidden: whether nuScenes keyframes none of which has labels are samples too, with
+            255 everywhere, as those of SemanticKITTI's test split always are.
 
     Raises:
         FileNotFoundError: the folder is not one of this benchmark; the text says what is missing.
@@ -106,7 +121,10 @@ def open_benchmark(
             frames = NuScenesFrames(
                 root, version, scenes, image_size or (32, 32), sweeps, grid, name
             )
-            return KeyframeOccupancy(frames, labels_only=image_size is None)
+            hidden = may_be_hidden and not any(
+                frames.label_path(index).is_file() for index in range(len(frames))
+            )
+            return KeyframeOccupancy(frames, image_size is None, hidden)
     raise ValueError(f"no benchmark {name!r}; there are {list(BENCHMARK_NAMES)}")
 
 
@@ -144,6 +162,35 @@ def open_frames(
             return Kitti360Occupancy(root, image_size, None, drives, grid, damaged)
         case _:
             return NuScenesFrames(root, version, drives, image_size, sweeps, grid, name, damaged)
+
+
+def check_images(data: OccupancyData | LabelledFrames) -> None:
+    """Refuses data in which a model with cameras would see nothing: a KITTI sequence without any
+    image, or nuScenes scenes whose tables name images of which none is there.
+
+    Args:
+        data: what ``open_benchmark`` or ``open_frames`` returned.
+
+    Raises:
+        FileNotFoundError: there are no images.
+    """
+    frames = data.frames if isinstance(data, KeyframeOccupancy) else data
+    if isinstance(frames, SemanticKittiOccupancy):
+        folders = (frames.root / "sequences" / drive / "image_2" for drive in frames.drives())
+        check_image_folders(folders)
+    elif isinstance(frames, Kitti360Occupancy):
+        drives = (frames.root / "data_2d_raw" / drive for drive in frames.drives())
+        check_image_folders(drive / "image_00" / "data_rect" for drive in drives)
+    elif isinstance(frames, NuScenesFrames):
+        paths = [
+            camera.path for keyframe in frames.keyframes for camera in keyframe.cameras.values()
+        ]
+        if paths and not any(path.is_file() for path in paths):
+            raise FileNotFoundError(
+                f"{frames.root} holds none of the {len(paths)} images that its tables name, such "
+                f"as {paths[0]}; extract the archives that hold samples/, or use a model without "
+                "cameras"
+            )
 
 
 def drive_names(

@@ -34,9 +34,9 @@ from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
 class NuScenesFrames(Dataset[tuple[Frame, UInt8[Tensor, "x y z"] | None]]):
     """Frames of nuScenes keyframes, with a benchmark's occupancy labels where they exist.
 
-    An item is ``(Frame of batch 1, labels uint8 [X, Y, Z] or None)``. A missing or damaged image
-    masks its camera, with a warning. The grid frame is the benchmark's: the LiDAR frame, or for
-    Occ3D the vehicle's at the time of the LiDAR sweep.
+    An item is ``(Frame of batch 1, labels uint8 [X, Y, Z] or None)``. A missing image masks its
+    camera, with a warning. The grid frame is the benchmark's: the LiDAR frame, or for Occ3D the
+    vehicle's at the time of the LiDAR sweep.
 
     Args:
         root: nuScenes data root; the labels lie in it or beside it.
@@ -171,7 +171,7 @@ def frame_from_keyframe(
 ) -> Frame:
     """Reads the sensors of a keyframe from their files.
 
-    A missing or damaged image masks its camera, with a warning.
+    A missing image masks its camera, with a warning.
 
     Args:
         keyframe: the instant.
@@ -180,7 +180,7 @@ def frame_from_keyframe(
 
     Raises:
         FileNotFoundError: a LiDAR file is missing.
-        ValueError: a LiDAR file is truncated.
+        ValueError: a LiDAR file or an image is damaged.
     """
     sweeps = [
         (sweep.read(), sweep.world_from_lidar, sweep.stamp_ns)
@@ -216,7 +216,7 @@ def _camera_sample(
         return None
     try:
         image, intrinsics = camera.read(min_width=image_size[1])
-    except (FileNotFoundError, ValueError) as error:
+    except FileNotFoundError as error:
         warnings.warn(f"{channel} is masked: {error}", stacklevel=3)
         return None
     grid_from_camera = invert_pose(world_from_grid) @ camera.world_from_camera

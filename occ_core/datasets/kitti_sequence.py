@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from occ_core.datasets.sensors import CameraSample, frame_from_sensors
 from occ_core.geometry.png import decode_png, is_png
 from occ_core.geometry.points import accumulate_sweeps
 from occ_core.geometry.poses import invert_pose, is_rigid
+from occ_core.labels.raw_ids import SEMANTIC_KITTI_RAW
 from occ_core.taxonomy import DriveContext
 from occ_core.types import Frame
 
@@ -114,6 +116,33 @@ class KittiSequence:
         points[:, 3] *= INTENSITY_SCALE
         return points
 
+    def read_raw_classes(self, scan: int, points: int) -> np.ndarray:
+        """Raw ids of the classes of a scan's points, uint16 ``[N]``, from ``labels/``.
+
+        Args:
+            scan: index of the scan among ``names``.
+            points: how many points the scan has.
+
+        Raises:
+            FileNotFoundError: the file is missing.
+            ValueError: it labels another number of points, or holds an unknown id.
+        """
+        path = self.folder / "labels" / f"{self.names[scan]}.label"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; take 'SemanticKITTI label data'")
+        size = path.stat().st_size
+        if size != 4 * points:
+            raise ValueError(
+                f"{path} labels {size / 4:g} points, but its scan has {points} (a uint32 for each "
+                "point); extract both again"
+            )
+        raw = np.fromfile(path, np.uint32).astype(np.uint16)  # the upper half numbers instances
+        try:
+            SEMANTIC_KITTI_RAW.to_ids(raw)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return raw
+
     def recent(self, scan: int, history_s: float) -> range:
         """Indices of a scan and of those before it up to an age in seconds, the oldest first."""
         oldest_ns = self.stamps_ns[scan] - round(history_s * 1e9)
@@ -135,7 +164,7 @@ class KittiSequence:
             grid_from_velodyne: ``[4, 4]``.
 
         Raises:
-            FileNotFoundError, ValueError: a scan is missing or damaged.
+            FileNotFoundError, ValueError: a scan is missing, or a scan or the image is damaged.
         """
         sweeps = [
             (self.read_scan(other), self.world_from_velodyne[other], self.stamps_ns[other])
@@ -156,20 +185,37 @@ class KittiSequence:
 def png_sample(
     path: Path, intrinsics: np.ndarray, grid_from_camera: np.ndarray, image_size: tuple[int, int]
 ) -> CameraSample | None:
-    """A camera's sample from a PNG file; None, with a warning, if the image cannot be read.
+    """A camera's sample from a PNG file; None, with a warning, if the file is missing.
 
     Args:
         path: the file.
         intrinsics: ``[3, 3]`` in pixels of the file.
         grid_from_camera: ``[4, 4]``.
         image_size: ``(height, width)`` of the model's images.
+
+    Raises:
+        ValueError: the image is damaged.
     """
     try:
         image = read_png(path)
-    except (FileNotFoundError, ValueError) as error:
+    except FileNotFoundError as error:
         warnings.warn(f"{path.parent.name} is masked: {error}", stacklevel=3)
         return None
     return CameraSample.fitted(image, intrinsics, grid_from_camera, image_size)
+
+
+def check_image_folders(folders: Iterable[Path]) -> None:
+    """Refuses drives without a single image, which a model with cameras would see as darkness.
+
+    Raises:
+        FileNotFoundError: a folder is missing, or holds no PNG file.
+    """
+    for folder in folders:
+        if not any(folder.glob("*.png")):
+            raise FileNotFoundError(
+                f"{folder} holds no images (*.png); take the download with KITTI's colour images, "
+                "or use a model without cameras"
+            )
 
 
 def read_png(path: Path) -> np.ndarray:

@@ -5,9 +5,9 @@ drive, what they are trained on.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +17,7 @@ from occ_core.labels.benchmarks import OccupancyBenchmark
 from occ_core.types import Frame
 from occ_core.voxel_grid import VoxelGrid
 
+Item = TypeVar("Item")
 Damaged = Literal["stop", "skip"]
 """What a sample with a damaged file does: stop the run, or be left out and counted."""
 
@@ -109,42 +110,71 @@ class LabelledFrames(Protocol):
         """
 
 
-class SampleStream:
-    """The samples of a folder in order, each read when it is its turn.
+class IntactItems(Generic[Item]):
+    """Items by their index, each read when it is its turn.
 
     Args:
-        data: the folder.
-        damaged: ``stop`` raises at the first sample that cannot be read; ``skip`` leaves it out
-            with a warning and counts it.
+        read: reads an item; raises FileNotFoundError or ValueError where a file is missing or
+            damaged.
+        indices: of the items, in their order.
+        damaged: ``stop`` raises at the first item that cannot be read; ``skip`` leaves it out with
+            a warning and counts it.
     """
 
-    def __init__(self, data: OccupancyData, damaged: Damaged = "stop") -> None:
-        self.data, self.damaged = data, damaged
+    def __init__(
+        self, read: Callable[[int], Item], indices: Sequence[int], damaged: Damaged = "stop"
+    ) -> None:
+        self.read, self.indices, self.damaged = read, indices, damaged
         self.skipped: list[str] = []
-        """What was wrong with each sample that was left out."""
+        """What was wrong with each item that was left out."""
 
     def __len__(self) -> int:
-        """Number of samples, those included that will be left out."""
-        return len(self.data)
+        """Number of items, those included that will be left out."""
+        return len(self.indices)
 
-    def __iter__(self) -> Iterator[OccupancySample]:
-        """Reads on from the first sample.
+    def __iter__(self) -> Iterator[tuple[int, Item]]:
+        """Reads on from the first item.
+
+        Yields:
+            Each item with its index.
 
         Raises:
-            FileNotFoundError, ValueError: a sample cannot be read, or none of them can.
+            FileNotFoundError, ValueError: an item cannot be read, or none of them can.
         """
         self.skipped.clear()
-        for index in range(len(self.data)):
+        for index in self.indices:
             try:
-                sample = self.data.sample(index)
+                item = self.read(index)
             except (FileNotFoundError, ValueError) as error:
                 if self.damaged == "stop":
                     raise
                 self.skipped.append(str(error))
                 warnings.warn(f"sample {index} is left out: {error}", stacklevel=2)
                 continue
-            yield sample
-        if len(self.skipped) == len(self.data):
+            yield index, item
+        if self.skipped and len(self.skipped) == len(self):
             raise ValueError(
-                f"none of the {len(self.data)} samples can be read; the first: {self.skipped[0]}"
+                f"none of the {len(self)} samples can be read; the first: {self.skipped[0]}"
             )
+
+
+class SampleStream:
+    """The samples of a folder in order; see ``IntactItems``."""
+
+    def __init__(self, data: OccupancyData, damaged: Damaged = "stop") -> None:
+        self.data = data
+        self._samples = IntactItems(data.sample, range(len(data)), damaged)
+
+    @property
+    def skipped(self) -> list[str]:
+        """What was wrong with each sample that was left out."""
+        return self._samples.skipped
+
+    def __len__(self) -> int:
+        """Number of samples, those included that will be left out."""
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[OccupancySample]:
+        """Reads on from the first sample; raises as ``IntactItems`` does."""
+        for _, sample in self._samples:
+            yield sample

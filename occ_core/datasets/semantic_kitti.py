@@ -100,6 +100,10 @@ class SemanticKittiFrames(Dataset[tuple[Frame, LabelledPoints]]):
         """Number of the scan at ``index`` in its sequence, from 0."""
         return self.scans[index][1]
 
+    def sequence(self, index: int) -> str:
+        """Name of the sequence of the scan at ``index``, such as ``08``."""
+        return self.scans[index][0].folder.name
+
     def __getitem__(self, index: int) -> tuple[Frame, LabelledPoints]:
         sequence, scan = self.scans[index]
         frame = sequence.frame(scan, self.image_size, self.history_s, GRID_FROM_VELODYNE)
@@ -110,11 +114,7 @@ class SemanticKittiFrames(Dataset[tuple[Frame, LabelledPoints]]):
 
 def _read_classes(sequence: KittiSequence, scan: int, points: int) -> np.ndarray:
     """uint8 ``[N]``: the class of each point, 0 where its raw class has no counterpart."""
-    path = sequence.folder / "labels" / f"{sequence.names[scan]}.label"
-    raw = np.fromfile(path, dtype=np.uint32)
-    if len(raw) != points:
-        raise ValueError(f"{path} labels {len(raw)} points, but its scan has {points}")
     lookup = np.full(1 << 16, EMPTY, dtype=np.uint8)
     for raw_id, name in CLASS_OF_RAW_ID.items():
         lookup[raw_id] = CLASS_ID[name]
-    return lookup[raw & 0xFFFF]  # the upper half numbers the instances
+    return lookup[sequence.read_raw_classes(scan, points)]

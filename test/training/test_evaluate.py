@@ -105,7 +105,7 @@ def test_keyframe_scores_of_a_network_that_sees_cars_everywhere(checkpoint: Path
         weights[name][4] = 1000.0
     save_file(weights, checkpoint)
     scores = evaluate(EvaluateConfig(data=box_town, checkpoint=checkpoint, benchmark="keyframe"))
-    assert scores == {"hit_recall": 1.0, "car_point_accuracy": 1.0, "frames": 6}
+    assert scores == {"hit_recall": 1.0, "car_point_accuracy": 1.0, "frames": 6, "skipped": 0}
 
 
 def test_command_line_writes_json(
@@ -137,6 +137,22 @@ def test_errors_end_with_one_line(
         main()
 
 
+@pytest.mark.parametrize("option", ["--json", "--write-predictions", "--pictures"])
+def test_where_nothing_can_be_written_ends_with_one_line_before_the_work(
+    option: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A path under a file; and for scores a folder, for folders a file."""
+    (tmp_path / "file").touch()
+    wrong = tmp_path if option == "--json" else tmp_path / "file"
+    for path in (wrong, tmp_path / "file" / "new"):
+        arguments = ["--data", "nowhere", "--checkpoint", str(checkpoint), option, str(path)]
+        monkeypatch.setattr("sys.argv", ["evaluate", *arguments])
+        with pytest.raises(
+            SystemExit, match=r"training\.evaluate: cannot write the f.*another path"
+        ):
+            main()
+
+
 def test_real_keyframe_is_scored(checkpoint: Path, real_data: Path):
     scores = evaluate(
         replace(EvaluateConfig(data=real_data, checkpoint=checkpoint), benchmark="keyframe")
@@ -155,8 +171,11 @@ def test_preprocessing_scores_by_weather(box_town: Path, tmp_path: Path):
     assert scores["all"]["surface_loss"] < 0.05
 
 
-def test_preprocessing_without_true_sky_has_no_scores(box_town: Path, tmp_path: Path):
+def test_preprocessing_without_true_sky_has_pictures_alone(box_town: Path, tmp_path: Path):
     data = tmp_path / "real"
     shutil.copytree(box_town, data)
     shutil.rmtree(data / "nuscenes_occ")
-    assert evaluate(EvaluateConfig(data=data, benchmark="preprocessing")) == {"frames": 6}
+    config = EvaluateConfig(data=data, benchmark="preprocessing", pictures=tmp_path / "pictures")
+    assert evaluate(config) == {"frames": 6, "skipped": 0}
+    with pytest.raises(ValueError, match="real has no true sky masks, .* by --pictures"):
+        evaluate(replace(config, pictures=None))

@@ -22,7 +22,7 @@ class RoadEverywhere:
     """An engine that answers "road" for every voxel, and counts its resets."""
 
     def __init__(self) -> None:
-        config = SimpleNamespace(grid=SURROUNDOCC_GRID, image_size=(32, 64))
+        config = SimpleNamespace(grid=SURROUNDOCC_GRID, image_size=(32, 64), camera=True)
         self.model = SimpleNamespace(config=config)
         self.resets = 0
 
@@ -88,6 +88,7 @@ def test_keyframes_without_lidarseg_are_scored_by_boxes_alone(
     scores = score_keyframes(RoadEverywhere(), frames, tmp_path)  # type: ignore[arg-type]
     assert scores.keys() == {
         "frames",
+        "skipped",
         "vehicle_precision",
         "vehicle_recall",
         "hit_recall",

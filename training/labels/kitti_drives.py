@@ -42,7 +42,7 @@ def kitti_drives(root: Path, sequences: tuple[str, ...] | None = None) -> dict[s
 
     Raises:
         FileNotFoundError: a sequence is missing or not labelled.
-        ValueError: a file is malformed.
+        ValueError: a file is malformed, or a sequence has no scan that gets labels.
     """
     found = sorted(path.parent.name for path in root.glob("sequences/*/labels"))
     missing = sorted(set(sequences or found) - set(found))
@@ -53,10 +53,25 @@ def kitti_drives(root: Path, sequences: tuple[str, ...] | None = None) -> dict[s
         )
     drives: dict[str, LoadDrive] = {}
     for name in sequences or found:
-        scans = KittiSequence.read(root / "sequences" / name).names
-        for first in range(0, len(scans), _SCANS):
-            drives[f"{name}/{scans[first]}"] = partial(_load, root / "sequences" / name, first)
+        folder = root / "sequences" / name
+        scans = KittiSequence.read(folder).names
+        parts = [
+            first
+            for first in range(0, len(scans), _SCANS)
+            if any(map(_gets_labels, scans[first : first + _SCANS]))
+        ]
+        if not parts:
+            raise ValueError(
+                f"{folder / 'velodyne'} has no scan that gets labels, whose number is a multiple "
+                f"of {_LABELLED_EVERY}: it has {len(scans)}, such as {scans[0]}.bin; leave the "
+                "sequence out by --scenes, or keep the numbers of the whole drive"
+            )
+        drives |= {f"{name}/{scans[first]}": partial(_load, folder, first) for first in parts}
     return drives
+
+
+def _gets_labels(scan: str) -> bool:
+    return int(scan) % _LABELLED_EVERY == 0
 
 
 def _load(folder: Path, first: int) -> LabelDrive:
@@ -79,7 +94,7 @@ def _load(folder: Path, first: int) -> LabelDrive:
                 cameras=_cameras(sequence, scan),
             )
             for scan in own
-            if int(sequence.names[scan]) % _LABELLED_EVERY == 0
+            if _gets_labels(sequence.names[scan])
         ),
         moving=frozenset(_MOVING),
         ground=frozenset(_GROUND),
@@ -90,13 +105,7 @@ def _load(folder: Path, first: int) -> LabelDrive:
 
 def _sweep(sequence: KittiSequence, scan: int) -> LabelSweep:
     points = sequence.read_scan(scan)[:, :3]
-    path = sequence.folder / "labels" / f"{sequence.names[scan]}.label"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; take 'SemanticKITTI label data'")
-    raw = np.fromfile(path, np.uint32)
-    if len(raw) != len(points):
-        raise ValueError(f"{path} labels {len(raw)} points, but its scan has {len(points)}")
-    classes = (raw & 0xFFFF).astype(np.int16)  # the upper half numbers the instances
+    classes = sequence.read_raw_classes(scan, len(points)).astype(np.int16)
     classes[np.isin(classes, _NO_SURFACE)] = NOISE
     return LabelSweep(
         points=np.ascontiguousarray(points),

@@ -57,20 +57,37 @@ def nuscenes_drives(
             each point of a sweep; sweeps without a file have no classes.
 
     Raises:
-        FileNotFoundError: a folder or a table is missing.
-        ValueError: a scene is unknown, or a table is malformed.
+        FileNotFoundError: a folder or a table is missing, or ``point_classes`` has no files.
+        ValueError: a scene is unknown or has no keyframe, there is none, or a table is malformed.
     """
+    if point_classes is not None and not any(point_classes.glob("*.label")):
+        raise FileNotFoundError(
+            f"{point_classes} holds no <LiDAR file name>.label; give the folder of your own point "
+            "classes by --point-classes, or leave it out"
+        )
     source = NuScenes(root, version)
-    names = [scene["name"] for scene in source.scenes]
-    if scenes is not None:
-        source.keyframes(scenes, sweeps=0)  # refuses names that no scene has
-        names = [name for name in names if name in scenes]
+    keyframes = source.keyframes(scenes, sweeps=0)
+    names = [scene["name"] for scene in source.scenes if scenes is None or scene["name"] in scenes]
+    without = sorted(set(names) - {keyframe.scene_name for keyframe in keyframes})
+    if without or not names:
+        raise ValueError(
+            f"{source.folder} has no keyframe of the LiDAR for {without[:5] or 'any scene'}, of "
+            f"{len(names)} scenes; take all tables from one download, or choose others by --scenes"
+        )
     return {name: partial(_load, root, version, name, point_classes) for name in names}
 
 
 def _load(root: Path, version: str | None, scene: str, point_classes: Path | None) -> LabelDrive:
     source = NuScenes(root, version)
     recorded = source.lidar_sweeps(scene)
+    if point_classes is not None and not any(
+        _own_classes(point_classes, each).is_file() for each in recorded
+    ):
+        raise FileNotFoundError(
+            f"{point_classes} has a file for none of {scene}'s {len(recorded)} sweeps, such as "
+            f"{_own_classes(point_classes, recorded[0]).name}; add them, or leave the scene out by "
+            "--scenes"
+        )
     keyframes = source.keyframes([scene], sweeps=0)
     periods = [_period_s(recorded, number) for number in range(len(recorded))]
     sweeps = tuple(
@@ -141,7 +158,7 @@ def _classes(
 ) -> np.ndarray:
     """int16 [N]: those of ``point_classes``, else of lidarseg, else unknown."""
     if point_classes is not None:
-        path = point_classes / f"{lidar.path.name}.label"
+        path = _own_classes(point_classes, lidar)
         if path.is_file():
             given = np.fromfile(path, np.uint8)
             if len(given) != count or given.max(initial=0) >= NUM_CLASSES:
@@ -156,6 +173,10 @@ def _classes(
         classes[np.isin(raw, [source.lidarseg_index(name) for name in _NOISE_CATEGORIES])] = NOISE
         return classes
     return np.full(count, UNKNOWN, np.int16)
+
+
+def _own_classes(folder: Path, lidar: LidarSweep) -> Path:
+    return folder / f"{lidar.path.name}.label"
 
 
 def _tracks(keyframes: list[Keyframe]) -> tuple[ObjectTrack, ...]:

@@ -133,7 +133,8 @@ class TrainConfig:
         self._check_gauss_render()
 
     def _check_ranges(self) -> None:
-        for name in ("steps", "batch_size", "epoch_steps", "validation_frames", "streams", "clip"):
+        positive = ("steps", "batch_size", "epoch_steps", "streams", "clip")
+        for name in (*positive, "validation_frames", "validation_scenes"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"TrainConfig.{name} must be at least 1, got {getattr(self, name)}"

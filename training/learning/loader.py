@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from occ_core.datasets.benchmark_data import benchmark_of, drive_names, open_frames
+from occ_core.datasets.benchmark_data import benchmark_of, check_images, drive_names, open_frames
 from occ_core.datasets.samples import LabelledFrames
 from occ_core.labels.benchmarks import BENCHMARKS
 from training.learning.config import TrainConfig
@@ -48,17 +48,31 @@ def split_frames(config: TrainConfig) -> tuple[LabelledFrames, LabelledFrames]:
         )
         for drives in _split(config)
     )
+    if model.camera:
+        check_images(training)
+        check_images(validation)
     return training, validation
 
 
 def _split(config: TrainConfig) -> tuple[list[str], list[str]]:
-    """Names of the drives for training and for validation."""
+    """Names of the drives for training and for validation.
+
+    Raises:
+        ValueError: a drive is in both, or none is left for training.
+    """
     name = benchmark_of(config.model.labels.name)
     if config.split is not None:
         splits = (config.split, config.split.replace("train", "val"))
         training, validation = (
             drive_names(name, config.data, split, config.version) for split in splits
         )
+        both = sorted(set(training) & set(validation))
+        if both:
+            raise ValueError(
+                f"--split {config.split} validates on drives that it trains on: {len(both)}, such "
+                f"as {both[:3]}. Give a split with 'train' in its name, whose counterpart with "
+                "'val' validates, or --split None, which holds out the last scenes"
+            )
         return training, validation
     names = sorted(drive_names(name, config.data, None, config.version))
     if len(names) <= config.validation_scenes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import cast
 
@@ -20,6 +21,16 @@ class MeanGradientStrategy(DDPStrategy):
     def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
         """The module as it is; equal seeds have given all processes the same weights."""
         return module
+
+
+def started_by_torchrun() -> tuple[int, int] | None:
+    """How many processes torchrun has started on this machine, and on how many machines; None where
+    it has not started this one.
+    """
+    if not torch.distributed.is_torchelastic_launched():
+        return None
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    return here, int(os.environ["WORLD_SIZE"]) // here
 
 
 @torch.no_grad()

@@ -16,11 +16,13 @@ from occ_core.datasets.prediction_files import PredictionFiles
 from occ_core.datasets.samples import OccupancySample, SampleStream
 from occ_core.engine import OccupancyEngine
 from occ_core.labels.benchmarks import OccupancyBenchmark
-from occ_core.metrics import OccupancyScore, RayIoU, ray_origins, visible_only
+from occ_core.metrics import OccupancyScore, visible_only
+from occ_core.metrics.class_ids import checked_ids
 from occ_core.metrics.confusion import scores_as_one
 from occ_core.metrics.protocols import ScoringProtocol, official_scores
+from occ_core.taxonomy import IGNORE
 from training.figures.keyframe import write_frame_picture
-from training.scoring.labelled_drives import lidar_positions
+from training.scoring.labelled_drives import DriveRays
 from training.scoring.upsampled_logits import LastLogits, upsampled_ids
 
 Predict = Callable[[OccupancySample], np.ndarray]
@@ -47,7 +49,8 @@ def score_benchmark(
         ``iou``, ``miou`` and ``per_class`` as fractions by the rules of the label set,
         ``precision`` and ``recall`` of occupied voxels, ``official`` with the same as the
         benchmark's own code prints them, ``frames`` and ``skipped``; and ``ray_iou`` with
-        ``ray_iou_by_threshold`` where the benchmark reports it.
+        ``ray_iou_by_threshold`` where the benchmark reports it. Where no occupied voxel counts, as
+        with hidden labels, there are no scores but ``frames`` and ``skipped``.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -58,16 +61,18 @@ def score_benchmark(
     count = 0
     for sample in tqdm(stream, desc="evaluate", unit="frame", leave=False, total=len(stream)):
         prediction = predict(sample)
-        truth = torch.from_numpy(sample.labels)
-        rays.update(sample.name, prediction, truth)
-        if protocol.camera_mask:
-            truth = visible_only(truth, _camera_mask(sample))
-        voxels.update(prediction, truth)
+        try:
+            _count(protocol, sample, prediction, voxels, rays)
+        except ValueError as error:
+            raise ValueError(f"{sample.name}: {error}") from error
         if written is not None:
             written.write(sample.name, prediction)
         if pictures is not None and sample.frame is not None:
             _write_picture(pictures, count, sample, prediction, protocol.benchmark)
         count += 1
+    numbers = {"frames": count, "skipped": len(stream.skipped)}
+    if not voxels.confusion[labels.occupied].any():
+        return {"benchmark": protocol.benchmark.name, **numbers}
     geometry = scores_as_one(voxels.confusion.numpy(), labels.occupied)
     return {
         "benchmark": protocol.benchmark.name,
@@ -76,9 +81,24 @@ def score_benchmark(
         "recall": geometry["recall"],
         **rays.compute(),
         "official": official_scores(voxels.confusion, protocol),
-        "frames": count,
-        "skipped": len(stream.skipped),
+        **numbers,
     }
+
+
+def _count(
+    protocol: ScoringProtocol,
+    sample: OccupancySample,
+    prediction: np.ndarray,
+    voxels: OccupancyScore,
+    rays: _Rays,
+) -> None:
+    if (sample.labels == IGNORE).all():  # hidden, as those of a test split are
+        return
+    truth = torch.from_numpy(sample.labels)
+    rays.update(sample.name, prediction, truth)
+    if protocol.camera_mask:
+        truth = visible_only(truth, _camera_mask(sample))
+    voxels.update(prediction, truth)
 
 
 def _write_picture(
@@ -102,8 +122,21 @@ def _write_picture(
 
 
 def predict_by_files(stored: PredictionFiles) -> Predict:
-    """The predictions in a folder."""
-    return lambda sample: stored.read(sample.name)
+    """The predictions in a folder.
+
+    Raises:
+        ValueError: when a sample is predicted: the ids of its file are those of another label set.
+    """
+
+    def predict(sample: OccupancySample) -> np.ndarray:
+        ids = stored.read(sample.name)
+        try:
+            checked_ids(ids, ids, stored.benchmark.labels)
+        except ValueError as error:
+            raise ValueError(f"{stored.path(sample.name)}: {error}") from error
+        return ids
+
+    return predict
 
 
 def predict_by_model(engine: OccupancyEngine, protocol: ScoringProtocol) -> Predict:
@@ -161,29 +194,21 @@ class _Rays:
     """RayIoU where the protocol reports it and the data know where the LiDAR has been."""
 
     def __init__(self, protocol: ScoringProtocol, stream: SampleStream) -> None:
-        self.score: RayIoU | None = None
+        self.rays: DriveRays | None = None
         if protocol.ray_iou and isinstance(stream.data, KeyframeOccupancy):
-            self.score = RayIoU(protocol.benchmark.grid, protocol.benchmark.labels)
-            self.frames = stream.data.frames
-            self.index = {
-                keyframe.sample_token: index for index, keyframe in enumerate(self.frames.keyframes)
-            }
-            self.lidar_m = lidar_positions(self.frames)
+            frames = stream.data.frames
+            self.rays = DriveRays(frames, protocol.benchmark.labels)
+            self.index = {frames.name(index): index for index in range(len(frames))}
 
     def update(self, name: str, prediction: np.ndarray, truth: torch.Tensor) -> None:
-        if self.score is None:
-            return
-        index = self.index[name]
-        lidar_m = self.lidar_m[self.frames.keyframes[index].scene_name]
-        grid_from_world = torch.from_numpy(np.linalg.inv(self.frames.world_from_grid(index)))
-        self.score.update(
-            prediction, truth, ray_origins(grid_from_world, lidar_m, self.frames.grid)
-        )
+        if self.rays is not None:
+            self.rays.update(self.index[name], prediction, truth)
 
     def compute(self) -> dict[str, Any]:
-        if self.score is None:
+        if self.rays is None:
             return {}
-        scores = self.score.compute()
+        self.rays.print_throughput()
+        scores = self.rays.score.compute()
         return {
             "ray_iou": scores["ray_iou"],
             "ray_iou_by_threshold": scores["by_threshold"],

@@ -13,15 +13,7 @@ from torch import Tensor
 
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.labels.label_set import LabelSet
-from occ_core.metrics import (
-    BevScore,
-    Flicker,
-    ImageScore,
-    OccupancyScore,
-    RayIoU,
-    ray_origins,
-    visible_only,
-)
+from occ_core.metrics import BevScore, Flicker, ImageScore, OccupancyScore, visible_only
 from occ_core.metrics.keyframe import voxelise_points
 from occ_core.metrics.occupancy import OccupancyScores
 from occ_core.metrics.processes import sum_over_processes
@@ -30,7 +22,7 @@ from occ_core.rendering.cameras import Cameras, frame_cameras
 from occ_core.taxonomy import EMPTY, IGNORE, WEATHERS
 from occ_core.types import Frame
 from occ_core.voxel_grid import SURROUNDOCC_GRID, VoxelGrid
-from training.scoring.labelled_drives import lidar_positions
+from training.scoring.labelled_drives import DriveRays
 
 _BOX_SIDES_M = (25, 50, 100)
 """Sides of the squares around the vehicle that are also scored separately."""
@@ -71,29 +63,35 @@ class FrameScores:
         self.all = _VoxelAndImageScores(grid, rendered)
         self.visible: _VoxelAndImageScores | None = None
         self.lidar = OccupancyScore(LabelSet(("empty", "hit")))
-        self.flicker, self.rays = Flicker(grid), RayIoU(grid)
+        self.flicker, self.rays = Flicker(grid), DriveRays(frames)
         self.by_range = {
             side: (_central_columns(grid, side), OccupancyScore()) for side in _BOX_SIDES_M
         }
         self.by_weather: dict[str, OccupancyScore] = {}
-        self.lidar_m = lidar_positions(frames)
 
-    def update(self, index: int, frame: Frame, prediction: Tensor, truth: Tensor) -> None:
-        """Adds a keyframe; ``prediction`` and ``truth`` are class ids uint8 ``[X, Y, Z]``."""
+    def update(
+        self, index: int, frame: Frame, prediction: Tensor, truth: Tensor, visible: Tensor | None
+    ) -> None:
+        """Adds a keyframe.
+
+        Args:
+            index: of the keyframe.
+            frame: its sensors.
+            prediction: class ids uint8 ``[X, Y, Z]``.
+            truth: likewise.
+            visible: as ``NuScenesFrames.visible``.
+        """
         grid, keyframe = self.frames.grid, self.frames.keyframes[index]
         world_from_grid = frame.world_from_grid[0]
         cameras = frame_cameras(frame, 0)
         self.count += 1
         self.all.update(prediction, truth, cameras)
-        visible = self.frames.visible(index)
         if visible is not None:
             if self.visible is None:
                 self.visible = _VoxelAndImageScores(grid, self.rendered)
             self.visible.update(prediction, visible_only(truth, visible), cameras)
         self.flicker.update(prediction, truth, world_from_grid)
-        lidar_m = self.lidar_m[keyframe.scene_name]
-        origins = ray_origins(torch.linalg.inv(world_from_grid), lidar_m, grid)
-        self.rays.update(prediction, truth, origins)
+        self.rays.update(index, prediction, truth)
         for columns, score in self.by_range.values():
             score.update(prediction[columns], truth[columns])
         weather = self.by_weather.setdefault(keyframe.context.weather, OccupancyScore())
@@ -130,7 +128,7 @@ class FrameScores:
                 "lidar_iou": lidar_iou,
                 "iou_over_lidar": _quotient(scores["iou"], lidar_iou),
                 "flicker": self.flicker.compute(),
-                "ray_iou": self.rays.compute()["ray_iou"],
+                "ray_iou": self.rays.score.compute()["ray_iou"],
                 "by_weather": by_weather,
                 "by_range": by_range,
             }

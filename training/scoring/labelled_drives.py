@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +15,9 @@ from tqdm import tqdm
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.engine import OccupancyEngine
 from occ_core.labels.label_set import LabelSet
+from occ_core.labels.sets import NUSCENES
 from occ_core.metrics import RayIoU, ray_origins
+from occ_core.metrics.class_ids import ClassIds
 from occ_core.metrics.regions import RegionScore
 from occ_core.types import Frame, TemporalMemory
 from training.learning.examples import drives
@@ -56,7 +60,7 @@ def score_drives(
                     memories[name] = engine.memory
                     if name not in scores:
                         scores[name] = _DriveScore(frames, answer.label_set)
-                    scores[name].update(index, frame, answer.labels[0], truth)
+                    scores[name].update(index, answer.labels[0], truth)
                 progress.update()
     engine.reset("the last drive has been scored")
     return {name: score.compute() for name, score in scores.items()}
@@ -73,6 +77,35 @@ def lidar_positions(frames: NuScenesFrames) -> dict[str, Tensor]:
     return {scene: torch.from_numpy(np.stack(each)) for scene, each in positions.items()}
 
 
+class DriveRays:
+    """RayIoU of keyframes, with rays from where the LiDAR was in their drives.
+
+    Args:
+        frames: the keyframes.
+        labels: meaning of the class ids.
+    """
+
+    def __init__(self, frames: NuScenesFrames, labels: LabelSet = NUSCENES) -> None:
+        self.frames, self.score = frames, RayIoU(frames.grid, labels)
+        self.lidar_m = lidar_positions(frames)
+        self.rays, self.seconds = 0, 0.0
+
+    def update(self, index: int, prediction: ClassIds, truth: ClassIds) -> None:
+        """Adds a keyframe; see ``RayIoU.update``."""
+        started = time.perf_counter()
+        grid_from_world = torch.linalg.inv(torch.from_numpy(self.frames.world_from_grid(index)))
+        lidar_m = self.lidar_m[self.frames.drive(index)]
+        origins = ray_origins(grid_from_world, lidar_m, self.frames.grid)
+        self.score.update(prediction, truth, origins)
+        self.rays += len(origins) * len(self.score.directions)
+        self.seconds += time.perf_counter() - started
+
+    def print_throughput(self) -> None:
+        """Prints to the standard error how many rays were cast, and how many in a second."""
+        a_second = self.rays / max(self.seconds, 1e-9)
+        tqdm.write(f"RayIoU: {self.rays:,} rays, {a_second:,.0f} rays/s", file=sys.stderr)
+
+
 class _DriveScore:
     """The scores under one condition: counts keyframe by keyframe, then scores once."""
 
@@ -84,22 +117,19 @@ class _DriveScore:
                 f"{frames.root} are labelled with those of '{labelled.name}'"
             )
         self.frames, self.count = frames, 0
-        self.regions, self.rays = RegionScore(frames.grid, labels), RayIoU(frames.grid, labels)
-        self.lidar_m = lidar_positions(frames)
+        self.regions, self.rays = RegionScore(frames.grid, labels), DriveRays(frames, labels)
 
-    def update(self, index: int, frame: Frame, prediction: Tensor, truth: Tensor) -> None:
+    def update(self, index: int, prediction: Tensor, truth: Tensor) -> None:
         """Adds a keyframe; ``prediction`` and ``truth`` are class ids uint8 ``[X, Y, Z]``."""
-        keyframe, grid = self.frames.keyframes[index], self.frames.grid
         self.count += 1
-        self.regions.update(prediction, truth, self.frames.visible(index), keyframe.context.weather)
-        grid_from_world = torch.linalg.inv(frame.world_from_grid[0])
-        origins = ray_origins(grid_from_world, self.lidar_m[keyframe.scene_name], grid)
-        self.rays.update(prediction, truth, origins)
+        weather = self.frames.keyframes[index].context.weather
+        self.regions.update(prediction, truth, self.frames.visible(index), weather)
+        self.rays.update(index, prediction, truth)
 
     def compute(self) -> dict[str, Any]:
         """The scores as ``score_drives`` returns them."""
         return {
             "frames": self.count,
-            "ray_iou": self.rays.compute()["ray_iou"],
+            "ray_iou": self.rays.score.compute()["ray_iou"],
             **self.regions.compute(),
         }

@@ -11,7 +11,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from occ_core.datasets.benchmark_data import BenchmarkName, drive_names, open_benchmark
+from occ_core.datasets.benchmark_data import (
+    BenchmarkName,
+    check_images,
+    drive_names,
+    open_benchmark,
+)
 from occ_core.datasets.prediction_files import PredictionFiles
 from occ_core.datasets.samples import SampleStream
 from occ_core.engine import OccupancyEngine, Precision
@@ -103,7 +108,10 @@ def _predict_drive(out: Path, drive: str, *, predictions: DrivePredictions) -> C
         predictions.version,
         predictions.sweeps,
         [drive],
+        may_be_hidden=True,
     )
+    if engine.model.config.camera:
+        check_images(samples)
     files, count = PredictionFiles(out, protocol.benchmark), 0
     for sample in tqdm(SampleStream(samples), desc=drive, unit="frame", leave=False):
         files.write(sample.name, predict(sample))

@@ -16,8 +16,15 @@ from official_layouts import (
     write_openoccupancy,
     write_surroundocc,
 )
+from tiny_nuscenes import write_tiny_nuscenes
 
-from occ_core.datasets.benchmark_data import benchmark_of, drive_names, open_benchmark, open_frames
+from occ_core.datasets.benchmark_data import (
+    benchmark_of,
+    check_images,
+    drive_names,
+    open_benchmark,
+    open_frames,
+)
 from occ_core.datasets.samples import OccupancyData, OccupancySample, SampleStream
 from occ_core.labels.benchmarks import BENCHMARKS
 
@@ -252,3 +259,24 @@ def test_labels_that_are_missing_are_named_with_their_archive(tiny_nuscenes: Pat
     ):
         with pytest.raises(FileNotFoundError, match=words):
             open_benchmark(name, tiny_nuscenes).sample(0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["semantic_kitti", "kitti360", "surroundocc"])
+def test_data_without_a_single_image_are_refused(name: str, tmp_path: Path) -> None:
+    """One image is enough, since missing ones mask their cameras."""
+    if name == "semantic_kitti":
+        folder = write_kitti_scan(tmp_path, 0, SCAN)
+        empty = np.zeros(KITTI_SHAPE, np.uint8)
+        write_kitti_voxels(folder, 0, empty, empty.astype(bool), SCAN)
+    elif name == "kitti360":
+        write_kitti_360(tmp_path, 0, np.zeros(KITTI_SHAPE, np.uint8))
+    else:
+        write_tiny_nuscenes(tmp_path)
+    data = open_benchmark(name, tmp_path, SIZE)  # type: ignore[arg-type]
+    *others, _ = images = [*tmp_path.rglob("*.png"), *tmp_path.rglob("*.jpg")]
+    for path in others:
+        path.unlink()
+    check_images(data)
+    images[-1].unlink()
+    with pytest.raises(FileNotFoundError, match="or use a model without cameras"):
+        check_images(data)

@@ -65,13 +65,17 @@ def test_a_grid_without_labels_is_refused(tiny_nuscenes):
         NuScenesFrames(tiny_nuscenes, grid=VoxelGrid((0.0, 0.0, 0.0, 8.0, 8.0, 8.0), 0.5))
 
 
-@pytest.mark.parametrize(
-    "break_file",
-    [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-30])],
-)
-def test_an_unreadable_image_masks_its_camera_with_a_warning(tiny_nuscenes, break_file):
+def test_a_damaged_image_is_an_error_that_names_it(tiny_nuscenes):
     frames = NuScenesFrames(tiny_nuscenes, image_size=SIZE)
-    break_file(frames.keyframes[0].cameras["CAM_FRONT_RIGHT"].path)
+    path = frames.keyframes[0].cameras["CAM_FRONT_RIGHT"].path
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"CAM_FRONT_RIGHT/key0\.jpg: .*truncated"):
+        frames[0]
+
+
+def test_a_missing_image_masks_its_camera_with_a_warning(tiny_nuscenes):
+    frames = NuScenesFrames(tiny_nuscenes, image_size=SIZE)
+    frames.keyframes[0].cameras["CAM_FRONT_RIGHT"].path.unlink()
     with pytest.warns(UserWarning, match="CAM_FRONT_RIGHT is masked: .*key0.jpg"):
         frame, _ = frames[0]
     assert frame.camera_mask.tolist() == [[True, True, False, True, True, True]]

@@ -53,6 +53,18 @@ def test_scans_of_other_columns_are_refused(tmp_path: Path, points: np.ndarray, 
     assert "000000.bin" in str(raised.value)
 
 
+def test_a_damaged_image_is_an_error_and_a_missing_one_a_warning(tmp_path: Path) -> None:
+    folder = write_kitti_scan(tmp_path, 0, SCAN)
+    path = folder / "image_2" / "000000.png"
+    path.write_bytes(path.read_bytes()[:-20])
+    sequence = KittiSequence.read(folder)
+    with pytest.raises(ValueError, match=r"image_2/000000\.png: .*extract the file again"):
+        sequence.frame(0, (32, 64), 0.0, np.eye(4))
+    path.unlink()
+    with pytest.warns(UserWarning, match=r"image_2 is masked: .*000000\.png is missing"):
+        assert not sequence.frame(0, (32, 64), 0.0, np.eye(4)).camera_mask.any()
+
+
 def test_no_scans(tmp_path: Path) -> None:
     folder = write_kitti_scan(tmp_path, 0, SCAN)
     (folder / "velodyne" / "000000.bin").unlink()

@@ -64,6 +64,25 @@ def test_a_truncated_label_file_is_named(tmp_path: Path) -> None:
         kitti_drives(tmp_path)["00/000000"]()
 
 
+def test_an_unknown_raw_id_is_named(tmp_path: Path) -> None:
+    path = write_sequence(tmp_path) / "labels" / "000003.label"
+    raw = np.fromfile(path, np.uint32)
+    raw[0] = 77 | 5 << 16  # of the fifth instance
+    raw.tofile(path)
+    with pytest.raises(ValueError, match=r"000003\.label: the raw label ids \[77\] are not in"):
+        kitti_drives(tmp_path)["00/000000"]()
+
+
+def test_scans_without_a_labelled_one_are_refused(tmp_path: Path) -> None:
+    """Of the scans 0 to 5 only 1 to 4 are left."""
+    folder = write_sequence(tmp_path)
+    for scan in (0, 5):
+        (folder / "velodyne" / f"{scan:06d}.bin").unlink()
+    with pytest.raises(ValueError, match=r"no scan that gets labels, .* multiple of 5: it has 4"):
+        make_labels(LabelConfig(tmp_path, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_sequence_without_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="SemanticKITTI label data"):
         kitti_drives(tmp_path)

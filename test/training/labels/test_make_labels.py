@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import numpy as np
 import pytest
 
 from occ_core.datasets.surroundocc import label_path
-from training.make_labels import LabelConfig, make_labels
+from training.labels.nuscenes_drives import nuscenes_drives
+from training.make_labels import LabelConfig, main, make_labels
 from training.score_labels import ScoreConfig, score_labels
 from training.score_labels import main as score_labels_program
 
@@ -113,3 +115,85 @@ def test_what_does_not_go_together_is_refused(box_town: Path, tmp_path: Path) ->
 def test_other_settings_in_the_same_folder_are_refused(config: LabelConfig, counts: object) -> None:
     with pytest.raises(ValueError, match="made with other settings"):
         make_labels(replace(config, dense=False))
+
+
+def test_the_same_data_by_a_relative_path_are_the_same_settings(
+    config: LabelConfig, counts: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(config.data.parent)
+    again = make_labels(replace(config, data=Path(config.data.name), layouts=("surroundocc",)))
+    assert again["surroundocc"]["drives"] == 0
+
+
+def test_settings_that_gave_no_labels_bind_nobody(box_town: Path, tmp_path: Path) -> None:
+    """A voxel size that does not divide the grid, then a run that stopped before its first file."""
+    config = LabelConfig(box_town, tmp_path / "out", ("surroundocc",), scenes=(SCENE,), workers=1)
+    with pytest.raises(ValueError, match=r"0\.3"):
+        make_labels(replace(config, voxel_size=0.3))
+    assert not config.out.exists()
+    settings = config.out / ".parts" / "settings.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"dense": false}')
+    make_labels(config)
+    settings.write_text("{")
+    with pytest.raises(ValueError, match=r"settings\.json is damaged .*; choose another folder"):
+        make_labels(config)
+
+
+def test_point_classes_that_are_not_there_are_refused(box_town: Path, tmp_path: Path) -> None:
+    """No folder, a folder without files, and one with a file of another scene alone."""
+    mine = tmp_path / "mine"
+    config = LabelConfig(box_town, tmp_path / "out", scenes=(SCENE,), point_classes=mine)
+    for make in (lambda: None, mine.mkdir):
+        make()
+        with pytest.raises(FileNotFoundError, match="mine holds no <LiDAR file name>.label"):
+            make_labels(config)
+    (mine / "other.bin.label").touch()
+    with pytest.raises(
+        FileNotFoundError, match=rf"mine has a file for none of {SCENE}'s 21 sweeps"
+    ):
+        nuscenes_drives(box_town, scenes=(SCENE,), point_classes=mine)[SCENE]()
+
+
+def test_scenes_without_keyframes_are_named(box_town: Path, tmp_path: Path) -> None:
+    root = tmp_path / "town"
+    (root / "v1.0-town").mkdir(parents=True)
+    for table in (box_town / "v1.0-town").glob("*.json"):
+        shutil.copy(table, root / "v1.0-town")
+    path = root / "v1.0-town" / "scene.json"
+    scenes = json.loads(path.read_text())
+    path.write_text(json.dumps([*scenes, {**scenes[0], "token": "new", "name": "scene-0099"}]))
+    with pytest.raises(ValueError, match=r"no keyframe of the LiDAR for \['scene-0099'\], of 4 sc"):
+        make_labels(LabelConfig(root, tmp_path / "out"))
+    for table in ("scene", "sample", "sample_data", "sample_annotation"):
+        (root / "v1.0-town" / f"{table}.json").write_text("[]")
+    with pytest.raises(ValueError, match="no keyframe of the LiDAR for any scene, of 0 scenes"):
+        make_labels(LabelConfig(root, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_ends_with_one_line(
+    box_town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(
+        "sys.argv", ["make_labels", str(box_town), "--out", str(tmp_path / "file" / "out")]
+    )
+    with pytest.raises(SystemExit, match="training.make_labels: cannot write the folder .*a file"):
+        main()
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', "[", "[]", '{"layouts": 5}'])
+def test_scores_are_not_added_to_another_file(
+    content: str, config: LabelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(content)
+    arguments = [str(config.out), "--truth", str(config.data), "--json"]
+    monkeypatch.setattr("sys.argv", ["score_labels", *arguments, str(other)])
+    with pytest.raises(SystemExit, match=r"other\.json holds no scores of training.score_labels"):
+        score_labels_program()
+    assert other.read_text() == content
+    monkeypatch.setattr("sys.argv", ["score_labels", *arguments, str(tmp_path)])
+    with pytest.raises(SystemExit, match="cannot write the file .* is a folder"):
+        score_labels_program()

@@ -38,6 +38,32 @@ train(replace(
 """
 
 
+UNDER_TORCHRUN = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from occ_core.voxel_grid import SURROUNDOCC_GRID
+from training.recipes import debug
+from training.train import train
+
+data, out, processes = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+model = replace(
+    debug().model, grid=SURROUNDOCC_GRID.coarser(4), image_size=(32, 64), lidar_voxel_m=2.0,
+    volume_blocks=(0,),
+)
+try:
+    train(replace(
+        debug(), model=model, data=data, out=out, steps=1, epoch_steps=1, warmup_steps=1, sweeps=0,
+        augment=None, validation_frames=1, device="cpu", precision="fp32",
+        processes=None if processes == "None" else int(processes),
+    ))
+except ValueError as error:
+    sys.exit(str(error))
+print("one training of", torch.distributed.get_world_size())
+"""
+
+
 def start(program: Path, data: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, program, data, out],
@@ -99,3 +125,26 @@ def test_two_processes_train_as_one_with_twice_the_batches(
     assert distance(trained, expected) < 0.1 * distance(single, expected)
     moved = torch.load(out / "state.pt", weights_only=True)["step"]
     assert moved == STEPS
+
+
+def test_processes_that_torchrun_starts_are_one_training(box_town: Path, tmp_path: Path):
+    """Another number of processes than torchrun's is refused by both of them."""
+    program = tmp_path / "program.py"
+    program.write_text(UNDER_TORCHRUN)
+
+    def torchrun(processes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+            + [program, box_town, tmp_path / "out", processes],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    wrong = torchrun("3")
+    assert wrong.returncode != 0 and not (tmp_path / "out").exists()
+    assert "torchrun has started 2 processes on this machine, but --processes is 3" in wrong.stderr
+    done = torchrun("None")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("one training of 2") == 2

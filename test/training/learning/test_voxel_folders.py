@@ -137,6 +137,20 @@ def test_the_official_split_of_sequences(kitti: TrainConfig) -> None:
         split_frames(replace(kitti, split="train"))
 
 
+@pytest.mark.parametrize("split", ["val", "mine"])
+def test_a_split_that_validates_on_itself_is_refused(
+    split: str, box_town: Path, smallest: TrainConfig, kitti: TrainConfig, tmp_path: Path
+) -> None:
+    """SemanticKITTI's val, and a split of one's own in nuScenes whose name does not say train."""
+    config = kitti
+    if split == "mine":
+        root = Path(shutil.copytree(box_town, tmp_path / "town"))
+        (root / "v1.0-town" / "splits.json").write_text('{"mine": ["scene-box-0"]}')
+        config = replace(smallest, data=root)
+    with pytest.raises(ValueError, match=f"--split {split} validates on drives that it trains on"):
+        split_frames(replace(config, split=split))
+
+
 def test_a_memory_goes_through_the_labelled_scans_of_a_sequence(kitti: TrainConfig) -> None:
     """One clip is the whole sequence: 0.0 and 0.5 s, 10 m apart; a process of its own loads it."""
     model = replace(kitti.model, temporal=TemporalConfig())
@@ -160,6 +174,40 @@ def test_a_damaged_scan_is_replaced_by_the_nearest_of_its_sequence(kitti: TrainC
     with pytest.warns(UserWarning, match="1 keyframes so far"):
         instead = examples[0, 1]
     assert torch.equal(instead.labels, examples[0, 0].labels)
+
+
+@pytest.mark.parametrize("part", ["voxels/{}.label", "velodyne/{}.bin", "image_2/{}.png"])
+def test_a_damaged_scan_of_the_validation_is_left_out_and_counted(
+    kitti: TrainConfig, part: str
+) -> None:
+    """Two scans validate, 000000 and 000005; the picture, which is of the second, shows the other
+    one. The later of the two is damaged: the earlier is in nobody's history.
+    """
+    path = kitti.data / "sequences" / "08" / part.format("000005")
+    path.write_bytes(path.read_bytes()[:-3])
+    config = replace(kitti, validation_frames=2)
+    with pytest.raises(ValueError, match=path.name):
+        train(config)
+    going_on = replace(config, damaged="skip", out=kitti.out.with_name("going_on"))
+    with pytest.warns(UserWarning, match=r"sample 1 is left out: .*000005"):
+        checkpoint = train(going_on)
+    _, description = load_checkpoint(checkpoint)
+    validation = description["made_by"]["validation"]
+    assert (validation["frames"], validation["skipped"]) == (1, 1)
+    assert len(list((going_on.out / "pictures").iterdir())) == 1
+
+
+def test_training_images_that_are_all_damaged_end_the_training(kitti: TrainConfig) -> None:
+    for path in (kitti.data / "sequences" / "00" / "image_2").iterdir():
+        path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"00/image_2/00000[05]\.png"):
+        train(kitti)
+    going_on = replace(kitti, damaged="skip", out=kitti.out.with_name("going_on"))
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="no keyframe of 00 can be rea"):
+        train(going_on)
+    shutil.rmtree(kitti.data / "sequences" / "00" / "image_2")
+    with pytest.raises(FileNotFoundError, match="00/image_2 holds no images"):
+        split_frames(kitti)
 
 
 def test_scans_were_measured_where_the_car_was(kitti: TrainConfig) -> None:

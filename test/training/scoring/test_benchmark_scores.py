@@ -99,7 +99,7 @@ def test_ids_of_another_set_are_not_scored(keyframes: Path, tmp_path: Path):
         write_occ3d(path, labels, everywhere, everywhere)
         PredictionFiles(tmp_path, BENCHMARKS["occ3d"]).write(token, labels)
     config = EvaluateConfig(data=keyframes, benchmark="occ3d", predictions=tmp_path)
-    with pytest.raises(ValueError, match="another label set"):
+    with pytest.raises(ValueError, match=r"key0\.npz: prediction .*another label set"):
         evaluate(config)
 
 
