@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from occ_core.checkpoint import SHIPPED
 from occ_core.datasets.benchmark_data import (
+    SWEEP_PERIOD_S,
     BenchmarkName,
     check_images,
     chosen_scenes,
@@ -96,11 +97,15 @@ class EvaluateConfig:
     rendered: bool = True
     """Whether occupancy is also scored through cameras, which takes most of the time."""
     sweeps: int = 9
-    """How many LiDAR sweeps before the keyframe are joined to it."""
+    """How many LiDAR sweeps of nuScenes before the keyframe are joined to it; of another LiDAR, the
+    scans of the same time.
+    """
     device: str = "cpu"
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        if self.sweeps < 0:
+            raise ValueError(f"--sweeps must be 0 or more, got {self.sweeps}")
         if self.predictions is not None and self.write_predictions is not None:
             raise ValueError(
                 "--predictions reads files and --write-predictions writes them: give one"
@@ -167,7 +172,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if config.benchmark == "real" and (data / "sequences").is_dir():
         if config.scenes:
             raise ValueError("--benchmark real scores every sequence; leave out --scenes")
-        return score_labelled_scans(engine, data, config.pictures, damaged=config.damaged)
+        history_s = config.sweeps * SWEEP_PERIOD_S
+        return score_labelled_scans(
+            engine, data, config.pictures, damaged=config.damaged, history_s=history_s
+        )
     frames = NuScenesFrames(
         data, config.version, scenes, model.image_size, config.sweeps, model.grid
     )

@@ -36,18 +36,20 @@ def score_labelled_scans(
     pictures: Path | None = None,
     every: int = 2,
     damaged: Damaged = "stop",
+    history_s: float = 0.45,
 ) -> dict[str, Any]:
     """``LabelledPointScore`` over every ``every``-th scan of a SemanticKITTI folder.
 
     Args:
         pictures: folder for a picture of each scan and ``confusion.png``.
         damaged: see ``IntactItems``.
+        history_s: see ``SemanticKittiFrames``.
 
     Raises:
         FileNotFoundError, ValueError: see ``SemanticKittiFrames``.
     """
     grid = engine.model.config.grid
-    frames = SemanticKittiFrames(root, engine.model.config.image_size)
+    frames = SemanticKittiFrames(root, engine.model.config.image_size, history_s)
     if engine.model.config.camera:
         sequences = dict.fromkeys(frames.sequence(index) for index in range(len(frames)))
         check_image_folders(root / "sequences" / name / "image_2" for name in sequences)

@@ -25,7 +25,7 @@ from occ_core.voxel_grid import VoxelGrid
 BenchmarkName = Literal["surroundocc", "occ3d", "openoccupancy", "semantic_kitti", "kitti360"]
 BENCHMARK_NAMES: tuple[BenchmarkName, ...] = get_args(BenchmarkName)
 
-_SWEEP_PERIOD_S = 0.05
+SWEEP_PERIOD_S = 0.05
 """nuScenes' LiDAR turns 20 times a second; as many of its sweeps make a history in seconds."""
 
 
@@ -109,7 +109,7 @@ def open_benchmark(
         FileNotFoundError: the folder is not one of this benchmark; the text says what is missing.
         ValueError: the benchmark, the split or a drive is unknown, or a table is malformed.
     """
-    history_s = sweeps * _SWEEP_PERIOD_S
+    history_s = sweeps * SWEEP_PERIOD_S
     match name:
         case "semantic_kitti":
             return SemanticKittiOccupancy(root, image_size, split, history_s, drives)
@@ -156,7 +156,7 @@ def open_frames(
     """
     match name:
         case "semantic_kitti":
-            history_s = sweeps * _SWEEP_PERIOD_S
+            history_s = sweeps * SWEEP_PERIOD_S
             return SemanticKittiOccupancy(root, image_size, None, history_s, drives, grid, damaged)
         case "kitti360":
             return Kitti360Occupancy(root, image_size, None, drives, grid, damaged)

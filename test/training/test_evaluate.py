@@ -179,3 +179,19 @@ def test_preprocessing_without_true_sky_has_pictures_alone(box_town: Path, tmp_p
     assert evaluate(config) == {"frames": 6, "skipped": 0}
     with pytest.raises(ValueError, match="real has no true sky masks, .* by --pictures"):
         evaluate(replace(config, pictures=None))
+
+
+def test_scans_of_semantic_kitti_are_joined_over_the_time_of_the_sweeps(tmp_path, monkeypatch):
+    (tmp_path / "sequences").mkdir()
+    joined_s = []
+
+    def score(*_: object, history_s: float, **__: object) -> dict:
+        joined_s.append(history_s)
+        return {}
+
+    monkeypatch.setattr("training.evaluate.score_labelled_scans", score)
+    for sweeps in (0, 9):
+        evaluate(EvaluateConfig(data=tmp_path, benchmark="real", sweeps=sweeps))
+    assert joined_s == [0, pytest.approx(9 / 20)]  # nuScenes' LiDAR turns 20 times a second
+    with pytest.raises(ValueError, match="--sweeps must be 0 or more, got -1"):
+        EvaluateConfig(sweeps=-1)
