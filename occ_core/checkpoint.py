@@ -22,7 +22,7 @@ from occ_core.config import OccupancyConfig
 from occ_core.interface import VoxelModel
 from occ_core.volume_encoder import ResidualBlock
 
-SHIPPED = Path(__file__).parent / "checkpoints" / "infrared_streets.safetensors"
+SHIPPED = Path(__file__).parent / "checkpoints" / "falloff_streets.safetensors"
 """The small model that comes with the package, trained on generated towns."""
 
 

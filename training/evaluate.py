@@ -170,12 +170,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             f"'{model.grid_frame}'"
         )
     if config.benchmark == "real" and (data / "sequences").is_dir():
-        if config.scenes:
-            raise ValueError("--benchmark real scores every sequence; leave out --scenes")
-        history_s = config.sweeps * SWEEP_PERIOD_S
-        return score_labelled_scans(
-            engine, data, config.pictures, damaged=config.damaged, history_s=history_s
-        )
+        return _evaluate_scans(engine, config, data)
     frames = NuScenesFrames(
         data, config.version, scenes, model.image_size, config.sweeps, model.grid
     )
@@ -192,6 +187,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         config.pictures,
         rendered=config.rendered,
         damaged=config.damaged,
+    )
+
+
+def _evaluate_scans(engine: OccupancyEngine, config: EvaluateConfig, data: Path) -> dict[str, Any]:
+    """The scores of SemanticKITTI's labelled scans."""
+    if config.scenes:
+        raise ValueError("--benchmark real scores every sequence; leave out --scenes")
+    history_s = config.sweeps * SWEEP_PERIOD_S
+    return score_labelled_scans(
+        engine, data, config.pictures, damaged=config.damaged, history_s=history_s
     )
 
 

@@ -96,7 +96,8 @@ def test_ids_of_another_set_are_not_scored(keyframes: Path, tmp_path: Path):
     everywhere = np.ones(labels.shape, dtype=bool)
     for token in ("key0", "key3"):
         path = keyframes / "gts" / "scene-0061" / token / "labels.npz"
-        write_occ3d(path, labels, everywhere, everywhere)
+        # as ids of Occ3D, whose empty voxels are 17
+        write_occ3d(path, np.where(labels == 0, 17, labels), everywhere, everywhere)
         PredictionFiles(tmp_path, BENCHMARKS["occ3d"]).write(token, labels)
     config = EvaluateConfig(data=keyframes, benchmark="occ3d", predictions=tmp_path)
     with pytest.raises(ValueError, match=r"key0\.npz: prediction .*another label set"):
