@@ -102,6 +102,7 @@ setup(
         "docs": DOCS,
         "ray": ["ray"],  # training.make_labels on a cluster, by --engine ray
         "onnx": ["onnx", "onnxruntime", "onnxscript"],  # the dense parts of occ_export
+        "openvino": ["openvino"],  # a rival of these parts, for training.benchmark
         # spconv's CUDA build fills the same folders as its CPU build, so pip must put it over the
         # other afterwards:
         #   pip install --force-reinstall --no-deps spconv-cu120 cumm-cu120

@@ -182,7 +182,11 @@ def test_the_wheel_holds_what_a_robot_needs(wheel: zipfile.ZipFile, repository: 
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("occ_core", ()), (NAME, ("ros", "can")), ("training", ("ros", "train", "ray"))],
+    [
+        ("occ_core", ()),
+        (NAME, ("ros", "can")),
+        ("training", ("ros", "train", "ray", "onnx", "openvino")),
+    ],
 )
 def test_pip_brings_every_import(
     package: str, extras: tuple[str, ...], metadata: email.message.Message, repository: Path

@@ -22,6 +22,7 @@ from training.benchmarks.operators import model_cpu, neighbours, rasterize
 from training.benchmarks.rays import rayiou
 from training.benchmarks.readers import READERS
 from training.benchmarks.ros import markers, pointcloud, synchronizer
+from training.benchmarks.runtimes import image_encoder, volume_encoder
 from training.benchmarks.sensor_frames import loader, node_overhead
 from training.benchmarks.timing import describe_machine, medians_ms
 
@@ -39,6 +40,8 @@ BENCHMARKS: dict[str, Callable[[], AbstractContextManager[Benchmark]]] = {
     "splat": splat,
     "sampling": sampling,
     "gauss_render": gauss_render,
+    "image_encoder": image_encoder,
+    "volume_encoder": volume_encoder,
     **READERS,
 }
 

@@ -57,15 +57,20 @@ def export_onnx(model: OccupancyModel, cameras: int, folder: Path) -> list[Path]
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, (part, example) in onnx_parts(model, cameras).items():
-        files.append(folder / f"{name}.onnx")
-        torch.onnx.export(
-            part.eval(),
-            (example,),
-            files[-1],
-            dynamo=True,
-            external_data=False,
-            input_names=["input"],
-            output_names=["output"],
-            verbose=False,
-        )
+        files.append(onnx_file(part, example, folder / f"{name}.onnx"))
     return files
+
+
+def onnx_file(part: nn.Module, example: Tensor, file: Path) -> Path:
+    """Writes one part, see ``export_onnx``; returns the file."""
+    torch.onnx.export(
+        part.eval(),
+        (example,),
+        file,
+        dynamo=True,
+        external_data=False,
+        input_names=["input"],
+        output_names=["output"],
+        verbose=False,
+    )
+    return file
