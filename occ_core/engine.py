@@ -81,9 +81,9 @@ def checked_device(device: torch.device | str) -> torch.device:
         raise ValueError(f"device must be cpu, cuda or cuda:N, got '{device}'")
     count = torch.cuda.device_count()
     if int(number or 0) >= count:
+        cure = f"or one of cuda:0 to cuda:{count - 1}" if count else "or install a torch for CUDA"
         raise ValueError(
-            f"device is '{device}', but torch {torch.__version__} sees {count} CUDA devices; "
-            "choose the device cpu, or install a torch that is built for CUDA"
+            f"device is '{device}', but torch sees {count} CUDA devices; choose cpu, {cure}"
         )
     return torch.device(str(device))
 

@@ -349,7 +349,7 @@ def main() -> None:
         text = to_json(evaluate(config))
         if config.json is not None:
             write_atomically(config.json, text)
-    except (LookupError, OSError, RuntimeError, ValueError) as err:
+    except (OSError, RuntimeError, ValueError) as err:
         sys.exit(f"training.evaluate: {err}")
     print(text, end="")
 

@@ -139,6 +139,9 @@ def _check_settings(config: LabelConfig) -> None:
             earlier = json.loads(path.read_bytes())
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); choose another folder") from error
+        for name in ("data", "point_classes"):
+            if earlier.get(name) is not None:  # earlier versions wrote it as it was given
+                earlier[name] = _absolute(Path(earlier[name]))
         if earlier != settings:
             raise ValueError(
                 f"{config.out} holds labels made with other settings: {earlier}, now {settings}; "
@@ -156,7 +159,7 @@ def main() -> None:
     config = tyro.cli(LabelConfig, prog="training.make_labels", description=__doc__)
     try:
         counts = make_labels(config)
-    except (LookupError, OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f"training.make_labels: {error}")
     for layout, each in counts.items():
         seconds = max(each["seconds"], 1e-9)

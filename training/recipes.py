@@ -18,6 +18,7 @@ from occ_core.losses.gauss_render.loss import GaussRenderConfig
 from occ_core.prompts import LanguageConfig
 from occ_core.temporal import TemporalConfig
 from training.learning.augment import other_sensors
+from training.learning.augment_lidar import LidarAugmentConfig
 from training.learning.config import TrainConfig
 from training.learning.objective import LossWeights
 from training.learning.prompt_noise import LanguageTraining
@@ -218,6 +219,7 @@ def infrared_streets() -> TrainConfig:
     return replace(
         paved,
         model=replace(paved.model, intensity_ranks=True, volume_blocks=(1, 2, 3)),
+        augment=replace(paved.augment, lidar=LidarAugmentConfig(falloff=0.0)),
         data=Path("data/mixed_infrared"),
         out=Path("out/train/infrared_streets"),
         steps=4000,
@@ -237,6 +239,7 @@ def falloff_streets() -> TrainConfig:
         data=Path("data/mixed_falloff"),
         out=Path("out/train/falloff_streets"),
         steps=4500,
+        augment=other_sensors(),
         start_from=Path("training/checkpoints/infrared_streets.safetensors"),
     )
 

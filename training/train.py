@@ -332,7 +332,7 @@ def main() -> None:
     try:
         checkpoint = train(config, resume=resume)
         rank_zero_only(print)(f"trained: {checkpoint}")
-    except (LookupError, OSError, ValueError) as err:
+    except (OSError, ValueError) as err:
         sys.exit(f"training.train: {err}")
 
 

@@ -133,8 +133,8 @@ class KittiSequence:
         size = path.stat().st_size
         if size != 4 * points:
             raise ValueError(
-                f"{path} labels {size / 4:g} points, but its scan has {points} (a uint32 for each "
-                "point); extract both again"
+                f"{path} has {size} bytes, but its scan has {points} points, for each of which it "
+                "must have a uint32, 4 bytes; extract both again"
             )
         raw = np.fromfile(path, np.uint32).astype(np.uint16)  # the upper half numbers instances
         try:

@@ -47,13 +47,15 @@ def test_a_device_is_the_cpu_or_one_that_torch_sees(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for name in ("cpu", "cuda", "cuda:0", "cuda:1"):
         assert checked_device(name) == checked_device(torch.device(name)) == torch.device(name)
-    with pytest.raises(ValueError, match="device is 'cuda:2', but torch .* sees 2 CUDA devices"):
+    with pytest.raises(
+        ValueError, match="'cuda:2', but torch .* 2 CUDA devices; .* cuda:0 to cuda:1"
+    ):
         checked_device("cuda:2")
     for name in ("foo", "", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "cudas", "meta", "CPU"):
         with pytest.raises(ValueError, match=f"must be cpu, cuda or cuda:N, got '{name}'"):
             checked_device(name)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(ValueError, match="sees 0 CUDA devices; choose the device cpu"):
+    with pytest.raises(ValueError, match="sees 0 CUDA devices; choose cpu, or install"):
         OccupancyEngine(build_model(debug()), "cuda")
 
 

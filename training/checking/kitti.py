@@ -59,6 +59,8 @@ def check_semantic_kitti(root: Path, report: FolderReport, opened: int) -> None:
     chosen = [labelled[index] for index in evenly(len(labelled), opened)]
     if len(chosen) < len(labelled):
         scans = _scans_of(chosen, sequences)
+    elif not labelled:
+        scans = [scans[index] for index in evenly(len(scans), opened)]
     report.contents.append(
         f"scans whose voxels were opened: {len(chosen)}, scans and images: {len(scans)}"
     )

@@ -83,7 +83,7 @@ def test_a_missing_image_masks_the_camera(kitti: Path) -> None:
     [
         ("velodyne/000000.bin", b"\0" * 20, "multiple of 16"),
         ("velodyne/000000.bin", b"", "multiple of 16"),
-        ("labels/000000.label", b"\0" * 4, "labels 1 points, but its scan has 2"),
+        ("labels/000000.label", b"\0" * 4, "has 4 bytes, but its scan has 2 points"),
     ],
 )
 def test_damaged_files_are_named(kitti: Path, name: str, content: bytes, message: str) -> None:

@@ -223,6 +223,14 @@ def test_a_test_sequence_without_labels_has_no_faults(tmp_path: Path) -> None:
     assert "sequences: 1, scans: 2, with voxels: 1" in report.contents
 
 
+def test_without_labels_as_many_scans_are_opened_as_asked(tmp_path: Path) -> None:
+    semantic_kitti(tmp_path)
+    shutil.rmtree(tmp_path / "sequences" / "08" / "voxels")
+    for opened, scans in ((1, 1), (0, 2), (50, 2)):
+        contents = check_data(CheckConfig(tmp_path, open=opened)).contents
+        assert f"scans whose voxels were opened: 0, scans and images: {scans}" in contents
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_of_kitti_is_named_with_its_cure(name: str, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()

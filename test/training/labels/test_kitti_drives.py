@@ -60,7 +60,7 @@ def test_a_truncated_label_file_is_named(tmp_path: Path) -> None:
     folder = write_sequence(tmp_path)
     path = folder / "labels" / "000003.label"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(ValueError, match=r"000003\.label labels \d+ points, but its scan has"):
+    with pytest.raises(ValueError, match=r"000003\.label has \d+ bytes, but its scan has"):
         kitti_drives(tmp_path)["00/000000"]()
 
 

@@ -123,6 +123,11 @@ def test_the_same_data_by_a_relative_path_are_the_same_settings(
     monkeypatch.chdir(config.data.parent)
     again = make_labels(replace(config, data=Path(config.data.name), layouts=("surroundocc",)))
     assert again["surroundocc"]["drives"] == 0
+    # as earlier versions wrote it
+    path = config.out / ".parts" / "settings.json"
+    earlier = json.loads(path.read_bytes())
+    path.write_text(json.dumps(earlier | {"data": config.data.name}))
+    assert make_labels(replace(config, layouts=("surroundocc",)))["surroundocc"]["drives"] == 0
 
 
 def test_settings_that_gave_no_labels_bind_nobody(box_town: Path, tmp_path: Path) -> None:
