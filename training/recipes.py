@@ -219,7 +219,7 @@ def infrared_streets() -> TrainConfig:
     return replace(
         paved,
         model=replace(paved.model, intensity_ranks=True, volume_blocks=(1, 2, 3)),
-        augment=replace(paved.augment, lidar=LidarAugmentConfig(falloff=0.0)),
+        augment=replace(other_sensors(), lidar=LidarAugmentConfig(falloff=0.0)),
         data=Path("data/mixed_infrared"),
         out=Path("out/train/infrared_streets"),
         steps=4000,

@@ -65,7 +65,8 @@ def attend(
     added = attention.attend(
         rows.index_select(0, index), prompts.embeddings[0].index_select(0, allowed)
     )
-    refined = rows.index_add(0, index, added.to(rows.dtype))
+    # in float32, since AOTInductor cannot call ``index_add`` of bfloat16
+    refined = rows.float().index_add(0, index, added.float()).to(rows.dtype)
     return refined.view(*occupied.shape, -1).permute(0, 4, 1, 2, 3)
 
 

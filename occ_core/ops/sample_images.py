@@ -57,6 +57,6 @@ def sample_images(
     inside = ((cell > -0.5) & (cell < cell.new_tensor([height, width]) - 0.5)).all(dim=-1)
     seen = inside & (in_camera[..., 2] > NEAREST_M) & (point_sample == sample[:, None])
     camera, point = seen.nonzero(as_tuple=True)  # [S]
-    found = interpolate(features, cell[camera, point], camera)  # [S, C]
-    total = features.new_zeros(points.shape[0], features.shape[1]).index_add(0, point, found)
-    return total / seen.sum(dim=0).clamp(min=1)[:, None].to(total.dtype)
+    found = interpolate(features, cell[camera, point], camera).float()  # [S, C]
+    total = found.new_zeros(points.shape[0], features.shape[1]).index_add(0, point, found)
+    return (total / seen.sum(dim=0).clamp(min=1)[:, None]).to(features.dtype)

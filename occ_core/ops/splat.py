@@ -57,6 +57,7 @@ def splat(
     image, bin_, row, column = inside.nonzero(as_tuple=True)
     index = index[image, bin_, row, column]  # [P, 3]
     voxel = linear_index(torch.cat([sample[image, None], index], dim=1), grid.shape)  # [P]
-    lifted = context.permute(0, 2, 3, 1)[image, row, column]  # [P, C]
-    weighted = lifted * weight[image, bin_, row, column][:, None].to(lifted.dtype)
+    # added in float32, as by the kernel; AOTInductor cannot call ``index_add`` of bfloat16
+    lifted = context.permute(0, 2, 3, 1)[image, row, column].float()  # [P, C]
+    weighted = lifted * weight[image, bin_, row, column][:, None].float()
     return lifted.new_zeros(voxels, lifted.shape[1]).index_add(0, voxel, weighted)
