@@ -49,6 +49,10 @@ _DOWNLOAD = (
 )
 
 
+ONE_DOWNLOAD = "take all tables from one download"
+"""What mends tables that do not fit one another, for the texts of errors."""
+
+
 class TableLookupError(LookupError, ValueError):
     """A table lacks a record to which another table refers."""
 
@@ -118,7 +122,7 @@ class Table:
         except KeyError:
             raise TableLookupError(
                 f"{self.path} has no record with token {token!r}, to which another table of the "
-                "folder refers; take all tables from one download"
+                f"folder refers; {ONE_DOWNLOAD}"
             ) from None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from occ_core.datasets import nuscenes_values as values
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, NUSCENES_LIDAR
-from occ_core.datasets.nuscenes_tables import Record, Table
+from occ_core.datasets.nuscenes_tables import ONE_DOWNLOAD, Record, Table
 from occ_core.taxonomy import LIDARSEG_CATEGORIES
 from training.checking.report import FolderReport
 from training.checking.times import check_times
@@ -57,7 +57,6 @@ _REFERENCES = (
     ("sample_annotation", "sample_token", "sample"),
     ("sample_annotation", "instance_token", "instance"),
 )
-_SAME = "take all tables from one download"
 
 
 def check_tables(folder: Path, report: FolderReport) -> bool:
@@ -105,7 +104,7 @@ def _check_references(table: Table, field: str, target: Table, report: FolderRep
             "reference",
             f"{table.path}: {field} of {len(lost)} of {len(table.records)} records, such as "
             f"{lost[0]['token']!r}, is a token that {target.path} lacks, such as "
-            f"{lost[0][field]!r}; {_SAME}",
+            f"{lost[0][field]!r}; {ONE_DOWNLOAD}",
         )
 
 
@@ -115,10 +114,11 @@ def _check_tokens(table: Table, report: FolderReport) -> None:
     if twice:
         report.fault(
             "token",
-            f"{table.path} has {len(twice)} tokens more than once, such as {twice[0]!r}; {_SAME}",
+            f"{table.path} has {len(twice)} tokens more than once, such as {twice[0]!r}; "
+            f"{ONE_DOWNLOAD}",
         )
     if not table.records and table.path.stem in ("scene", "sample", "sample_data"):
-        report.fault("empty", f"{table.path} has no records; {_SAME}")
+        report.fault("empty", f"{table.path} has no records; {ONE_DOWNLOAD}")
 
 
 def _check_channels(tables: dict[str, Table], report: FolderReport) -> None:

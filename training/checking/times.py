@@ -9,7 +9,7 @@ import numpy as np
 
 from occ_core.datasets import nuscenes_values as values
 from occ_core.datasets.nuscenes import NUSCENES_CAMERAS, NUSCENES_LIDAR
-from occ_core.datasets.nuscenes_tables import Record, Table
+from occ_core.datasets.nuscenes_tables import ONE_DOWNLOAD, Record, Table
 from training.checking.report import FolderReport
 
 _USED = {NUSCENES_LIDAR, *NUSCENES_CAMERAS}
@@ -17,7 +17,6 @@ _MAX_APART_NS = 250_000_000
 """Keyframes are 0.5 s apart: what is further away belongs to another one."""
 _PERIOD_NS = (1_000_000, 10_000_000_000)
 """Between these, sweeps may follow one another; nuScenes' do so by 50 ms."""
-_SAME = "take all tables from one download"
 
 
 def check_times(tables: dict[str, Table], report: FolderReport) -> None:
@@ -49,7 +48,7 @@ def check_times(tables: dict[str, Table], report: FolderReport) -> None:
             "stamps",
             f"{recordings.path}: the timestamps of {len(apart)} keyframes' recordings, such as "
             f"{apart[0]!r}, are more than 0.25 s from their sample's in {samples.path.name}; "
-            f"{_SAME}",
+            f"{ONE_DOWNLOAD}",
         )
     without = [sample["token"] for sample in samples.records if sample["token"] not in with_lidar]
     if without:
@@ -57,7 +56,7 @@ def check_times(tables: dict[str, Table], report: FolderReport) -> None:
             "sample",
             f"{samples.path}: {len(without)} of {len(samples.records)} samples, such as "
             f"{without[0]!r}, have no {NUSCENES_LIDAR} record with is_key_frame true in "
-            f"{recordings.path.name}; {_SAME}",
+            f"{recordings.path.name}; {ONE_DOWNLOAD}",
         )
     for name in ("sample", "sample_data", "sample_annotation"):
         _check_order(tables, name, report)
@@ -107,5 +106,5 @@ def _check_order(tables: dict[str, Table], name: str, report: FolderReport) -> N
         report.fault(
             "order",
             f"{table.path}: prev or next of {len(wrong)} records, such as {wrong[0]!r}, do not "
-            f"follow their timestamps; {_SAME}",
+            f"follow their timestamps; {ONE_DOWNLOAD}",
         )
