@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from occ_core.ops.norm import GroupNorm
 from occ_core.volume_encoder import Pointwise, convolution
 
 
@@ -32,9 +33,7 @@ class AddFusion(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.reduce = nn.Sequential(
-            Pointwise(channels, channels, bias=False),
-            nn.GroupNorm(8, channels),
-            nn.ReLU(inplace=True),
+            Pointwise(channels, channels, bias=False), GroupNorm(8, channels), nn.ReLU(inplace=True)
         )
 
     def forward(
@@ -52,7 +51,7 @@ class ConcatFusion(nn.Module):
         super().__init__()
         self.reduce = nn.Sequential(
             Pointwise(2 * channels, channels, bias=False),
-            nn.GroupNorm(8, channels),
+            GroupNorm(8, channels),
             nn.ReLU(inplace=True),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from occ_core.backbones.efficientnet_lite import ConvNorm, EfficientNetLite
+from occ_core.backbones.image_context import ImageContext, ImageContextConfig
 
 if TYPE_CHECKING:
     from occ_core.backbones.resnet import ResNet
@@ -36,6 +38,10 @@ class ImageEncoderConfig:
     """Channels of the feature map."""
     stride: Literal[8, 16] = 16
     """Pixels of the image per cell of the feature map, along each axis."""
+    context: ImageContextConfig | None = None
+    """Residual blocks at the coarse levels, and a width of their own for all of the FPN; None: the
+    FPN is as wide as the feature map and has no blocks.
+    """
 
 
 class ImageEncoder(nn.Module):
@@ -57,11 +63,13 @@ class ImageEncoder(nn.Module):
         self.config = config
         channels = self.backbone.channels
         self.strides = tuple(stride for stride in channels if stride >= config.stride)
+        width = config.out_channels if config.context is None else config.context.channels
         self.lateral = nn.ModuleList(
-            nn.Conv2d(channels[stride], config.out_channels, 1) for stride in self.strides
+            nn.Conv2d(channels[stride], width, 1) for stride in self.strides
         )
+        self.context = nn.Identity() if config.context is None else ImageContext(config.context)
         self.out = nn.Sequential(
-            nn.Conv2d(config.out_channels, config.out_channels, 3, padding=1, bias=False),
+            nn.Conv2d(width, config.out_channels, 3, padding=1, bias=False),
             nn.GroupNorm(8, config.out_channels),
             nn.ReLU(inplace=True),
         )
@@ -88,18 +96,26 @@ class ImageEncoder(nn.Module):
         """The feature map of each image."""
         if not len(images):
             return self.empty_map(images, self.config.stride)
-        return self.out(self.pyramid(images)[0])
+        return self.feature_map(self.backbone.stages(images))
+
+    def feature_map(
+        self, stages: Mapping[int, Float[Tensor, "image _ _ _"]]
+    ) -> Float[Tensor, "image channel h w"]:
+        """The feature map of each image, given the backbone's maps by stride."""
+        merged: Tensor = self.out(self.pyramid(stages)[0])
+        return merged
 
     def pyramid(
-        self, images: UInt8[Tensor, "image 3 height width"]
+        self, stages: Mapping[int, Float[Tensor, "image _ _ _"]]
     ) -> list[Float[Tensor, "image channel _ _"]]:
         """The levels of the FPN before its last convolution, finest first."""
-        stages = self.backbone.stages(images)
         levels: list[Tensor] = []
         for lateral, stride in zip(reversed(self.lateral), reversed(self.strides), strict=True):
             level = lateral(stages[stride])
             if levels:
                 level = level + F.interpolate(levels[0], size=level.shape[-2:], mode="nearest")
+            else:
+                level = self.context(level)
             levels.insert(0, level)
         return levels
 
@@ -138,7 +154,7 @@ class ImagePyramid(ImageEncoder):
         """One feature map per level, finest first."""
         if not len(images):
             return [self.empty_map(images, 8 * 2**level) for level in range(self.count)]
-        merged = self.pyramid(images)
+        merged = self.pyramid(self.backbone.stages(images))
         maps = [out(level) for out, level in zip((self.out, *self.outs), merged, strict=False)]
         while len(maps) < self.count:
             maps.append(F.max_pool2d(maps[-1], 1, stride=2))

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from occ_core.ops.depthwise import Depthwise
 from occ_core.ops.interpolate import interpolate, pool
 from occ_core.types import Frame, TemporalMemory, TemporalState
 from occ_core.volume_encoder import Pointwise
@@ -96,10 +97,7 @@ class ConvLSTM(nn.Module):
         both = 2 * channels
         self.gates: nn.Module = nn.Conv3d(both, 4 * channels, 3, padding=1)
         if factorised:
-            self.gates = nn.Sequential(
-                nn.Conv3d(both, both, 3, padding=1, groups=both, bias=False),
-                Pointwise(both, 4 * channels),
-            )
+            self.gates = nn.Sequential(Depthwise(both), Pointwise(both, 4 * channels))
 
     def forward(
         self,

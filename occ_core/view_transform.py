@@ -104,10 +104,7 @@ class ViewTransform(nn.Module):
             sample: sample of the batch that each image belongs to.
         """
         h, w = features.shape[-2:]
-        focal_and_centre = intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]]  # [K, 4], in pixels
-        lens = focal_and_centre * (1.0 / (self.stride * w))  # in image widths
-        scale = torch.sigmoid(self.camera(lens))[:, :, None, None]
-        depth_logits = self.depth(features * scale)  # [K, D, h, w]
+        depth_logits = self.depth_logits(features, intrinsics)
         context = self.context(features)  # [K, C, h, w]
         if self.normalised:
             context = torch.cat([context, torch.ones_like(context[:, :1])], dim=1)
@@ -125,6 +122,16 @@ class ViewTransform(nn.Module):
             volume = mean_and_mass(volume)
         volume = volume.view(batch_size, *self.grid.shape, self.out_channels)
         return volume.permute(0, 4, 1, 2, 3), depth_logits
+
+    def depth_logits(
+        self, features: Float[Tensor, "image channel h w"], intrinsics: Float[Tensor, "image 3 3"]
+    ) -> Float[Tensor, "image bin h w"]:
+        """Logits of the depth bins of each cell."""
+        focal_and_centre = intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]]  # [K, 4], in pixels
+        lens = focal_and_centre * (1.0 / (self.stride * features.shape[-1]))  # in image widths
+        scale = torch.sigmoid(self.camera(lens))[:, :, None, None]
+        logits: Tensor = self.depth(features * scale)
+        return logits
 
     def sampler(
         self,

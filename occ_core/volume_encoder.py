@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from occ_core.ops.norm import GroupNorm
+
 
 class Pointwise(nn.Conv3d):
     """A 1x1x1 convolution as a matrix product over channels-last memory; torch's own convolution
@@ -87,7 +89,7 @@ def convolution(
         factorised: 3x3x1 and then 1x1x3 instead, at less than half the work, of a volume whose
             axes are in the order z, x, y.
     """
-    norm = nn.GroupNorm(8, out_channels)
+    norm = GroupNorm(8, out_channels)
     if not factorised:
         whole = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         return nn.Sequential(whole, norm)
@@ -119,7 +121,7 @@ class ResidualBlock(nn.Module):
     def start_as_identity(self) -> None:
         """Silences the convolutions, so that training starts from the shortcut alone."""
         norm = self.second[-1]
-        assert isinstance(norm, nn.GroupNorm)
+        assert isinstance(norm, GroupNorm)
         nn.init.zeros_(norm.weight)
 
     def forward(self, volume: Float[Tensor, "batch c *size"]) -> Float[Tensor, "batch c2 *size2"]:

@@ -85,7 +85,7 @@ FLOORS = {
         "virtual_views demo recipes",
         "results.code_tables evaluate check_data ablation_tables yardsticks point_probe "
         "sensor_worth realism",
-        "ship train benchmarks report",
+        "ship train pretrain_images benchmarks report",
         "benchmark soak gpu",
         "measure_ros ablate efficiency profile gpu_check plan",
         "cost_curves",

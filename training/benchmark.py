@@ -25,6 +25,7 @@ from training.benchmarks.ros import markers, pointcloud, synchronizer
 from training.benchmarks.runtimes import image_encoder, volume_encoder
 from training.benchmarks.sensor_frames import loader, node_overhead
 from training.benchmarks.timing import describe_machine, medians_ms
+from training.benchmarks.volume_layers import depthwise, group_norm
 
 BENCHMARKS: dict[str, Callable[[], AbstractContextManager[Benchmark]]] = {
     "loader": loader,
@@ -39,6 +40,8 @@ BENCHMARKS: dict[str, Callable[[], AbstractContextManager[Benchmark]]] = {
     "voxelise": voxelise,
     "splat": splat,
     "sampling": sampling,
+    "depthwise": depthwise,
+    "group_norm": group_norm,
     "gauss_render": gauss_render,
     "image_encoder": image_encoder,
     "volume_encoder": volume_encoder,

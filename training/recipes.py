@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.backbones.image_context import ImageContextConfig
 from occ_core.config import debug as debug_model
 from occ_core.config import nano as nano_model
 from occ_core.config import tiny as tiny_model
@@ -244,6 +245,21 @@ def falloff_streets() -> TrainConfig:
     )
 
 
+def image_context_streets() -> TrainConfig:
+    """``falloff_streets``, trained further with an image branch that sees what surrounds each cell
+    and was taught alone first.
+    """
+    falloff = falloff_streets()
+    encoder = replace(falloff.model.image_encoder, context=ImageContextConfig())
+    return replace(
+        falloff,
+        model=replace(falloff.model, image_encoder=encoder),
+        out=Path("out/train/image_context_streets"),
+        steps=4500,
+        start_from=Path("out/pretrained/image_context_streets.safetensors"),
+    )
+
+
 def tacocc_town() -> TrainConfig:
     """TACOcc's fuser and memory alone, from the same weights as ``context_town``."""
     town = context_town()
@@ -326,6 +342,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     paved_streets,
     infrared_streets,
     falloff_streets,
+    image_context_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,

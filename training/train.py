@@ -23,8 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from occ_core.build import build_model
-from occ_core.checkpoint import save_checkpoint, start_from
+from occ_core.checkpoint import save_checkpoint
 from occ_core.datasets.samples import LabelledFrames
 from occ_core.engine import OccupancyEngine, best_device, bf16_is_fast, checked_device
 from occ_core.files import check_target
@@ -41,8 +40,9 @@ from training.learning.examples import count_voxels
 from training.learning.label_set_option import label_set_option
 from training.learning.loader import load_clips, split_frames
 from training.learning.passthrough import FabricPassthrough
-from training.learning.pretrained import load_backbone, parameter_groups
+from training.learning.pretrained import initial_model, parameter_groups
 from training.learning.processes import MeanGradientStrategy, started_by_torchrun
+from training.learning.schedule import warmup_cosine
 from training.learning.state import TrainingState
 from training.learning.step import StepResult, StepSetup, optimise
 from training.learning.text_encoder import text_encoder, trainable_state
@@ -186,11 +186,7 @@ def _gauss_render(config: TrainConfig) -> GaussRenderLoss | None:
 def _initial_state(config: TrainConfig, fabric: Fabric) -> tuple[TrainingState, nn.Module]:
     """The state before the first step, and its model as wrapped by Fabric."""
     torch.manual_seed(config.seed)
-    model = build_model(config.model)
-    if config.backbone_weights is not None:
-        load_backbone(model, config.backbone_weights)
-    if config.start_from is not None:
-        start_from(model, config.start_from, config.start_without)
+    model = initial_model(config)
     encoder = None if config.language is None else text_encoder(config.language.clip)
     if encoder is not None:
         model.prompts.fill(encoder(list(all_prompts(config.model.labels))).detach())
@@ -211,7 +207,9 @@ def _initial_state(config: TrainConfig, fabric: Fabric) -> tuple[TrainingState, 
         parameter_groups(model, others, config.learning_rate, config.backbone_rate),
         weight_decay=config.weight_decay,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_warmup_cosine, config))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, partial(warmup_cosine, warmup_steps=config.warmup_steps, steps=config.steps)
+    )
     trained_encoder = encoder if trainable_state(encoder) else None
     wrapped, optimiser = fabric.setup(
         FabricPassthrough(model, renderer, trained_encoder, gauss_render), optimiser
@@ -232,14 +230,6 @@ def _update_average(
             mean.lerp_(value, 1 - decay)
         else:
             mean.copy_(value)
-
-
-def _warmup_cosine(config: TrainConfig, step: int) -> float:
-    """Factor on the learning rate: linear warm-up, then half a cosine down to 1 %."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
 
 
 def _log(

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from occ_core.backbones.image_context import ImageContextConfig
 from occ_core.image_encoder import ImageEncoder, ImageEncoderConfig, ImagePyramid, NoImageEncoder
 
 
@@ -47,6 +50,21 @@ def test_a_pyramid_halves_the_resolution_from_level_to_level(images: int):
 def test_a_pyramid_needs_stride_8_and_a_level():
     with pytest.raises(ValueError, match="stride 8 and at least one level, got 8 and 0"):
         ImagePyramid(SMALL, 0)
+
+
+def test_context_widens_the_levels_but_not_the_map():
+    """Levels of 24 channels at strides 8, 16, 32, and a map of 16; folded, it is the same."""
+    torch.manual_seed(0)
+    context = ImageContextConfig(channels=24, blocks=1, coarser_blocks=1)
+    encoder = ImageEncoder(replace(SMALL, context=context)).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    with torch.inference_mode():
+        levels = encoder.pyramid(encoder.backbone.stages(images))
+        expected = encoder(images)
+        encoder.fold()
+        torch.testing.assert_close(encoder(images), expected, atol=1e-4, rtol=1e-4)
+    assert [level.shape[1] for level in levels] == [24, 24, 24]
+    assert expected.shape == (2, 16, 8, 12)
 
 
 def test_without_cameras_features_have_no_channels():

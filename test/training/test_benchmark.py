@@ -12,6 +12,7 @@ from training.benchmarks.definition import Benchmark
 FAST = (
     *("markers", "pointcloud", "synchronizer", "model_cpu", "voxelise", "splat", "sampling"),
     *("read_semantic_kitti", "read_kitti360", "image_encoder", "volume_encoder"),
+    *("depthwise", "group_norm"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Pretrained image backbones: their weights, and the learning rate that keeps them."""
+"""Trained weights that a training starts from, and the learning rate that keeps a backbone's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,25 @@ from torch import nn
 
 from occ_core.backbones.efficientnet_lite import EfficientNetLite
 from occ_core.backbones.resnet import ResNet
+from occ_core.build import build_model
+from occ_core.checkpoint import start_from
 from occ_core.image_encoder import ImageEncoder
 from occ_core.interface import VoxelModel
+from training.learning.config import TrainConfig
+
+
+def initial_model(config: TrainConfig) -> VoxelModel:
+    """The model of a recipe before its first step, with the weights that it starts from.
+
+    Raises:
+        ValueError: see ``load_backbone`` and ``start_from``, as for the other errors.
+    """
+    model = build_model(config.model)
+    if config.backbone_weights is not None:
+        load_backbone(model, config.backbone_weights)
+    if config.start_from is not None:
+        start_from(model, config.start_from, config.start_without)
+    return model
 
 
 def load_backbone(model: VoxelModel, weights: Path | Literal["imagenet"]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from occ_core.backbones.image_context import ImageContextConfig
 from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint
 from occ_core.config import debug
@@ -26,8 +27,10 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     so that parts which start without influence have some.
     """
     torch.manual_seed(0)
+    shape = debug()
     config = replace(
-        debug(),
+        shape,
+        image_encoder=replace(shape.image_encoder, context=ImageContextConfig(channels=16)),
         language=LanguageConfig(width=8),
         temporal=TemporalConfig(stride=2),
         image_classes=True,

@@ -10,12 +10,14 @@ import torch
 from torch.utils import cpp_extension
 
 from occ_core.checkpoint import SHIPPED, load_checkpoint
+from occ_core.config import OccupancyConfig
 from occ_core.engine import AnswerError, OccupancyEngine
 from occ_core.export.command import ExportConfig, export
 from occ_core.export.compare import MAX_DIFFERING, compare
 from occ_core.export.engine import ExportedEngine
 from occ_core.export.package import ExportedModel, ExportedModelError
 from occ_core.export.step import ExportError
+from occ_core.image_encoder import ImageEncoderConfig
 
 FEW = 1e-3
 """Fraction of voxels that may differ, see test_export_step.py."""
@@ -42,9 +44,13 @@ def compiled(small_checkpoint, occ_export, tmp_path_factory) -> Path:
 def test_the_exported_model_has_all_options_of_the_shipped_one(small_checkpoint):
     """Else it shows nothing of whether that one can be exported."""
     small, shipped = (load_checkpoint(path)[0].config for path in (small_checkpoint, SHIPPED))
-    options = [each.name for each in fields(shipped) if getattr(shipped, each.name) is not None]
-    off = [name for name in options if getattr(small, name) in (None, False)]
-    assert [name for name in off if getattr(shipped, name) is not False] == []
+    off = _off(small) | _off(small.image_encoder)
+    assert off - _off(shipped) - _off(shipped.image_encoder) - {"backbone"} == set()
+
+
+def _off(config: OccupancyConfig | ImageEncoderConfig) -> set[str]:
+    """Names of the options that are not switched on."""
+    return {each.name for each in fields(config) if getattr(config, each.name) in (None, False)}
 
 
 def test_a_graph_answers_as_the_model(graph, small_checkpoint, drive):
