@@ -22,7 +22,7 @@ from occ_core.config import OccupancyConfig
 from occ_core.interface import VoxelModel
 from occ_core.volume_encoder import ResidualBlock
 
-SHIPPED = Path(__file__).parent / "checkpoints" / "falloff_streets.safetensors"
+SHIPPED = Path(__file__).parent / "checkpoints" / "image_context_streets.safetensors"
 """The small model that comes with the package, trained on generated towns."""
 
 
@@ -117,7 +117,7 @@ def start_from(model: VoxelModel, path: Path | str, without: Sequence[str] = ())
 
     Args:
         without: parts of the trained model that are not taken over, such as ``image_encoder`` where
-            the new one is another.
+            the new one is another, or parts of these, such as ``head.filter``.
 
     Returns:
         The names of the weights that stay as they were initialised.
@@ -128,7 +128,8 @@ def start_from(model: VoxelModel, path: Path | str, without: Sequence[str] = ())
     """
     trained, _ = load_checkpoint(path)
     parts = [name for name, _ in trained.named_children()]
-    unknown = [name for name in without if name not in parts]
+    modules = {name for name, _ in trained.named_modules() if name}
+    unknown = [name for name in without if name not in modules]
     if unknown:
         raise CheckpointError(
             f"the model in '{path}' has no part named '{unknown[0]}' to leave out; its parts are "
@@ -137,7 +138,7 @@ def start_from(model: VoxelModel, path: Path | str, without: Sequence[str] = ())
     weights = {
         name: weight
         for name, weight in trained.state_dict().items()
-        if name.split(".")[0] not in without
+        if not name.startswith(tuple(f"{part}." for part in without))
     }
     new = model.state_dict()
     for name in _GROWING:

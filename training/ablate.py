@@ -2,7 +2,8 @@
 ``python -m training.ablate tacocc [--seeds 1 2 3]``.
 
 Every row is trained at the size ``nano`` on the same data with the same seeds, then scored on towns
-that no training has seen. Stop at any time; the same command continues. Whatever
+that no training has seen; the rows of ``streets`` start from trained weights of the shipped model's
+size. Stop at any time; the same command continues. Whatever
 ``docs/results/<table>.json`` holds is not trained again, on whichever machine it was trained; to
 repeat everything, choose another ``--results`` and another ``--out``.
 """
@@ -23,19 +24,21 @@ import torch
 import tyro
 
 from occ_core.build import build_model
+from occ_core.checkpoint import checkpoint_id
 from occ_core.datasets.frames import NuScenesFrames
 from occ_core.engine import OccupancyEngine
 from occ_core.files import write_atomically
 from occ_core.ops.allocator import keep_freed_memory
 from occ_core.types import Frame, TemporalMemory
-from training.ablation_tables import TABLES, Row
+from training.ablation_tables import STREETS, TABLES, Row
 from training.benchmarks.timing import describe_machine, medians_ms
 from training.evaluate import EvaluateConfig, evaluate
 from training.learning.config import TrainConfig
 from training.learning.prompt_noise import LanguageTraining
-from training.recipes import FORGET, nano_town
+from training.recipes import FORGET, bench_streets, nano_town
 from training.results.ablation_table import AblationTable, TableRow, format_table
 from training.results.fingerprint import fingerprint, stored_fingerprint
+from training.scoring.drive_metrics import drive_metrics
 from training.train import train
 
 SMALL = ("pedestrian", "traffic_cone", "bicycle", "motorcycle")
@@ -51,7 +54,9 @@ class AblateConfig:
     test: Path = Path("data/town_test")
     """Towns to score on."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """Seeds of the weights, the order and the augmentation, the same for every row."""
+    """Seeds of the weights, the order and the augmentation, the same for every row; those of a null
+    row are higher.
+    """
     steps: int = 800
     """Steps of two keyframes each; some rows take several times as many."""
     rows: tuple[str, ...] = ()
@@ -127,6 +132,8 @@ def load_table(config: AblateConfig) -> AblationTable:
         "data": f"generated towns, trained on '{config.data}', scored on '{config.test}'",
         "test": str(config.test),
     }
+    if config.table == STREETS and (start := _start()).exists():
+        header["start"] = checkpoint_id(start)
     table = AblationTable.load(config.results / f"{config.table}.json", heads, header)
     for row in rows:
         for seed in config.seeds:
@@ -138,15 +145,21 @@ def load_table(config: AblateConfig) -> AblationTable:
 
 def recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
     """The training of one row with one seed."""
-    nano = nano_town()
-    model, steps = row.model_config(nano.model), config.steps * row.steps_factor
+    first = _first(config)
+    model, steps = row.model_config(first.model), config.steps * row.steps_factor
+    augment = first.augment
+    if row.blind:
+        if augment is None:
+            raise ValueError(f"row '{row.name}' needs an augmentation, which masks the cameras")
+        augment = replace(augment, drop_all_cameras=1.0)
     return replace(
-        nano,
+        first,
         model=model,
         rendering=row.rendering,
         gauss_render=row.gauss_render,
         gauss_render_from=row.gauss_render_from if row.gauss_render is not None else None,
-        losses=replace(nano.losses, daga=row.daga, conet_labels=row.conet_labels),
+        augment=augment,
+        losses=replace(first.losses, daga=row.daga, conet_labels=row.conet_labels),
         by_drive=row.by_drive,
         language=LanguageTraining() if model.language is not None else None,
         data=config.data,
@@ -156,14 +169,27 @@ def recipe(row: Row, seed: int, config: AblateConfig) -> TrainConfig:
         batch_size=2,
         clip=1,  # with a memory too, a step takes two keyframes of two drives
         forget=FORGET if model.temporal is not None else None,
-        seed=seed,
+        seed=seed + row.seed_offset,
         device="cpu",  # deterministic: other orders of summation would hide small gains
     )
 
 
+def _first(config: AblateConfig) -> TrainConfig:
+    """What all trainings of a table have in common."""
+    if config.table != STREETS:
+        return nano_town()
+    return replace(bench_streets(), processes=None, start_from=_start(), start_without=())
+
+
+def _start() -> Path:
+    """The weights that all rows on streets start from."""
+    return bench_streets().out / "model.safetensors"
+
+
 def _folder(row: Row, seed: int, config: AblateConfig) -> Path:
     name = "".join(letter if letter.isalnum() else "_" for letter in row.name)
-    return config.out / name / f"seed_{seed}"
+    out = config.out / STREETS if config.table == STREETS else config.out
+    return out / name / f"seed_{seed}"
 
 
 def _train_and_score(row: Row, seed: int, config: AblateConfig) -> None:
@@ -175,12 +201,21 @@ def _train_and_score(row: Row, seed: int, config: AblateConfig) -> None:
             f"'{folder}' holds a training of a different configuration; move it away, or choose "
             "another --out"
         )
-    checkpoint = train(training, resume=True)
-    measured = evaluate(
-        EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=_rendered(config))
-    )
+    measured = _score(train(training, resume=True), row, config)
     text = json.dumps(measured | {"test": str(config.test)}, indent=2)
     write_atomically(_scores_path(folder, config), text + "\n")
+
+
+def _score(checkpoint: Path, row: Row, config: AblateConfig) -> dict[str, Any]:
+    """The scores of a checkpoint that are stored beside it."""
+    if config.table != STREETS:
+        return evaluate(
+            EvaluateConfig(data=config.test, checkpoint=checkpoint, rendered=_rendered(config))
+        )
+    engine = OccupancyEngine.from_checkpoint(checkpoint)
+    shape = engine.model.config
+    frames = NuScenesFrames(config.test, None, None, shape.image_size, 9, shape.grid)
+    return drive_metrics(engine, frames, blind=row.blind)
 
 
 def _scores_beside_checkpoint(row: Row, seed: int, config: AblateConfig) -> dict[str, float] | None:
@@ -190,7 +225,9 @@ def _scores_beside_checkpoint(row: Row, seed: int, config: AblateConfig) -> dict
     if not path.exists() or stored_fingerprint(training.out) != fingerprint(training):
         return None
     measured = json.loads(path.read_text())
-    return _metrics(measured) if measured["test"] == str(config.test) else None
+    if measured.pop("test") != str(config.test):
+        return None
+    return measured if config.table == STREETS else _metrics(measured)
 
 
 def _scores_path(folder: Path, config: AblateConfig) -> Path:
@@ -199,8 +236,12 @@ def _scores_path(folder: Path, config: AblateConfig) -> Path:
 
 
 def _rendered(config: AblateConfig) -> bool:
-    """Whether the table scores occupancy through cameras too: if any row was trained that way."""
-    return any(row.gauss_render is not None for row in TABLES[config.table]())
+    """Whether the table scores occupancy through cameras too: if any row was trained that way, but
+    not on streets.
+    """
+    return config.table != STREETS and any(
+        row.gauss_render is not None for row in TABLES[config.table]()
+    )
 
 
 def _metrics(measured: dict[str, Any]) -> dict[str, float]:

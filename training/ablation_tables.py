@@ -1,7 +1,7 @@
 """The rows of the papers' ablation tables and what each of them switches on, for
 ``training.ablate``.
 
-Rows of the same name are the same training in every table, and it is run only once.
+Rows of the same name are the same training in every table but ``streets``, and it is run only once.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from occ_core.rendering.virtual_cameras import STRATEGIES
 from occ_core.temporal import TemporalConfig
 from training.recipes import GAUSS_RENDER
 
+STREETS = "streets"
+"""The table whose rows start from trained weights; those of the others start from none."""
 DAGA = 0.2
 """lambda_daga of VLMFusionOcc3D's Eq. 7."""
 GAUSS_RENDER_FROM = 0.5
@@ -56,6 +58,10 @@ class Row:
     """Whether the coarse voxels are labelled by CONet's rule."""
     by_drive: bool = False
     """Whether keyframes come drive by drive, as for a memory, although there is none."""
+    blind: bool = False
+    """Whether it is trained and scored without a single image."""
+    seed_offset: int = 0
+    """Added to every seed: a row that differs in nothing else shows what seeds alone do."""
     steps_factor: int = 1
     """Factor on the table's number of steps."""
     reference: str | None = None
@@ -267,6 +273,46 @@ def _gaussrender_baselines() -> list[Row]:
     ]
 
 
+def streets() -> list[Row]:
+    """The parts of the three papers, and the cameras, on the model for real streets.
+
+    All rows are trained further from the same weights, those of ``bench_streets``.
+    """
+    fuser, memory = AdaptiveFusionConfig(), TemporalConfig(stride=2)
+    both = {"adaptive_fusion": fuser, "temporal": memory}
+    ordered = Row("base, drive by drive", ("order",), by_drive=True)
+    rendering = SequentialRendererConfig(
+        image_scale=0.5, most_anchors=4000, inner_steps=2, points=False
+    )
+    return [
+        Row("base"),
+        Row("base, other seeds", ("null",), seed_offset=100),
+        Row("without cameras", ("blind",), blind=True),
+        Row("InstVLM", ("instances",), {"language": LanguageConfig(weather=False)}),
+        Row("WeathFusion", ("weather",), {"language": LanguageConfig(instances=False)}),
+        Row("DAGA", ("daga",), daga=DAGA),
+        Row(
+            "all three", ("instances", "weather", "daga"), {"language": LanguageConfig()}, daga=DAGA
+        ),
+        Row(
+            "fixed k = 3",
+            ("fix_k",),
+            {"adaptive_fusion": replace(FIRST_DIRECTION, candidates=(3,))},
+        ),
+        Row("whole fuser", ("dyn_k", "bi_k", "mspf"), {"adaptive_fusion": fuser}),
+        ordered,
+        Row("memory", ("memory",), {"temporal": memory}, reference=ordered.name),
+        Row("fuser + memory", ("fuser", "memory"), both, reference=ordered.name),
+        Row("renderer too", ("fuser", "memory", "l_pc"), both, rendering, reference=ordered.name),
+        Row(
+            "GaussRender",
+            ("cam", "depth", "bev", "bev_depth"),
+            gauss_render=GaussRenderConfig(weight=GAUSS_RENDER),
+            gauss_render_from=None,
+        ),
+    ]
+
+
 def _with_loss(baseline: Row, terms: tuple[str, ...], loss: GaussRenderConfig) -> Row:
     return replace(
         baseline,
@@ -282,4 +328,5 @@ TABLES: dict[str, Callable[[], list[Row]]] = {
     "neighbourhoods": neighbourhoods,
     "gaussrender": gaussrender,
     "vlmfusion": vlmfusion,
+    STREETS: streets,
 }

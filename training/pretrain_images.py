@@ -4,7 +4,9 @@
 A pretrained backbone that is kept (``backbone_rate`` 0) makes the same of an image in every step.
 Its maps are computed once per variation of an image, so that a step on 36 images takes a tenth of
 the time of a training step on two keyframes. What follows the backbone learns from them the class
-and the depth of every cell; the rest of the model is taken from ``--start-from``.
+and the depth of every cell. The LiDAR branch and what follows both branches are taken from
+``--start-from``; the features that are lifted (``view_transform.context``) start anew and are left
+to the training of the whole.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Annotated, Any
 
 import torch
 import tyro
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -62,7 +65,9 @@ class PretrainImagesConfig:
     data: Path | None = None
     """Data root in place of the recipe's."""
     passes: int = 5
-    """Variations of every keyframe."""
+    """Variations of every keyframe. Each takes half a megabyte of memory, twice that at the
+    peak.
+    """
     steps: int = 8000
     images: int = 36
     """Images per step."""
@@ -74,6 +79,8 @@ class PretrainImagesConfig:
         names = [recipe.__name__ for recipe in RECIPES]
         if self.recipe not in names:
             raise ValueError(f"no recipe is called '{self.recipe}'; choose from {', '.join(names)}")
+        if self.to.suffix != ".safetensors":
+            raise ValueError(f"to must be a .safetensors file, got '{self.to}'")
         for name in ("passes", "steps", "images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -95,7 +102,9 @@ def pretrain_images(config: PretrainImagesConfig, training: TrainConfig) -> dict
 
     Raises:
         FileNotFoundError: data or the checkpoint are missing.
-        ValueError: the model has no classes of cells, or its backbone would be trained further.
+        ValueError: the model has no classes of cells, its backbone would be trained further, or
+            there is no image.
+        FloatingPointError: the loss is not finite.
     """
     check_target(config.to, "file")
     if training.backbone_rate != 0:
@@ -104,15 +113,15 @@ def pretrain_images(config: PretrainImagesConfig, training: TrainConfig) -> dict
             f"they are: backbone_rate is {training.backbone_rate}, and must be 0"
         )
     torch.manual_seed(config.seed)
-    model = initial_model(training)
+    # evaluation mode: a ResNet's batch norms would follow the images, and its maps with them
+    model = initial_model(training).eval()
     branch = ImageBranch.of(model)
     frames, _ = split_frames(training)
     stored = StoredCells(_cells(branch.encoder, frames, config, training))
     losses = _fit(branch, stored, config, training, frames)
     command = shlex.join(["python", "-m", "training.pretrain_images", *sys.argv[1:]])
     made_by = {"command": command, "seed": config.seed, "step": config.steps, "losses": losses}
-    config.to.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(config.to, model.eval(), made_by)
+    save_checkpoint(config.to, model, made_by)
     return losses
 
 
@@ -129,6 +138,7 @@ def _cells(
         training.augment,
         config.seed,
         empty=training.model.labels.empty,
+        masked_inputs=training.model.masked_inputs,
     )
     keys = [
         (variation, index) for variation in range(config.passes) for index in range(len(frames))
@@ -169,13 +179,16 @@ def _fit(
             losses = image_losses(branch, cells, of_classes)
             total = (weights.image_classes or 1.0) * losses["image_classes"]
             total = total + weights.depth * losses["depth"]
+        if not torch.isfinite(total):
+            raise FloatingPointError(f"the loss is {total.item()} at step {step + 1}")
         optimiser.zero_grad()
         total.backward()
+        nn.utils.clip_grad_norm_(branch.taught, training.clip_norm)
         optimiser.step()
         schedule.step()
         values = {name: loss.item() for name, loss in losses.items()}
         bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
-        if step >= 0.9 * config.steps - 1:
+        if step >= config.steps - max(1, config.steps // 10):
             last.append(values)
     return {name: sum(each[name] for each in last) / len(last) for name in last[0]}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
 from occ_core.backbones.image_context import ImageContextConfig
+from occ_core.checkpoint import SHIPPED
 from occ_core.config import debug as debug_model
 from occ_core.config import nano as nano_model
 from occ_core.config import tiny as tiny_model
@@ -232,8 +233,8 @@ def infrared_streets() -> TrainConfig:
 
 
 def falloff_streets() -> TrainConfig:
-    """The shipped checkpoint: ``infrared_streets``, trained further on the same and 160 more
-    drives, with intensities that fall with the range in many ways.
+    """``infrared_streets``, trained further on the same and 160 more drives, with intensities that
+    fall with the range in many ways.
     """
     return replace(
         infrared_streets(),
@@ -246,8 +247,8 @@ def falloff_streets() -> TrainConfig:
 
 
 def image_context_streets() -> TrainConfig:
-    """``falloff_streets``, trained further with an image branch that sees what surrounds each cell
-    and was taught alone first.
+    """The shipped checkpoint: ``falloff_streets``, trained further with an image branch that sees
+    the context of each cell and was taught alone first.
     """
     falloff = falloff_streets()
     encoder = replace(falloff.model.image_encoder, context=ImageContextConfig())
@@ -257,6 +258,28 @@ def image_context_streets() -> TrainConfig:
         out=Path("out/train/image_context_streets"),
         steps=4500,
         start_from=Path("out/pretrained/image_context_streets.safetensors"),
+    )
+
+
+def bench_streets() -> TrainConfig:
+    """What ablations on streets start from: the shipped weights without memory, prompts and
+    WeathFusion, trained until the rest does without them.
+    """
+    streets = image_context_streets()
+    return replace(
+        streets,
+        model=replace(streets.model, temporal=None, language=None),
+        data=Path("data/hard_bench"),
+        out=Path("out/train/bench_streets"),
+        steps=600,
+        learning_rate=5e-4,
+        warmup_steps=30,
+        # the renderer draws images as they were taken
+        augment=replace(other_sensors(), images=None),
+        language=None,
+        forget=None,
+        start_from=SHIPPED.with_name("image_context_streets.safetensors"),
+        start_without=("prompts", "weather_fusion", "temporal", "head.filter"),
     )
 
 
@@ -343,6 +366,7 @@ RECIPES: tuple[Callable[[], TrainConfig], ...] = (
     infrared_streets,
     falloff_streets,
     image_context_streets,
+    bench_streets,
     tacocc_town,
     whole_town,
     gaussrender_town,

@@ -25,8 +25,7 @@ from occ_core.voxel_grid import VoxelGrid
 from training.results.statistics import Summary, summarise
 from training.results.stored import to_json
 from training.results.yardstick_tables import worth_table
-from training.scoring.labelled_drives import score_drives
-from training.scoring.sensors import ALL_SENSORS, ONE_SWEEP, conditions
+from training.scoring.drive_metrics import drive_metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,28 +145,7 @@ def _metrics(checkpoint: Path, config: SensorWorthConfig) -> dict[str, float]:
     frames = NuScenesFrames(
         config.data, config.version, None, model.image_size, config.sweeps, model.grid
     )
-    wanted = {
-        name: change
-        for name, change in conditions(model).items()
-        if name in (ALL_SENSORS, ONE_SWEEP)
-    }
-    scores = score_drives(engine, frames, wanted, config.keyframes)
-    metrics: dict[str, float] = {}
-    for condition in (ALL_SENSORS, ONE_SWEEP):
-        part = scores.get(condition, scores[ALL_SENSORS])  # without LiDAR, sweeps do not matter
-        metrics |= _flat(part, "" if condition == ALL_SENSORS else f"{condition}_")
-    return metrics
-
-
-def _flat(scores: dict[str, Any], prefix: str) -> dict[str, float]:
-    """The scores of the whole grid and of the camera mask, overall and by weather."""
-    metrics: dict[str, float] = {}
-    for place, part in (("", scores), ("camera_mask_", scores.get("camera_mask"))):
-        if part is not None:
-            metrics |= {f"{prefix}{place}{name}": part[name] for name in ("miou", "iou")}
-            for weather, each in part["by_weather"].items():
-                metrics[f"{prefix}{place}miou_{weather}"] = each["miou"]
-    return metrics
+    return drive_metrics(engine, frames, config.keyframes)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What lies around a cell of the feature map: residual blocks at the coarsest level of the FPN and
+"""The context of each cell of the feature map: residual blocks at the coarsest level of the FPN and
 at twice its stride.
 
 A pretrained backbone that is kept as it is knows textures and parts. What they make up in a street
@@ -40,7 +40,7 @@ class ImageContextConfig:
 
 
 class ImageContext(nn.Module):
-    """Adds to every cell what surrounds it."""
+    """Adds its context to every cell."""
 
     def __init__(self, config: ImageContextConfig) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class ImageContext(nn.Module):
 
 
 class ImageBlock(nn.Module):
-    """A residual block of two 3x3 convolutions; as it starts, it only cuts off what is negative."""
+    """A residual block of two 3x3 convolutions; initially a ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

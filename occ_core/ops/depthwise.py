@@ -25,7 +25,7 @@ class Depthwise(nn.Conv3d):
 
 class _Depthwise(torch.autograd.Function):
     """The same convolution. Its gradients are a convolution by the mirrored kernel, and a gradient
-    of the weights in float32; torch's own takes up to twenty times as long, most in bfloat16.
+    of the weights in float32; torch's own takes up to twenty times as long, especially in bfloat16.
     """
 
     @staticmethod

@@ -216,10 +216,18 @@ def test_parts_are_left_out_by_name(saved):
     assert all(torch.equal(after[name], trained[name]) for name in after if name not in new)
 
 
+def test_a_part_of_a_part_is_left_out(saved):
+    path, model = saved
+    new = start_from(build_model(model.config), path, without=("head.refine",))
+    assert new and all(name.startswith("head.refine.") for name in new)
+
+
 def test_a_part_that_the_trained_model_lacks_cannot_be_left_out(saved):
     path, model = saved
     with pytest.raises(CheckpointError, match=r"no part named 'images'.*image_encoder"):
         start_from(build_model(model.config), path, without=("images",))
+    with pytest.raises(CheckpointError, match="no part named 'head.none'"):
+        start_from(build_model(model.config), path, without=("head.none",))
 
 
 def test_a_model_cannot_start_from_one_with_more_parts(saved):

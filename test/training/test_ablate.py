@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from occ_core.adaptive_fusion import AdaptiveFusionConfig
+from occ_core.build import build_model
+from occ_core.checkpoint import SHIPPED, save_checkpoint, start_from
 from training import ablate as ablation
 from training.ablate import AblateConfig, ablate, load_table, recipe
-from training.ablation_tables import TABLES, Row
+from training.ablation_tables import STREETS, TABLES, Row
 from training.evaluate import EvaluateConfig
+from training.learning.augment import AugmentConfig
 from training.learning.config import TrainConfig
-from training.recipes import nano_town
+from training.recipes import bench_streets, nano_town
 from training.results.ablation_table import format_table
 from training.results.fingerprint import fingerprint
 
@@ -42,8 +46,9 @@ def of_name(table: str, name: str) -> Row:
 
 
 def test_every_row_is_a_training_of_its_own():
-    for rows in TABLES.values():
-        first, *others = (recipe(row, 1, AblateConfig(table="tacocc")) for row in rows())
+    for table, rows in TABLES.items():
+        config = AblateConfig(table=table)
+        first, *others = (recipe(row, 1, config) for row in rows() if not row.seed_offset)
         off = (
             first.rendering,
             first.gauss_render,
@@ -53,10 +58,11 @@ def test_every_row_is_a_training_of_its_own():
             first.by_drive,
         )
         # the others are compared to the base
-        assert first.model == nano_town().model and not any(off)
+        start = bench_streets() if table == STREETS else nano_town()
+        assert first.model == start.model and not any(off)
         assert len({fingerprint(training) for training in (first, *others)}) == 1 + len(others)
         names = {row.name for row in rows()}
-        assert len(names) == 1 + len(others)
+        assert len(names) == len(rows())
         assert {row.reference for row in rows()} <= {None, *names}
 
 
@@ -64,13 +70,31 @@ def test_rows_of_one_name_are_one_training_in_every_table():
     config = AblateConfig(table="tacocc")
     trainings: dict[str, set[str]] = {}
     folders = set()
-    for row in (row for rows in TABLES.values() for row in rows()):
+    tables = [rows for table, rows in TABLES.items() if table != STREETS]
+    for row in (row for rows in tables for row in rows()):
         training = recipe(row, 1, config)
         trainings.setdefault(row.name, set()).add(fingerprint(training))
         folders.add(training.out)
     assert {name for name, prints in trainings.items() if len(prints) > 1} == set()
     # and two names are two trainings
     assert len(set.union(*trainings.values())) == len(trainings) == len(folders)
+
+
+def test_rows_on_streets_start_from_the_same_weights():
+    """They lie in a folder of their own: a base of another table is another training."""
+    config = AblateConfig(table=STREETS)
+    trainings = {row.name: recipe(row, 3, config) for row in TABLES[STREETS]()}
+    start = bench_streets()
+    assert start.start_from == SHIPPED  # move the weights, and this recipe, with the next ones
+    starts = {training.start_from for training in trainings.values()}
+    assert starts == {start.out / "model.safetensors"}
+    assert all(training.out.parts[-3] == STREETS for training in trainings.values())
+    base, null = trainings["base"], trainings["base, other seeds"]
+    assert fingerprint(base) == fingerprint(null) and base.out != null.out
+    assert (base.seed, null.seed) == (3, 103)
+    blind = trainings["without cameras"].augment
+    assert blind is not None and base.augment is not None
+    assert blind == replace(base.augment, drop_all_cameras=1.0)
 
 
 @pytest.mark.parametrize(
@@ -299,3 +323,53 @@ def test_a_table_of_prompts_scores_each_weather(
     difference = table["rows"][1]["metrics"]["miou_clear_over_first"]["mean"]
     assert difference == pytest.approx(full - base, nan_ok=True)
     assert "clear" in format_table(table)
+
+
+def test_rows_on_streets_are_trained_further_and_scored(
+    config: AblateConfig, monkeypatch: pytest.MonkeyPatch
+):
+    """The seeds of the null row are others; the cameras of a blind row are masked in training."""
+    torch.manual_seed(0)
+    start = replace(recipe(Row("base"), 1, config), augment=AugmentConfig())
+    path = start.out / "start" / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    save_checkpoint(path, build_model(start.model), {})
+    monkeypatch.setattr(ablation, "bench_streets", lambda: replace(start, out=path.parent))
+    rows = [row for row in TABLES[STREETS]() if row.name in ("base", "base, other seeds")]
+    rows.append(Row("without cameras", blind=True))
+    monkeypatch.setitem(TABLES, STREETS, lambda: rows)
+    table = ablate(replace(config, table=STREETS, seeds=(1,)))
+    base, null, blind = (row["metrics"] for row in table["rows"])
+    expected = {"miou", "iou", "camera_mask_miou", "one_sweep_miou", "one_sweep_camera_mask_miou"}
+    assert expected | {"miou_clear", "camera_mask_miou_clear"} <= set(base)
+    folders = [config.out / STREETS / name / "seed_1" for name in ("base", "base__other_seeds")]
+    assert [read(folder / "config.json")["seed"] for folder in folders] == [1, 101]
+    assert "seen" in format_table(table) and set(null) == set(blind)
+    blind_training = read(config.out / STREETS / "without_cameras" / "seed_1" / "config.json")
+    assert blind_training["augment"]["drop_all_cameras"] == 1.0
+    assert table["start"].startswith("model.")
+    # another start is another table
+    save_checkpoint(path, build_model(start.model), {})
+    with pytest.raises(ValueError, match="rows that started from 'model"):
+        ablate(replace(config, table=STREETS, seeds=(1,)))
+
+
+def test_a_blind_row_needs_an_augmentation(config: AblateConfig):
+    with pytest.raises(ValueError, match="row 'blind' needs an augmentation"):
+        recipe(Row("blind", blind=True), 1, config)
+
+
+@pytest.mark.parametrize("name", [row.name for row in TABLES[STREETS]()])
+def test_the_start_is_contained_in_every_row_on_streets(name: str, tmp_path: Path):
+    """On the shipped model's shape: ``start_from`` refuses weights that do not fit."""
+    config = AblateConfig(table=STREETS)
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, build_model(bench_streets().model), {})
+    start_from(build_model(recipe(of_name(STREETS, name), 1, config).model), path)
+
+
+def test_the_shipped_model_contains_the_start_of_the_rows_on_streets():
+    training = bench_streets()
+    assert training.start_from is not None
+    new = start_from(build_model(training.model), training.start_from, training.start_without)
+    assert new == []

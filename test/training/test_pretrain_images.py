@@ -9,8 +9,10 @@ from safetensors.torch import load_file
 from occ_core.backbones.image_context import ImageContextConfig
 from occ_core.build import build_model
 from occ_core.checkpoint import save_checkpoint
+from training.learning.augment import AugmentConfig
 from training.learning.config import TrainConfig
 from training.learning.objective import LossWeights
+from training.learning.pretrained import initial_model
 from training.pretrain_images import TAUGHT_ANEW, PretrainImagesConfig, main, pretrain_images
 
 
@@ -95,9 +97,30 @@ def test_a_backbone_that_learns_is_refused(
         pretrain_images(_config(trained, tmp_path, 1), replace(recipe, **change))
 
 
+def test_a_resnets_batch_norms_stay_too(recipe: TrainConfig, trained: Path, tmp_path: Path):
+    """Its running statistics would follow the images in training mode."""
+    encoder = replace(recipe.model.image_encoder, backbone=None)
+    resnet = replace(recipe, model=replace(recipe.model, image_encoder=encoder))
+    torch.manual_seed(1)
+    before = initial_model(resnet).image_encoder.state_dict()
+    pretrain_images(_config(trained, tmp_path, 2), resnet)
+    after = load_file(tmp_path / "new" / "taught.safetensors")
+    kept = [name for name in before if name.startswith("backbone")]
+    assert any("running_mean" in name for name in kept)
+    for name in kept:
+        assert torch.equal(after[f"image_encoder.{name}"], before[name]), name
+
+
+def test_without_any_image_it_says_so(recipe: TrainConfig, trained: Path, tmp_path: Path):
+    hidden = replace(recipe, augment=AugmentConfig(drop_all_cameras=1.0))
+    with pytest.raises(ValueError, match="no keyframe has a visible image"):
+        pretrain_images(_config(trained, tmp_path, 1), hidden)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"to": Path("weights.pt")}, "to must be a .safetensors file, got 'weights.pt'"),
         ({"recipe": "no_such"}, "no recipe is called 'no_such'; choose from debug"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
     ],
@@ -108,7 +131,8 @@ def test_bad_options_are_refused(change: dict[str, object], message: str, tmp_pa
 
 
 def test_a_missing_checkpoint_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    paths = ["--start-from", str(tmp_path / "nowhere.safetensors"), "--to", str(tmp_path / "to")]
+    start, to = tmp_path / "nowhere.safetensors", tmp_path / "to.safetensors"
+    paths = ["--start-from", str(start), "--to", str(to)]
     arguments = ["training.pretrain_images", "image_context_streets", *paths]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit, match="nowhere.safetensors"):

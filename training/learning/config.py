@@ -119,7 +119,9 @@ class TrainConfig:
     memory.
     """
     start_without: tuple[str, ...] = ()
-    """Parts of the model in ``start_from`` that are not taken over, such as ``image_encoder``."""
+    """Parts of the model in ``start_from`` that are not taken over, such as ``image_encoder`` or
+    ``head.filter``.
+    """
     backbone_weights: Path | Literal["imagenet"] | None = None
     """What the image backbone is initialised with: ``imagenet`` for an EfficientNet-Lite0 (its pip
     package contains the weights), or the local Hugging Face folder of a ResNet.

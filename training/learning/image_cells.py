@@ -99,7 +99,10 @@ class StoredCells:
     """Cells of many images in memory, in bfloat16 and whole numbers of two bytes.
 
     Args:
-        cells: at least one, all of images of the same size.
+        cells: all of images of the same size.
+
+    Raises:
+        ValueError: there is not a single image.
     """
 
     def __init__(self, cells: Iterable[ImageCells]) -> None:
@@ -112,6 +115,10 @@ class StoredCells:
             )
             for each in cells
         ]
+        if not parts:
+            raise ValueError(
+                "no keyframe has a visible image; the image branch learns from images alone"
+            )
         self._tensors = tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
     def __len__(self) -> int:

@@ -21,7 +21,8 @@ def initial_model(config: TrainConfig) -> VoxelModel:
     """The model of a recipe before its first step, with the weights that it starts from.
 
     Raises:
-        ValueError: see ``load_backbone`` and ``start_from``, as for the other errors.
+        CheckpointError: see ``start_from``.
+        FileNotFoundError, ModuleNotFoundError, ValueError: see ``load_backbone``.
     """
     model = build_model(config.model)
     if config.backbone_weights is not None:

@@ -22,6 +22,8 @@ TITLES = {
     "flicker": "flicker",
     "ray_iou": "RayIoU",
     "bev_iou": "BEV",
+    "camera_mask_miou": "seen",
+    "one_sweep_miou": "1 sweep",
 } | {f"miou_{weather}": weather for weather in WEATHERS}
 """Metrics of the printed table."""
 
@@ -48,7 +50,9 @@ class AblationTable:
     rows: Sequence[TableRow]
     """All rows, in the order of the table; those without scores are not stored."""
     header: dict[str, str]
-    """``command``, ``data`` and ``test``, as stored."""
+    """``command``, ``data``, ``test`` and, where rows start from trained weights, their id as
+    ``start``; as stored.
+    """
     scores: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
     """Metrics by row and seed."""
     latency: dict[str, Any] = field(default_factory=dict)
@@ -60,13 +64,19 @@ class AblationTable:
         """The table as stored, or an empty one if there is no file.
 
         Raises:
-            ValueError: the file holds scores on other test towns or of other trainings; it must not
-                be overwritten.
+            ValueError: the file holds scores on other test towns, of other trainings, or of
+                trainings from another start; it must not be overwritten.
         """
         table = cls(path, rows, header)
         if not path.exists():
             return table
         table.document = json.loads(path.read_text())
+        start = table.document.get("start")
+        if start is not None and header.get("start", start) != start:
+            raise ValueError(
+                f"'{path}' holds rows that started from '{start}', not from "
+                f"'{header['start']}'; choose another --results"
+            )
         if table.document.get("test") != header["test"]:
             raise ValueError(
                 f"'{path}' was scored on '{table.document.get('test')}', not on "

@@ -6,13 +6,13 @@ from occ_core.backbones.image_context import ImageBlock, ImageContext, ImageCont
 SMALL = ImageContextConfig(channels=8, blocks=1, coarser_blocks=1)
 
 
-def test_a_block_starts_by_cutting_off_what_is_negative():
+def test_a_block_is_a_relu_at_first():
     level = torch.randn(2, 8, 5, 7)
     assert torch.equal(ImageBlock(8)(level), level.relu())
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 7), (1, 1)])
-def test_the_size_stays_also_where_it_is_odd(size: tuple[int, int]):
+def test_odd_sizes_are_kept(size: tuple[int, int]):
     assert ImageContext(SMALL)(torch.randn(2, 8, *size)).shape == (2, 8, *size)
 
 
